@@ -34,6 +34,11 @@ class Cine:
         a voxel's centre gives where its tissue was at end diastole; or None.
     function
         True function, or None where it is not known.
+    heartbeats_ms
+        (slices,) length of the heartbeat each slice was acquired in (DICOM's Nominal Interval), or None.
+    slice_origins_mm
+        (slices, 3) RAS position of the first voxel of each slice, only where the slices are not evenly spaced, so that
+        `grid`, which then carries their mean distance, does not say it; None where `grid` is exact.
     sidecar
         JSON-able record: every drawn parameter, seed, protocol, versions. It makes the same cine again.
     """
@@ -46,4 +51,6 @@ class Cine:
     fractions: NDArray[np.float32] | None = None
     displacement_mm: NDArray[np.float32] | None = None
     function: CardiacFunction | None = None
+    heartbeats_ms: NDArray[np.float64] | None = None
+    slice_origins_mm: NDArray[np.float64] | None = None
     sidecar: dict[str, Any] = field(default_factory=dict)

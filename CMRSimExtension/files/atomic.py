@@ -1,0 +1,177 @@
+"""Files that appear whole or not at all.
+
+Everything this project writes goes to a temporary name beside its target first, is flushed to the disk and then
+renamed, which every file system does in one step. An error, Ctrl-C or a power cut leaves the old file or the new one,
+never half of one.
+"""
+
+import errno
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from types import TracebackType
+
+from CMRSimExtension.errors import InputError
+
+# Windows: "sharing violation" and "lock violation", another program has the target open.
+_IN_USE_WINERRORS = (32, 33)
+
+
+class StagedFiles:
+    """A set of files that replace their targets together when the ``with`` block ends without an error.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> folder = Path(tempfile.mkdtemp())
+    >>> with StagedFiles() as staged:
+    ...     _ = staged.path(folder / "a.txt").write_text("one")
+    ...     _ = staged.path(folder / "b.txt").write_text("two")
+    >>> sorted(path.name for path in folder.iterdir())
+    ['a.txt', 'b.txt']
+    """
+
+    def __init__(self) -> None:
+        self._staged: dict[Path, Path] = {}
+
+    def path(self, target: Path | str) -> Path:
+        """Name to write to in place of `target`: in the same folder, with the same file ending.
+
+        Raises
+        ------
+        InputError
+            The folder of `target` does not exist and cannot be made, cannot be written to, or `target` is a folder.
+        """
+        target = Path(target)
+        if target.is_dir():
+            raise InputError(f"{target} is a folder; give the name of a file")
+        if target in self._staged:
+            return self._staged[target]
+        make_folder(target.parent)
+        # The whole name goes behind a random prefix, so that endings such as .nii.gz stay what they are.
+        try:
+            handle, name = tempfile.mkstemp(prefix=".writing-", suffix="-" + target.name, dir=target.parent)
+        except OSError as error:
+            raise unwritable(target.parent, error) from error
+        os.close(handle)
+        self._staged[target] = Path(name)
+        return self._staged[target]
+
+    def __enter__(self) -> "StagedFiles":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        try:
+            if kind is None:
+                self._commit()
+        finally:
+            for temporary in self._staged.values():
+                with suppress(OSError):
+                    temporary.unlink(missing_ok=True)
+
+    def _commit(self) -> None:
+        umask = os.umask(0)
+        os.umask(umask)
+        for temporary in self._staged.values():
+            _flush(temporary)
+            # mkstemp makes files that only their owner can read; give them the mode any other new file would have.
+            temporary.chmod(0o666 & ~umask)
+        for target in self._staged:
+            _refuse_if_in_use(target)
+        for target, temporary in self._staged.items():
+            try:
+                temporary.replace(target)
+            except OSError as error:
+                raise unwritable(target, error) from error
+
+
+@contextmanager
+def atomic_file(target: Path | str) -> Iterator[Path]:
+    """One file, written beside `target` and renamed to it at the end; see `StagedFiles`."""
+    with StagedFiles() as staged:
+        yield staged.path(target)
+
+
+@contextmanager
+def atomic_folder(target: Path | str) -> Iterator[Path]:
+    """A new folder that appears whole or not at all.
+
+    Parameters
+    ----------
+    target
+        Folder to make; it must not exist, or be empty.
+
+    Raises
+    ------
+    InputError
+        `target` exists and holds something (two series in one folder could not be told apart), or cannot be written.
+    """
+    target = Path(target)
+    if target.exists():
+        if not target.is_dir():
+            raise InputError(f"{target} is a file; give the name of a folder")
+        if any(target.iterdir()):
+            raise InputError(f"the folder {target} already holds files; give a new or an empty one")
+    make_folder(target.parent)
+    try:
+        temporary = Path(tempfile.mkdtemp(prefix=".writing-", suffix="-" + target.name, dir=target.parent))
+    except OSError as error:
+        raise unwritable(target.parent, error) from error
+    try:
+        yield temporary
+        for path in temporary.rglob("*"):
+            if path.is_file():
+                _flush(path)
+        umask = os.umask(0)
+        os.umask(umask)
+        temporary.chmod(0o777 & ~umask)
+        if target.exists():
+            target.rmdir()
+        try:
+            temporary.replace(target)
+        except OSError as error:
+            raise unwritable(target, error) from error
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def make_folder(folder: Path) -> None:
+    """Make `folder` and those above it; an `InputError` says why when that is impossible."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise unwritable(folder, error) from error
+
+
+def unwritable(path: Path, error: OSError) -> InputError:
+    """The error to raise when the operating system refuses to write to `path`."""
+    if getattr(error, "winerror", None) in _IN_USE_WINERRORS or error.errno == errno.ETXTBSY:
+        return InputError(f"{path} is open in another program; close it there and try again")
+    if error.errno == errno.ENOSPC:
+        return InputError(f"no space is left on the disk of {path}; free some or write to another one")
+    if error.errno == errno.ENAMETOOLONG:
+        return InputError(f"{path} is a longer name than this file system takes; give a shorter one")
+    return InputError(f"{path} cannot be written ({error.strerror or error}); choose a place you may write to")
+
+
+def _flush(path: Path) -> None:
+    with path.open("rb+") as stream:
+        os.fsync(stream.fileno())
+
+
+def _refuse_if_in_use(target: Path) -> None:
+    """Raise before anything is replaced, so that a file open elsewhere does not split a set in two (Windows)."""
+    if not target.exists():
+        return
+    if target.is_dir():
+        raise InputError(f"{target} is a folder; give the name of a file")
+    if os.name == "nt":
+        try:
+            target.replace(target)
+        except OSError as error:
+            raise unwritable(target, error) from error

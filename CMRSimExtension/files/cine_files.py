@@ -1,0 +1,246 @@
+"""A cine as a set of files: 4D NIfTI, its truths beside it, and the sidecar.
+
+``X.nii.gz`` is the image (x, y, z, t), float32. Beside it lie, where the cine has them, ``X_labels.nii.gz`` and
+``X_anatomy.nii.gz`` (uint8), ``X_motion.nii.gz`` (x, y, z, t, 3: RAS mm, see `Cine.displacement_mm`),
+``X_fractions.nii.gz`` (x, y, z, t, tissue), and always ``X.json``.
+"""
+
+import warnings
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from CMRSimExtension.errors import FileFormatError, InputError
+from CMRSimExtension.files.atomic import StagedFiles
+from CMRSimExtension.files.nifti import NiftiImage, read_nifti, write_nifti
+from CMRSimExtension.files.sidecar import Sidecar, read_sidecar, sidecar_text
+from CMRSimExtension.files.third_party import GeometryWarning
+from CMRSimExtension.scanner.geometry import ImageGrid
+from CMRSimExtension.simulation.cine import Cine
+
+NIFTI_ENDINGS = (".nii.gz", ".nii")
+TRUTHS = ("labels", "anatomy", "motion", "fractions")
+SINGLE_PRECISION_MM = 1e-3
+"""Positions further apart than this differ by more than NIfTI's single precision: 200 mm / 2^24, with room."""
+
+
+def base_path(path: Path, endings: tuple[str, ...] = NIFTI_ENDINGS) -> Path:
+    """`path` without its image ending: companions are named after it.
+
+    Raises
+    ------
+    InputError
+        It has none of `endings`.
+    """
+    for ending in endings:
+        if path.name.lower().endswith(ending) and len(path.name) > len(ending):
+            return path.with_name(path.name[: -len(ending)])
+    raise InputError(f"{path.name} does not end in {' or '.join(endings)}; name the output so")
+
+
+def companion(path: Path, truth: str) -> Path:
+    """Name of the file that holds `truth` ("labels", "anatomy", "motion", "fractions") of the image at `path`."""
+    base = base_path(path)
+    return base.with_name(f"{base.name}_{truth}{path.name[len(base.name):]}")
+
+
+def sidecar_path(path: Path) -> Path:
+    """Name of the sidecar of the NIfTI image at `path`."""
+    base = base_path(path)
+    return base.with_name(base.name + ".json")
+
+
+def write_cine(cine: Cine, path: Path | str) -> list[Path]:
+    """Write image, truths and sidecar; all of them appear together, or none.
+
+    Parameters
+    ----------
+    cine
+        Cine to write.
+    path
+        Name ending in .nii.gz or .nii.
+
+    Returns
+    -------
+    list of Path
+        The files written, the image first.
+
+    Raises
+    ------
+    InputError
+        The name has another ending, the slices are not evenly spaced (NIfTI cannot say so), the image is not finite,
+        or the folder cannot be written.
+    """
+    path = Path(path)
+    base_path(path)
+    check_cine(cine)
+    if cine.slice_origins_mm is not None:
+        raise InputError(
+            f"the slices are not evenly spaced ({uneven_distances(cine)} mm) and NIfTI cannot hold that; convert to "
+            "DICOM, which keeps each slice's position, or leave the odd slice out"
+        )
+    step = mean_step_ms(cine)
+    arrays: dict[str, NDArray | None] = {
+        "labels": cine.labels, "anatomy": cine.anatomy, "motion": cine.displacement_mm,
+        "fractions": None if cine.fractions is None else np.moveaxis(cine.fractions, 0, -1),
+    }
+    kinds = {"labels": np.uint8, "anatomy": np.uint8, "motion": np.float32, "fractions": np.float32}
+    names = {"image": path.name}
+    written = [path]
+    with StagedFiles() as staged:
+        affine = cine.grid.affine_ras
+        write_nifti(staged.path(path), cine.image.astype(np.float32, copy=False), affine, step, "CMRSimExtension cine")
+        for truth, values in arrays.items():
+            if values is not None:
+                target = companion(path, truth)
+                values = values.astype(kinds[truth], copy=False)
+                write_nifti(staged.path(target), values, affine, step, f"CMRSimExtension {truth}")
+                names[truth] = target.name
+                written.append(target)
+        target = sidecar_path(path)
+        staged.path(target).write_text(sidecar_text(cine, names), encoding="utf-8")
+        written.append(target)
+    return written
+
+
+def read_cine(path: Path | str, truths: tuple[str, ...] = ("labels",)) -> Cine:
+    """Read a NIfTI image, with what lies beside it, as a cine.
+
+    Parameters
+    ----------
+    path
+        3D or 4D NIfTI image; a 3D one is a cine of one frame.
+    truths
+        Which companion files to read as well where they exist.
+
+    Returns
+    -------
+    Cine
+        Geometry and times from the sidecar (double precision, per slice) where there is one that fits the file, from
+        the header elsewhere.
+
+    Raises
+    ------
+    InputError
+        No such file.
+    FileFormatError
+        The image or a companion is damaged, or they do not fit each other.
+    """
+    path = Path(path)
+    base_path(path)
+    image = read_nifti(path)
+    if image.values.ndim != 4:
+        raise FileFormatError(f"{path.name} holds vectors of {image.values.shape[4]} components; a cine is grey")
+    shape = image.values.shape
+    sidecar = read_sidecar(sidecar_path(path))
+    record: dict[str, Any] = dict(sidecar.record) if sidecar else {}
+    if image.notes:
+        record["notes"] = [*record.get("notes", []), *image.notes]
+    arrays = {truth: _companion_values(path, truth, shape, image.grid) for truth in truths}
+    cine = Cine(
+        image=np.ascontiguousarray(image.values, dtype=np.float32),
+        grid=image.grid,
+        times_ms=_times(image, shape),
+        labels=_whole(arrays.get("labels"), path, "labels"),
+        anatomy=_whole(arrays.get("anatomy"), path, "anatomy"),
+        displacement_mm=_float(arrays.get("motion")),
+        fractions=None if arrays.get("fractions") is None else np.ascontiguousarray(
+            np.moveaxis(_float(arrays["fractions"]), -1, 0)),
+        sidecar=record,
+    )
+    return with_sidecar(cine, sidecar, path.name)
+
+
+def with_sidecar(cine: Cine, sidecar: Sidecar | None, name: str) -> Cine:
+    """`cine` as read from a file, made exact by the sidecar beside it; a sidecar that does not fit is left out.
+
+    A sidecar fits when the shape is the same and the geometry agrees to single precision; where it does not, a
+    `GeometryWarning` says so and the file is believed.
+    """
+    if sidecar is None:
+        return cine
+    shape = cine.image.shape
+    if sidecar.shape is not None and sidecar.shape != shape:
+        warnings.warn(
+            f"the sidecar of {name} describes an image of shape {sidecar.shape}, the file has {shape}; its times and "
+            "geometry are not used", GeometryWarning, stacklevel=3,
+        )
+        return cine
+    grid = cine.grid
+    if sidecar.affine_ras is not None:
+        if np.allclose(sidecar.affine_ras, grid.affine_ras, rtol=0, atol=SINGLE_PRECISION_MM):
+            thickness = sidecar.slice_thickness_mm or grid.slice_thickness_mm
+            grid = ImageGrid(sidecar.affine_ras, grid.shape, thickness)
+        else:
+            warnings.warn(
+                f"the sidecar of {name} describes another geometry than the file; the file's is used",
+                GeometryWarning, stacklevel=3,
+            )
+    times = sidecar.times_ms
+    if times is not None and times.shape != (shape[1], shape[0]):
+        raise FileFormatError(f"the sidecar of {name} has times for {times.shape} (slices, frames), not for its image")
+    return replace(
+        cine, grid=grid, times_ms=times if times is not None else cine.times_ms, function=sidecar.function,
+        heartbeats_ms=sidecar.heartbeats_ms if sidecar.heartbeats_ms is not None else cine.heartbeats_ms,
+    )
+
+
+def check_cine(cine: Cine) -> None:
+    """Raise `InputError` where a cine cannot be written to any file: wrong shapes, NaN."""
+    if cine.image.ndim != 4 or cine.image.shape[1:] != cine.grid.shape:
+        raise InputError(f"the image has the shape {cine.image.shape}, its grid {cine.grid.shape}; they must agree")
+    if not np.all(np.isfinite(cine.image)):
+        raise InputError("the image holds NaN or infinite values; nothing was written")
+    for name in ("labels", "anatomy", "displacement_mm"):
+        values = getattr(cine, name)
+        if values is not None and values.shape[:4] != cine.image.shape:
+            raise InputError(f"{name} has the shape {values.shape}, the image {cine.image.shape}; they must agree")
+    if cine.times_ms is not None and cine.times_ms.shape != (cine.image.shape[1], cine.image.shape[0]):
+        raise InputError(f"times_ms has the shape {cine.times_ms.shape}; (slices, frames) is needed")
+
+
+def mean_step_ms(cine: Cine) -> float | None:
+    """Mean time between frames over all slices, the one number that a 4D file can hold; None where not known."""
+    if cine.times_ms is None or cine.times_ms.shape[1] < 2:
+        return None
+    return float(np.mean(np.diff(cine.times_ms, axis=1)))
+
+
+def uneven_distances(cine: Cine) -> str:
+    """The distances between successive slices of an uneven stack, for messages."""
+    if cine.slice_origins_mm is None:
+        return ""
+    return ", ".join(f"{d:.2f}" for d in np.linalg.norm(np.diff(cine.slice_origins_mm, axis=0), axis=1))
+
+
+def _times(image: NiftiImage, shape: tuple[int, ...]) -> NDArray[np.float64] | None:
+    if image.step_ms is None:
+        return None
+    return np.tile(np.arange(shape[0]) * image.step_ms, (shape[1], 1))
+
+
+def _companion_values(path: Path, truth: str, shape: tuple[int, ...], grid: ImageGrid) -> NDArray | None:
+    target = companion(path, truth)
+    if not target.is_file():
+        return None
+    image = read_nifti(target)
+    if image.values.shape[:4] != shape:
+        raise FileFormatError(f"{target.name} has the shape {image.values.shape}, {path.name} {shape}; they must agree")
+    if not np.allclose(image.grid.affine_ras, grid.affine_ras, rtol=0, atol=0.01):
+        raise FileFormatError(f"{target.name} lies elsewhere than {path.name}; give each image its own labels")
+    return image.values
+
+
+def _whole(values: NDArray | None, path: Path, truth: str) -> NDArray[np.uint8] | None:
+    if values is None:
+        return None
+    if values.min() < 0 or values.max() > 255 or np.any(values != np.floor(values)):
+        raise FileFormatError(f"{companion(path, truth).name} holds values that are not labels (0 to 255)")
+    return np.ascontiguousarray(values, dtype=np.uint8)
+
+
+def _float(values: NDArray | None) -> NDArray[np.float32] | None:
+    return None if values is None else np.ascontiguousarray(values, dtype=np.float32)
