@@ -1,0 +1,1 @@
+"""Myocardial strain from displacement fields and from tags."""

@@ -1,0 +1,1 @@
+"""Tagged CMR: tagging physics, and any cine turned into a tagged one."""
