@@ -23,3 +23,7 @@ class MissingDependencyError(CMRSimError, ImportError):
 
 class Cancelled(CMRSimError):
     """The caller asked a long operation to stop; nothing was written."""
+
+
+class CMRSimWarning(UserWarning):
+    """Something a user should know that does not stop the work; the command line prints it, the sidecar keeps it."""

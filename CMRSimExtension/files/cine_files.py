@@ -140,6 +140,7 @@ def read_cine(path: Path | str, truths: tuple[str, ...] = ("labels",)) -> Cine:
     if image.notes:
         record["notes"] = [*record.get("notes", []), *image.notes]
     arrays = {truth: _companion_values(path, truth, shape, image.grid) for truth in truths}
+    fractions = _float(arrays.get("fractions"))
     cine = Cine(
         image=np.ascontiguousarray(image.values, dtype=np.float32),
         grid=image.grid,
@@ -147,8 +148,7 @@ def read_cine(path: Path | str, truths: tuple[str, ...] = ("labels",)) -> Cine:
         labels=_whole(arrays.get("labels"), path, "labels"),
         anatomy=_whole(arrays.get("anatomy"), path, "anatomy"),
         displacement_mm=_float(arrays.get("motion")),
-        fractions=None if arrays.get("fractions") is None else np.ascontiguousarray(
-            np.moveaxis(_float(arrays["fractions"]), -1, 0)),
+        fractions=None if fractions is None else np.ascontiguousarray(np.moveaxis(fractions, -1, 0)),
         sidecar=record,
     )
     return with_sidecar(cine, sidecar, path.name)

@@ -14,7 +14,6 @@ from numpy.typing import NDArray
 from CMRSimExtension.anatomy.function import CardiacFunction
 from CMRSimExtension.errors import FileFormatError
 from CMRSimExtension.files.third_party import reading
-from CMRSimExtension.scanner.geometry import ImageGrid
 from CMRSimExtension.simulation.cine import Cine
 from CMRSimExtension.version import __version__
 

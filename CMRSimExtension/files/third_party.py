@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from CMRSimExtension.errors import CMRSimError, FileFormatError, InputError
+from CMRSimExtension.errors import CMRSimError, CMRSimWarning, FileFormatError, InputError
 
 
 @contextmanager
@@ -53,5 +53,5 @@ def reading(path: Path, what: str) -> Iterator[None]:
         ) from error
 
 
-class GeometryWarning(UserWarning):
+class GeometryWarning(CMRSimWarning):
     """A file contradicts itself about where its voxels lie; the message says which statement was believed."""

@@ -1,0 +1,27 @@
+"""`cmrsim info FILE`: what is in an image file."""
+
+import argparse
+
+from CMRSimExtension.command_line.console import Console
+
+HELP = "what is in a file or folder of images"
+DESCRIPTION = "Say what an image file or a folder of DICOM images holds: size, geometry, times, labels, function."
+EXAMPLES = """\
+examples:
+  cmrsim info heart.nii.gz
+  cmrsim info study_folder
+  cmrsim info heart.nii.gz --json | less
+"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("file", metavar="FILE", help="image file, or folder of DICOM images")
+    parser.add_argument("--json", action="store_true", help="as JSON, for other programs")
+
+
+def run(options: argparse.Namespace, console: Console) -> None:
+    from CMRSimExtension.files.information import describe, describe_text
+    from CMRSimExtension.files.sidecar import json_text
+
+    found = describe(options.file)
+    console.result(json_text(found).rstrip() if options.json else describe_text(found))
