@@ -1,0 +1,156 @@
+"""Function and accuracy as table and plot nodes."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import slicer
+import vtk
+from numpy.typing import NDArray
+
+from CMRSimExtension.anatomy.function import CardiacFunction
+from CMRSimExtension.errors import InputError
+from CMRSimExtension.slicer_bridge.hierarchy import place_beside
+from CMRSimExtension.slicer_bridge.scene import new_node
+
+RESEARCH_ONLY = "For research, not for clinical use."
+
+FUNCTION_ROWS: dict[str, tuple[str, str]] = {
+    "lv_edv_ml": ("LV end-diastolic volume", "ml"),
+    "lv_esv_ml": ("LV end-systolic volume", "ml"),
+    "lv_sv_ml": ("LV stroke volume", "ml"),
+    "lv_ef_percent": ("LV ejection fraction", "%"),
+    "lv_mass_g": ("LV myocardial mass", "g"),
+    "rv_edv_ml": ("RV end-diastolic volume", "ml"),
+    "rv_esv_ml": ("RV end-systolic volume", "ml"),
+    "rv_sv_ml": ("RV stroke volume", "ml"),
+    "rv_ef_percent": ("RV ejection fraction", "%"),
+}
+"""What a reader calls each value of `CardiacFunction`, and its unit."""
+
+CURVE_COLOURS = {"LV": (0.80, 0.27, 0.18), "RV": (0.16, 0.44, 0.70), "Myocardium": (0.45, 0.45, 0.45)}
+
+
+@dataclass(frozen=True)
+class CurveNodes:
+    """Nodes of a volume curve: its table, one series per chamber, and the chart that shows them."""
+
+    table: Any
+    series: tuple[Any, ...]
+    chart: Any
+
+
+def _string_column(name: str, values: Sequence[str]) -> vtk.vtkStringArray:
+    column = vtk.vtkStringArray()
+    column.SetName(name)
+    for value in values:
+        column.InsertNextValue(value)
+    return column
+
+
+def _number_column(name: str, values: Sequence[float]) -> vtk.vtkDoubleArray:
+    column = vtk.vtkDoubleArray()
+    column.SetName(name)
+    for value in values:
+        column.InsertNextValue(float(value))
+    return column
+
+
+def add_table(
+    name: str, columns: Mapping[str, Sequence[str] | Sequence[float]], *, source: Any = None, description: str = ""
+) -> Any:
+    """A table node; columns of numbers stay numbers (NaN where a value is not known).
+
+    Raises
+    ------
+    InputError
+        If the columns differ in length.
+    """
+    lengths = {len(values) for values in columns.values()}
+    if len(lengths) > 1:
+        raise InputError(f"the columns of table '{name}' have different lengths: {sorted(lengths)}")
+    node = new_node("vtkMRMLTableNode", name)
+    for title, values in columns.items():
+        is_text = any(isinstance(value, str) for value in values)
+        node.AddColumn(
+            _string_column(title, [str(value) for value in values]) if is_text
+            else _number_column(title, [float(value) for value in values]))
+    node.SetUseColumnTitleAsColumnHeader(True)
+    node.SetDescription(f"{description} {RESEARCH_ONLY}".strip())
+    if source is not None:
+        place_beside(node, source)
+    return node
+
+
+def add_function_table(
+    function: CardiacFunction, name: str, *, source: Any = None, reference: CardiacFunction | None = None
+) -> Any:
+    """Cardiac function as a table: measure, value, unit; and a reference beside it where there is one.
+
+    A value that cannot be known (the ejection fraction of a single frame) has no row.
+    """
+    values = function.as_dict()
+    known = [key for key in FUNCTION_ROWS if values[key] is not None]
+    columns: dict[str, Sequence[str] | Sequence[float]] = {
+        "Measure": [FUNCTION_ROWS[key][0] for key in known],
+        "Value": [float(values[key] or 0.0) for key in known],
+        "Unit": [FUNCTION_ROWS[key][1] for key in known],
+    }
+    if reference is not None:
+        true = reference.as_dict()
+        columns["Reference"] = [float("nan") if true[key] is None else float(true[key] or 0.0) for key in known]
+    return add_table(name, columns, source=source, description="Cardiac function.")
+
+
+def function_of_table(table: Any) -> dict[str, float]:
+    """Value by `FUNCTION_ROWS` key of a table made by `add_function_table`."""
+    grid = table.GetTable()
+    keys = {title: key for key, (title, _) in FUNCTION_ROWS.items()}
+    return {
+        keys[grid.GetValue(row, 0).ToString()]: grid.GetValue(row, 1).ToDouble()
+        for row in range(grid.GetNumberOfRows())
+    }
+
+
+def volume_curves_ml(labels: NDArray[np.uint8], voxel_ml: float) -> dict[str, NDArray[np.float64]]:
+    """(frames,) volumes in ml of LV, myocardium and RV labels; those without a voxel in any frame are left out."""
+    counts = np.stack([np.bincount(frame.ravel(), minlength=256)[:4] for frame in labels])
+    curves = {"LV": counts[:, 1], "Myocardium": counts[:, 2], "RV": counts[:, 3]}
+    return {name: curve.astype(np.float64) * voxel_ml for name, curve in curves.items() if curve.any()}
+
+
+def add_volume_curves(
+    times: Sequence[float], curves: Mapping[str, NDArray[np.floating]], name: str, *, source: Any, time_title: str
+) -> CurveNodes:
+    """Volume over time as a table and a line chart.
+
+    Parameters
+    ----------
+    times
+        (frames,) time in ms or frame number.
+    curves
+        (frames,) volume in ml by chamber name.
+    time_title
+        Title of the time axis, with its unit.
+    """
+    columns: dict[str, Sequence[str] | Sequence[float]] = {time_title: [float(time) for time in times]}
+    for chamber, curve in curves.items():
+        columns[f"{chamber} volume (ml)"] = [float(value) for value in curve]
+    table = add_table(f"{name} volumes", columns, source=source, description="Volume curves.")
+    chart = new_node("vtkMRMLPlotChartNode", name)
+    chart.SetTitle(name)
+    chart.SetXAxisTitle(time_title)
+    chart.SetYAxisTitle("Volume (ml)")
+    series = []
+    for chamber in curves:
+        node = new_node("vtkMRMLPlotSeriesNode", chamber)
+        node.SetAndObserveTableNodeID(table.GetID())
+        node.SetXColumnName(time_title)
+        node.SetYColumnName(f"{chamber} volume (ml)")
+        node.SetPlotType(slicer.vtkMRMLPlotSeriesNode.PlotTypeScatter)
+        node.SetMarkerStyle(slicer.vtkMRMLPlotSeriesNode.MarkerStyleCircle)
+        node.SetColor(*CURVE_COLOURS.get(chamber, (0.2, 0.2, 0.2)))
+        chart.AddAndObservePlotSeriesNodeID(node.GetID())
+        series.append(node)
+    return CurveNodes(table, tuple(series), chart)
