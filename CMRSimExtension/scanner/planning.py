@@ -68,7 +68,7 @@ def plan(
     Raises
     ------
     InputError
-        For an unknown plane, fewer than one slice, or for ``whole_heart`` with voxels that are not isotropic within 2 %.
+        For an unknown plane, fewer than one slice, or a ``whole_heart`` whose voxels are not isotropic within 2 %.
     """
     if plane not in PLANES:
         raise InputError(f"plane is {plane!r}; choose from {', '.join(PLANES)}")
@@ -89,8 +89,8 @@ def plan(
     elif plane in ("axial", "whole_heart"):
         if plane == "whole_heart" and max(dx, dy, step) > 1.02 * min(dx, dy, step):
             raise InputError(
-                f"a whole-heart volume needs isotropic voxels, these are {dx:.2f} x {dy:.2f} x {step:.2f} mm; choose the "
-                "protocol whole_heart_1.5t, or a matrix and slice thickness that make them equal"
+                f"a whole-heart volume needs isotropic voxels, these are {dx:.2f} x {dy:.2f} x {step:.2f} mm; choose "
+                "the protocol whole_heart_1.5t, or a matrix and slice thickness that make them equal"
             )
         columns, rows, normal = np.array([-1.0, 0.0, 0.0]), np.array([0.0, -1.0, 0.0]), np.array([0.0, 0.0, -1.0])
         # Radiological display: the patient's right (+x in RAS) lies on the image's left.

@@ -94,7 +94,7 @@ def random_protocol(rng: np.random.Generator) -> Protocol:
     The number of draws does not depend on their outcome, so that seeds stay comparable between versions of a caller.
     """
     base = _CINE_BSSFP[int(rng.integers(len(_CINE_BSSFP)))]
-    u = rng.uniform(size=14)
+    u = rng.uniform(size=15).tolist()
 
     def between(low: float, high: float, index: int) -> float:
         return float(low + (high - low) * u[index])
@@ -122,5 +122,5 @@ def random_protocol(rng: np.random.Generator) -> Protocol:
         phases=int(20 + 16 * u[11]),
         snr=round(14.0 * (60.0 / 14.0) ** u[12], 1),
         partial_fourier=1.0 if u[13] < 0.6 else round(0.625 + 0.25 * (u[13] - 0.6) / 0.4, 3),
-        filter_strength=round(float(rng.uniform()), 2) if base.filter != "none" else 0.0,
+        filter_strength=round(u[14], 2) if base.filter != "none" else 0.0,
     )

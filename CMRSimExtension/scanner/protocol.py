@@ -149,8 +149,8 @@ class Protocol:
         for name, acquired, reconstructed in zip(("rows", "columns"), self.acquired_matrix, self.matrix, strict=True):
             if acquired > reconstructed:
                 raise InputError(
-                    f"matrix has {reconstructed} {name} but {acquired} are acquired; raise the matrix to at least that, "
-                    "or make acquired_resolution_mm coarser"
+                    f"matrix has {reconstructed} {name} but {acquired} are acquired; raise the matrix to at least "
+                    "that, or make acquired_resolution_mm coarser"
                 )
             if acquired < 8:
                 raise InputError(f"only {acquired} {name} are acquired; make acquired_resolution_mm finer")

@@ -1,0 +1,45 @@
+"""Smooth fields on image grids: evaluated on a coarse lattice and interpolated, which is as good and far faster."""
+
+from collections.abc import Callable
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.interpolate import CubicSpline
+
+from CMRSimExtension.errors import InputError
+from CMRSimExtension.scanner.geometry import ImageGrid
+
+
+def on_grid(field: Callable[[NDArray[np.floating]], NDArray], grid: ImageGrid, lattice_mm: float = 12.0) -> NDArray:
+    """Values of a smooth `field` at every voxel centre of `grid`.
+
+    Parameters
+    ----------
+    field
+        Takes points (n, 3) in RAS mm, gives (n,) or (n, channels) values, real or complex.
+    lattice_mm
+        In-plane distance of the points where `field` is evaluated; cubic splines fill in.
+
+    Returns
+    -------
+    array
+        (slices, rows, columns) or (slices, rows, columns, channels), of the field's precision.
+    """
+    if not lattice_mm > 0:
+        raise InputError(f"lattice_mm is {lattice_mm}; it must be above 0")
+    slices, rows, columns = grid.shape
+    dx, dy, _ = grid.spacing_mm
+
+    def nodes(count: int, spacing: float) -> NDArray[np.float64]:
+        return np.linspace(0.0, max(count - 1, 1), max(4, int(np.ceil((count - 1) * spacing / lattice_mm)) + 1))
+
+    at_rows, at_columns = nodes(rows, dy), nodes(columns, dx)
+    k, j, i = np.meshgrid(np.arange(slices), at_rows, at_columns, indexing="ij")
+    index = np.stack([i, j, k], axis=-1).reshape(-1, 3)
+    points = index @ grid.affine_ras[:3, :3].T + grid.affine_ras[:3, 3]
+    coarse = np.asarray(field(points))
+    coarse = coarse.reshape(slices, len(at_rows), len(at_columns), *coarse.shape[1:])
+    # A spline through unit vectors is its interpolation matrix; two small matrix products then do every slice.
+    down = CubicSpline(at_rows, np.eye(len(at_rows)))(np.arange(rows)).astype(coarse.real.dtype)
+    across = CubicSpline(at_columns, np.eye(len(at_columns)))(np.arange(columns)).astype(coarse.real.dtype)
+    return np.einsum("jr,srq...,iq->sji...", down, coarse, across, optimize=True)
