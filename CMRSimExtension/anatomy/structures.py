@@ -111,3 +111,8 @@ class Structure(IntEnum):
     LYMPH_NODE = 67
     ADRENAL = 68
     LESION = 69
+    BONE_CORTEX = 70
+    """Cortex of vertebrae, sternum and arm; that of the ribs is `RIB`."""
+    BONE_MARROW = 71
+    """Marrow of the arm bones; those of ribs and spine have structures of their own."""
+    SPINAL_CORD = 72

@@ -1,0 +1,343 @@
+"""Organs below the diaphragm."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from CMRSimExtension.anatomy.noise import look_up
+from CMRSimExtension.anatomy.structures import Structure
+from CMRSimExtension.anatomy.torso.compartments import Compartments
+from CMRSimExtension.anatomy.torso.parameters import TorsoParameters
+from CMRSimExtension.anatomy.torso.spine import Spine
+from CMRSimExtension.anatomy.torso.tables import Float
+from CMRSimExtension.anatomy.torso.vessel_tree import VesselVolume
+
+
+@dataclass(frozen=True)
+class Ripple:
+    """A smooth, volume-preserving irregularity: sinusoidal shears along and across random directions.
+
+    Attributes
+    ----------
+    wave
+        (k, 3) wave vectors in rad/mm.
+    shift
+        (k, 3) displacement amplitudes in mm, each at right angles to its wave vector (so that every shear keeps volume
+        and can be undone).
+    phase
+        (k,) rad.
+    """
+
+    wave: NDArray[np.float32]
+    shift: NDArray[np.float32]
+    phase: NDArray[np.float32]
+
+    @classmethod
+    def draw(cls, rng: np.random.Generator, wavelengths_mm: tuple[float, ...], amplitudes_mm: tuple[float, ...]) -> "Ripple":
+        """One shear for each wavelength and amplitude."""
+        k = len(wavelengths_mm)
+        direction = rng.standard_normal((k, 3))
+        direction /= np.linalg.norm(direction, axis=1, keepdims=True)
+        across = np.cross(direction, rng.standard_normal((k, 3)))
+        across /= np.linalg.norm(across, axis=1, keepdims=True)
+        return cls(
+            (direction * (2 * np.pi / np.asarray(wavelengths_mm))[:, None]).astype(np.float32),
+            (across * np.asarray(amplitudes_mm)[:, None]).astype(np.float32),
+            rng.uniform(0, 2 * np.pi, k).astype(np.float32),
+        )
+
+    def apply(self, x: Float, y: Float, z: Float) -> tuple[Float, Float, Float]:
+        """Moved coordinates."""
+        for (kx, ky, kz), (dx, dy, dz), phase in zip(self.wave, self.shift, self.phase, strict=True):
+            w = np.sin(kx * x + ky * y + kz * z + phase)
+            x, y, z = x + dx * w, y + dy * w, z + dz * w
+        return x, y, z
+
+
+@dataclass(frozen=True)
+class Ellipsoid:
+    """An ellipsoid; rows of `inverse` map mm from its centre to units of its semi-axes."""
+
+    centre: NDArray[np.float32]
+    inverse: NDArray[np.float32]
+
+    @classmethod
+    def at(cls, centre: tuple[float, ...], semi: tuple[float, ...], tilt_deg: tuple[float, float] = (0.0, 0.0)) -> "Ellipsoid":
+        """Upright ellipsoid tilted about y (first angle) and then about x (second)."""
+        a, b = np.deg2rad(tilt_deg)
+        about_y = np.array([[np.cos(a), 0, np.sin(a)], [0, 1, 0], [-np.sin(a), 0, np.cos(a)]])
+        about_x = np.array([[1, 0, 0], [0, np.cos(b), -np.sin(b)], [0, np.sin(b), np.cos(b)]])
+        inverse = (about_x @ about_y) / np.asarray(semi)[:, None]
+        return cls(np.asarray(centre, dtype=np.float32), inverse.astype(np.float32))
+
+    def level(self, x: Float, y: Float, z: Float) -> Float:
+        """Squared distance from the centre in units of the semi-axes: 1 on the surface."""
+        out = np.zeros(len(x), dtype=np.float32)
+        dx, dy, dz = x - self.centre[0], y - self.centre[1], z - self.centre[2]
+        for a, b, c in self.inverse:
+            out += np.square(a * dx + b * dy + c * dz)
+        return out
+
+    def bounds(self, grow: float = 1.0) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Corners of the bounding box of the ellipsoid grown by a factor."""
+        half = grow * np.sqrt((np.linalg.inv(self.inverse.astype(float)) ** 2).sum(axis=1))
+        return self.centre - half, self.centre + half
+
+
+def _within(box: tuple[NDArray, NDArray], x: Float, y: Float, z: Float, margin: float) -> NDArray[np.intp]:
+    low, high = box[0] - margin, box[1] + margin
+    return np.flatnonzero(
+        (x > low[0]) & (x < high[0]) & (y > low[1]) & (y < high[1]) & (z > low[2]) & (z < high[2])
+    )
+
+
+@dataclass(frozen=True)
+class Abdomen:
+    """Everything inside the cavity below the diaphragm; torso coordinates, mm."""
+
+    parameters: TorsoParameters
+    ripple: Ripple
+    tangle: Ripple
+    stomach: tuple[Ellipsoid, ...]
+    stomach_levels: tuple[float, float]
+    spleen: Ellipsoid
+    kidneys: tuple[Ellipsoid, Ellipsoid]
+    gallbladder: Ellipsoid
+    psoas: tuple[float, float]
+    pancreas: tuple[float, float, float]
+    bowel_top_mm: float
+    spine: Spine
+    liver_vessels: VesselVolume
+    noise: NDArray[np.float32]
+    offset: NDArray[np.float32]
+
+    @classmethod
+    def build(
+        cls,
+        p: TorsoParameters,
+        half_width_mm: float,
+        half_depth_mm: float,
+        floor: Compartments,
+        spine: Spine,
+        liver_vessels: VesselVolume,
+        noise: NDArray[np.float32],
+        rng: np.random.Generator,
+    ) -> "Abdomen":
+        """Organs hung under the two domes of `floor` in a cavity of the given half axes."""
+        s = p.body_scale
+        a, b = half_width_mm / (132.0 * s), half_depth_mm / (80.0 * s)  # girth of this cavity over the reference
+        left, right = floor.left_dome_mm, floor.right_dome_mm
+        j = rng.normal(0.0, 1.0, 24)
+        full = p.stomach_fill
+        ripple = Ripple.draw(
+            rng, tuple(s * v for v in (150.0, 110.0, 80.0, 55.0, 38.0)), tuple(s * v for v in (6.0, 5.0, 3.5, 2.4, 1.5))
+        )
+
+        tangle = Ripple.draw(
+            rng, tuple(s * v for v in (170.0, 130.0, 110.0, 90.0)), tuple(s * v for v in (20.0, 16.0, 13.0, 10.0))
+        )
+
+        def place(x: float, y: float, z: float) -> tuple[float, float, float]:
+            return x * s * a, y * s * b, z
+
+        girth = 0.62 + 0.55 * full
+        stomach = (
+            Ellipsoid.at(
+                place(-66 + 5 * j[0], -14 + 6 * j[1], left - (16 + 34 * girth) * s),
+                (s * 44 * girth, s * 42 * girth, s * 40 * girth),
+                (14.0, -10.0),
+            ),
+            Ellipsoid.at(
+                place(-56 + 6 * j[2], 22 + 6 * j[3], left - (50 + 44 * girth) * s),
+                (s * 32 * girth, s * 30 * girth, s * 56),
+                (-20.0, 14.0),
+            ),
+            Ellipsoid.at(
+                place(-14 + 6 * j[4], 38 + 5 * j[5], left - (90 + 48 * girth) * s),
+                (s * 46, s * 22 * girth, s * 22 * girth),
+                (-14.0, 0.0),
+            ),
+        )
+        deep = stomach[0].centre[1]
+        radius = s * 42 * girth
+        # Supine: air lies in front, solid food settles at the back.
+        air = float(deep + radius * (1.25 - 1.6 * p.stomach_air))
+        food = float(deep + radius * (2.2 * p.stomach_food - 1.0))
+        half = 0.5 * p.spleen_mm
+        spleen = Ellipsoid.at(
+            place(-94 + 4 * j[6], -34 + 5 * j[7], left - (46 + 5 * j[8]) * s), (0.52 * half, 0.82 * half, half), (18.0, 24.0)
+        )
+        k = 0.5 * p.kidney_mm
+        x0, y0 = spine.centre_at(left - 120 * s)
+        kidneys = (
+            Ellipsoid.at((x0 + s * 55, y0 + s * (2 + 2 * j[9]), right - (152 + 8 * j[10]) * s), (0.52 * k, 0.46 * k, k), (14.0, 12.0)),
+            Ellipsoid.at((x0 - s * 56, y0 + s * (2 + 2 * j[11]), left - (122 + 8 * j[12]) * s), (0.52 * k, 0.46 * k, k), (-14.0, 12.0)),
+        )
+        gallbladder = Ellipsoid.at(
+            place(48 + 5 * j[13], 46 + 4 * j[14], right - (112 + 6 * j[15]) * s),
+            (s * (11 + 2 * j[16]), s * (14 + 2 * j[16]), s * 30),
+            (20.0, -30.0),
+        )
+        return cls(
+            p, ripple, tangle, stomach, (air, food), spleen, kidneys, gallbladder,
+            (s * 33.0, s * (14.0 if p.sex == "F" else 18.0)),
+            (s * 11.0, left - (104 + 5 * j[17]) * s, 0.22),
+            left - (70 + 10 * j[18]) * s,
+            spine, liver_vessels, noise, rng.uniform(0, 64, 3).astype(np.float32),
+        )
+
+    def classify(
+        self, x: Float, y: Float, z: Float, wall_mm: Float, below_mm: Float, liver_mm: Float
+    ) -> NDArray[np.uint8]:
+        """Structures of points in the abdominal cavity.
+
+        Parameters
+        ----------
+        wall_mm, below_mm, liver_mm
+            Distances inside the cavity's wall, below the diaphragm, and above the liver's lower face.
+        """
+        p, s = self.parameters, self.parameters.body_scale
+        wx, wy, wz = self.ripple.apply(x, y, z)
+        noise = look_up(self.noise, 0.4 * x + self.offset[0], 0.4 * y + self.offset[1], 0.4 * z + self.offset[2])
+        out = np.full(len(x), Structure.VISCERAL_FAT, dtype=np.uint8)
+        gap = np.float32(1.0 + 3.0 * p.visceral_fat)
+        fits = (wall_mm > gap) & (below_mm > 0.6)
+        self._bowel(out, x, y, z, wx, wy, wz, fits, noise)
+        liver = fits & (liver_mm > 0)
+        # Perirenal fat, then the organs over it in the order in which they give way to one another.
+        at = np.flatnonzero(liver)
+        vessel = self.liver_vessels.inside(x[at], y[at], z[at])
+        out[at] = np.where(vessel, np.uint8(Structure.LIVER_VESSEL), np.uint8(Structure.LIVER))
+        at = _within(self.gallbladder.bounds(), x, y, z, 14.0 * s)
+        if len(at):
+            inside = (self.gallbladder.level(wx[at], wy[at], wz[at]) < 1.0) & fits[at]
+            out[at[inside]] = Structure.GALLBLADDER
+        at = _within(self.spleen.bounds(), x, y, z, 16.0 * s)
+        if len(at):
+            inside = (self.spleen.level(wx[at], wy[at], wz[at]) < 1.0) & fits[at]
+            out[at[inside & ~liver[at]]] = Structure.SPLEEN
+        self._stomach(out, x, y, z, wx, wy, wz, fits, noise)
+        self._pancreas(out, x, y, z, wx, wy, wz, noise)
+        self._kidneys(out, x, y, z, wx, wy, wz, noise)
+        self._psoas(out, x, y, z)
+        return out
+
+    def _stomach(
+        self, out: NDArray[np.uint8], x: Float, y: Float, z: Float, wx: Float, wy: Float, wz: Float,
+        fits: NDArray[np.bool_], noise: NDArray[np.float32],
+    ) -> None:
+        s = self.parameters.body_scale
+        boxes = [e.bounds(1.25) for e in self.stomach]
+        box = np.min([b[0] for b in boxes], axis=0), np.max([b[1] for b in boxes], axis=0)
+        at = _within(box, x, y, z, 14.0 * s)
+        if len(at) == 0:
+            return
+        px, py, pz = wx[at], wy[at], wz[at]
+        # Blobs that melt into one another; the logarithm turns their sum into a depth in mm.
+        total = np.zeros(len(at), dtype=np.float32)
+        for blob in self.stomach:
+            total += np.exp(3.0 - 3.0 * blob.level(px, py, pz))
+        size = np.float32(0.5 * 36.0 * s / 3.0)
+        depth = size * np.log(total + np.float32(1e-6))
+        ok = fits[at]
+        fat = ok & (depth > -2.5 - 4.0 * self.parameters.visceral_fat)
+        spleen_or_liver = np.isin(out[at], (Structure.SPLEEN, Structure.LIVER, Structure.LIVER_VESSEL))
+        out[at[fat & ~spleen_or_liver]] = Structure.VISCERAL_FAT
+        out[at[fat & (depth > -1.5)]] = Structure.VISCERAL_FAT
+        thick = 3.2 * s**0.5 * (1.0 + 0.8 * (1.0 - self.parameters.stomach_fill) * (noise[at] - 0.2))
+        wall = ok & (depth > 0)
+        out[at[wall]] = Structure.STOMACH_WALL
+        lumen = wall & (depth > thick)
+        air, food = self.stomach_levels
+        content = np.full(len(at), Structure.STOMACH_FLUID, dtype=np.uint8)
+        solid = py < food + 14.0 * (noise[at] - 0.5)
+        # Food is a mash: lumps with fluid between.
+        content[solid & (noise[at] < 0.80)] = Structure.STOMACH_FOOD
+        content[y[at] > air] = Structure.STOMACH_AIR
+        out[at[lumen]] = content[lumen]
+
+    def _pancreas(
+        self, out: NDArray[np.uint8], x: Float, y: Float, z: Float, wx: Float, wy: Float, wz: Float,
+        noise: NDArray[np.float32],
+    ) -> None:
+        s = self.parameters.body_scale
+        radius, level, rise = self.pancreas
+        at = np.flatnonzero((np.abs(z - level) < 45 * s) & (x > -80 * s) & (x < 45 * s) & (y < 30 * s))
+        if len(at) == 0:
+            return
+        front = self.spine.line[:, 1].max() + self.spine.half_depth_mm
+        px, py, pz = wx[at], wy[at], wz[at]
+        bow = front + 30.0 * s - (px / (72.0 * s)) ** 2 * 34.0 * s
+        thick = radius * (0.9 + 0.45 * (px > 15 * s)) * (0.62 + 0.55 * noise[at])
+        inside = ((py - bow) ** 2 + 0.5 * (pz - level + rise * px) ** 2) < thick**2
+        free = np.isin(out[at], (Structure.VISCERAL_FAT, Structure.BOWEL_WALL, Structure.BOWEL_CONTENTS, Structure.BOWEL_AIR))
+        out[at[inside & free]] = Structure.PANCREAS
+
+    def _kidneys(
+        self, out: NDArray[np.uint8], x: Float, y: Float, z: Float, wx: Float, wy: Float, wz: Float,
+        noise: NDArray[np.float32],
+    ) -> None:
+        s = self.parameters.body_scale
+        fat = (1.05 + 0.35 * self.parameters.visceral_fat) ** 2
+        for kidney, outward in zip(self.kidneys, (1.0, -1.0), strict=True):
+            at = _within(kidney.bounds(fat**0.5), x, y, z, 14.0 * s)
+            if len(at) == 0:
+                continue
+            px, py, pz = 0.5 * (x[at] + wx[at]), 0.5 * (y[at] + wy[at]), 0.5 * (z[at] + wz[at])
+            level = kidney.level(px, py, pz)
+            # Kidneys are beans: the hilum, facing the spine and forward, is hollow and filled with fat and pelvis.
+            k = 0.5 * self.parameters.kidney_mm
+            inward = -outward * (px - kidney.centre[0]) / (0.52 * k)
+            up = (pz - kidney.centre[2]) / (0.45 * k)
+            hilum = np.square(inward - 0.95) / 0.55 + up * up + np.square((py - kidney.centre[1]) / (0.45 * k) - 0.3)
+            inside = level < 1.0
+            solid = np.isin(out[at], (Structure.SPLEEN, Structure.LIVER, Structure.LIVER_VESSEL, Structure.MUSCLE))
+            out[at[(level < fat) & (~solid | (level < 1.06))]] = Structure.VISCERAL_FAT
+            out[at[inside]] = Structure.KIDNEY_CORTEX
+            # Pyramids point to the hilum, columns of cortex between them.
+            around = np.cos(7.0 * np.arctan2(up, inward - 0.6)) + np.cos(4.0 * (py - kidney.centre[1]) / (0.2 * k))
+            pyramids = (level < 0.60) & (around + 1.5 * (noise[at] - 0.5) > -0.55)
+            out[at[pyramids & inside]] = Structure.KIDNEY_MEDULLA
+            out[at[(hilum < 0.62) & inside]] = Structure.VISCERAL_FAT
+            out[at[(hilum < 0.62) & inside & (noise[at] > 0.62)]] = Structure.KIDNEY_PELVIS
+
+    def _psoas(self, out: NDArray[np.uint8], x: Float, y: Float, z: Float) -> None:
+        s = self.parameters.body_scale
+        aside, radius = self.psoas
+        top = self.kidneys[1].centre[2]
+        at = np.flatnonzero((z < top) & (y < -20.0 * s) & (np.abs(x) < aside + 2.0 * radius))
+        if len(at) == 0:
+            return
+        cx, cy = self.spine.centre(z[at])
+        grow = radius * np.clip(0.45 + (top - z[at]) / (150.0 * s), 0.0, 1.3)
+        dx = np.abs(x[at] - cx) - aside
+        inside = dx**2 + (0.8 * (y[at] - cy - 2.0 * s)) ** 2 < grow**2
+        # The posterior abdominal wall beside it (quadratus lumborum).
+        out[at[inside]] = Structure.MUSCLE
+
+    def _bowel(
+        self, out: NDArray[np.uint8], x: Float, y: Float, z: Float, wx: Float, wy: Float, wz: Float,
+        fits: NDArray[np.bool_], noise: NDArray[np.float32],
+    ) -> None:
+        p, s = self.parameters, self.parameters.body_scale
+        back = self.spine.half_depth_mm + float(self.spine.line[:, 1].max())
+        ok = fits & (wz < self.bowel_top_mm + 0.25 * (wx + 40.0 * s)) & (y > back - 6.0 * s + 0.10 * np.abs(x))
+        at = np.flatnonzero(ok)
+        if len(at) == 0:
+            return
+        # One of the two labyrinths of a gyroid, twice rippled, is a tangle of tubes that never ends nor meets itself.
+        kx, ky, kz = (np.float32(2 * np.pi / (v * s)) for v in (52.0, 46.0, 49.0))
+        bx, by, bz = self.tangle.apply(x[at], y[at], z[at])
+        u, v, w = kx * bx, ky * by, kz * bz
+        labyrinth = np.sin(u) * np.cos(v) + np.sin(v) * np.cos(w) + np.sin(w) * np.cos(u)
+        edge = np.float32(-0.35 + 0.75 * p.visceral_fat)
+        bowel = labyrinth > edge
+        lumen = labyrinth > edge + 0.24
+        out[at[bowel]] = Structure.BOWEL_WALL
+        # What is not mash is fluid.
+        out[at[lumen]] = Structure.BOWEL_CONTENTS
+        # Gas gathers in the front of some loops.
+        patch = look_up(self.noise, 0.045 * x[at] + 7, 0.045 * y[at], 0.045 * z[at])
+        gas = lumen & (patch + 0.004 / s * y[at] > 1.0 - p.bowel_gas)
+        out[at[gas]] = Structure.BOWEL_AIR

@@ -1,0 +1,132 @@
+"""Where the heart lies in the chest, and the sac around it that the torso leaves free for it."""
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from CMRSimExtension.anatomy.material import HeartFrame
+from CMRSimExtension.anatomy.torso.parameters import TorsoParameters
+from CMRSimExtension.errors import InputError
+
+# Direction of the LV long axis, base to apex, in healthy adults by CMR (Engblom et al., Am Heart J 2005;150:507):
+# frontal plane 38 +- 10 degrees below the horizontal, transverse plane 46 +- 7 degrees forward of the left-right line.
+FRONTAL_ANGLE_DEG = (38.0, 10.0)
+TRANSVERSE_ANGLE_DEG = (46.0, 7.0)
+ROLL_DEG = (0.0, 9.0)
+"""Rotation about the long axis; 0 turns the septum 45 degrees to the sagittal plane, as Engblom's mean axis has it."""
+
+_MAX_TILT_DEG = 65.0
+
+
+def long_axis_ras(frontal_deg: float, transverse_deg: float) -> NDArray[np.float64]:
+    """Unit vector, RAS, base to apex, whose projections make these angles with the right-to-left line."""
+    direction = np.array([-1.0, math.tan(math.radians(transverse_deg)), -math.tan(math.radians(frontal_deg))])
+    return direction / np.linalg.norm(direction)
+
+
+def heart_axes(frontal_deg: float, transverse_deg: float, roll_deg: float) -> NDArray[np.float64]:
+    """(3, 3): rows are the heart's x, y and z in RAS, for a long axis by its two angles and a roll about it."""
+    z = long_axis_ras(frontal_deg, transverse_deg)
+    # Anterior wall: anterior and superior in equal parts, which puts the septum where four-chamber views find it.
+    up = np.array([0.0, 0.60, 0.80])
+    y = up - (up @ z) * z
+    y /= np.linalg.norm(y)
+    x = np.cross(y, z)
+    c, s = math.cos(math.radians(roll_deg)), math.sin(math.radians(roll_deg))
+    return np.stack([c * x + s * y, -s * x + c * y, z])
+
+
+def default_heart_frame(
+    parameters: TorsoParameters,
+    rng: np.random.Generator | None = None,
+    *,
+    lv_length_mm: float | None = None,
+    frontal_deg: float | None = None,
+    transverse_deg: float | None = None,
+    roll_deg: float | None = None,
+) -> HeartFrame:
+    """A realistic position and orientation of the heart in a chest, centred on the RAS origin.
+
+    The midline of the body is at x = 0 and the heart's centre at y = 0, z = 0: the torso is built around the heart, so
+    these two are free.
+
+    Parameters
+    ----------
+    rng
+        Draws the angles that are not given from the ranges of Engblom et al. 2005 (cut at two SDs); without it they
+        are the means. Obese and short people's hearts lie flatter, which the draw follows.
+    lv_length_mm
+        Annulus plane to epicardial apex at end diastole; by default 95 mm times the body scale.
+
+    Raises
+    ------
+    InputError
+        If `lv_length_mm` is not positive.
+    """
+    length = 95.0 * parameters.body_scale if lv_length_mm is None else float(lv_length_mm)
+    if not length > 0:
+        raise InputError(f"lv_length_mm is {length}; it must be above 0")
+    draws = np.zeros(3) if rng is None else np.clip(rng.standard_normal(3), -2.0, 2.0)
+    flatter = float(np.clip(12.0 * math.log(parameters.bmi / 24.0), -4.0, 6.0)) if parameters.adult else 0.0
+    frontal = FRONTAL_ANGLE_DEG[0] - flatter + 0.9 * FRONTAL_ANGLE_DEG[1] * draws[0]
+    transverse = TRANSVERSE_ANGLE_DEG[0] + TRANSVERSE_ANGLE_DEG[1] * draws[1]
+    roll = ROLL_DEG[0] + ROLL_DEG[1] * draws[2]
+    axes = heart_axes(
+        frontal if frontal_deg is None else frontal_deg,
+        transverse if transverse_deg is None else transverse_deg,
+        roll if roll_deg is None else roll_deg,
+    )
+    rv = np.array([-0.50, 0.0, 0.45]) * length
+    aortic = np.array([-0.22, 0.14, -0.04]) * length
+    sac = PericardialSac.around_lv(length, 0.61 * length, rv)
+    origin = np.array([-parameters.heart_left_mm, 0.0, 0.0]) - sac.centre_mm @ axes
+    return HeartFrame(origin, axes, length, rv @ axes + origin, aortic @ axes + origin)
+
+
+@dataclass(frozen=True)
+class PericardialSac:
+    """Ellipsoid in heart coordinates that holds ventricles, atria and the roots of the great vessels.
+
+    Attributes
+    ----------
+    centre_mm, semi_axes_mm
+        (3,) heart coordinates, along x, y, z.
+    """
+
+    centre_mm: NDArray[np.float64]
+    semi_axes_mm: NDArray[np.float64]
+
+    @classmethod
+    def around_lv(cls, lv_length_mm: float, radius_mm: float, rv_centre: NDArray[np.floating]) -> "PericardialSac":
+        """The sac whose volume is that of a ball of `radius_mm`, closed by the LV apex; `rv_centre` in heart mm."""
+        semi = radius_mm * np.array([1.0, 0.80, 1.25])
+        centre = np.array([0.36 * rv_centre[0], 0.36 * rv_centre[1], lv_length_mm + 0.05 * radius_mm - semi[2]])
+        return cls(centre, semi)
+
+    def extent_mm(self, axes: NDArray[np.floating]) -> NDArray[np.float64]:
+        """(3,) half extents along RAS x, y, z for heart `axes` (rows in RAS)."""
+        return np.sqrt(((self.semi_axes_mm[:, None] * axes) ** 2).sum(axis=0))
+
+
+def check_orientation(frame: HeartFrame) -> None:
+    """Refuse a heart that no chest can be built around.
+
+    Raises
+    ------
+    InputError
+        If the axes are not a right-handed orthonormal frame, or the heart is turned by more than 65 degrees from its
+        usual orientation (a label image whose header does not tell the patient's orientation, most often).
+    """
+    axes = np.asarray(frame.axes, dtype=float)
+    if axes.shape != (3, 3) or not np.allclose(axes @ axes.T, np.eye(3), atol=1e-4) or np.linalg.det(axes) < 0:
+        raise InputError("heart_frame.axes must be three right-handed orthonormal rows; normalise them")
+    usual = heart_axes(FRONTAL_ANGLE_DEG[0], TRANSVERSE_ANGLE_DEG[0], 0.0)
+    turn = math.degrees(math.acos(float(np.clip((np.trace(axes @ usual.T) - 1.0) / 2.0, -1.0, 1.0))))
+    if turn > _MAX_TILT_DEG:
+        raise InputError(
+            f"the heart is turned by {turn:.0f} degrees from its usual orientation in the chest, more than "
+            f"{_MAX_TILT_DEG:.0f}: the image's orientation is probably nominal; build the torso around "
+            "default_heart_frame(...) and map points with its to_ras(frame.to_heart(points))"
+        )
