@@ -60,6 +60,13 @@ class StagedFiles:
         self._staged[target] = Path(name)
         return self._staged[target]
 
+    def forget(self) -> None:
+        """Drop what was staged so far: nothing is replaced."""
+        for temporary in self._staged.values():
+            with suppress(OSError):
+                temporary.unlink(missing_ok=True)
+        self._staged.clear()
+
     def __enter__(self) -> "StagedFiles":
         return self
 
@@ -70,9 +77,7 @@ class StagedFiles:
             if kind is None:
                 self._commit()
         finally:
-            for temporary in self._staged.values():
-                with suppress(OSError):
-                    temporary.unlink(missing_ok=True)
+            self.forget()
 
     def _commit(self) -> None:
         umask = os.umask(0)

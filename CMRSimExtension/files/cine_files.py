@@ -53,6 +53,20 @@ def sidecar_path(path: Path) -> Path:
     return base.with_name(base.name + ".json")
 
 
+def check_target(path: Path) -> None:
+    """Raise early where `path` could not be written, before minutes are spent on what should go there.
+
+    Raises
+    ------
+    InputError
+        Wrong ending, a folder of that name, or a folder that does not exist or may not be written to.
+    """
+    base_path(path)
+    with StagedFiles() as staged:
+        staged.path(path)
+        staged.forget()
+
+
 def write_cine(cine: Cine, path: Path | str) -> list[Path]:
     """Write image, truths and sidecar; all of them appear together, or none.
 

@@ -1,0 +1,264 @@
+"""The headers of DICOM MR images, classic and enhanced, as one flat list of slices at one position and time.
+
+Positions here are LPS millimetres, as DICOM writes them; they become RAS where a cine is made of them.
+"""
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from CMRSimExtension.errors import FileFormatError, InputError
+from CMRSimExtension.files.third_party import reading
+
+MR_IMAGE = "1.2.840.10008.5.1.4.1.1.4"
+ENHANCED_MR_IMAGE = "1.2.840.10008.5.1.4.1.1.4.1"
+SEGMENTATION = "1.2.840.10008.5.1.4.1.1.66.4"
+
+
+@dataclass(frozen=True)
+class DicomImage:
+    """One slice at one time: a file of a classic series, or a frame of an enhanced one.
+
+    Attributes
+    ----------
+    path, frame
+        File, and the frame's index in it (0 in classic files).
+    study_uid, series_uid, sop_uid, frame_of_reference_uid
+        Identifiers.
+    series_number, series_description
+        As shown to operators.
+    rows, columns
+        Matrix.
+    orientation
+        Six direction cosines, LPS: along a row, then along a column.
+    position
+        LPS mm of the first pixel's centre.
+    spacing
+        (between rows, between columns), mm.
+    thickness
+        Slice thickness, mm.
+    trigger_ms, temporal_index, instance_number
+        What orders the images in time; None where absent.
+    heartbeat_ms
+        Nominal Interval, or None.
+    announced
+        How many images a cycle should have (Cardiac Number of Images, Number of Temporal Positions), or None.
+    protocol
+        What else is kept in the record: manufacturer, field strength, TR, TE, flip angle.
+    """
+
+    path: Path
+    frame: int
+    study_uid: str
+    series_uid: str
+    sop_uid: str
+    frame_of_reference_uid: str
+    series_number: int
+    series_description: str
+    rows: int
+    columns: int
+    orientation: tuple[float, ...]
+    position: tuple[float, ...]
+    spacing: tuple[float, ...]
+    thickness: float
+    trigger_ms: float | None
+    temporal_index: int | None
+    instance_number: int
+    heartbeat_ms: float | None
+    announced: int | None
+    protocol: tuple[tuple[str, Any], ...]
+
+
+def find_images(path: Path) -> list[DicomImage]:
+    """Every MR image in the file or below the folder `path`; files that are not DICOM are passed over.
+
+    Raises
+    ------
+    InputError
+        Nothing there, or no DICOM MR image in it.
+    FileFormatError
+        A DICOM file is damaged, is not MR, or lacks what gives it a place in space.
+    """
+    if not path.exists():
+        raise InputError(f"{path} does not exist; check the name")
+    images: list[DicomImage] = []
+    others: set[str] = set()
+    for file in [path] if path.is_file() else _files_below(path):
+        if is_dicom(file):
+            images += _images_of(file, others)
+    if not images:
+        found = f"; there is {', '.join(sorted(others))}" if others else ""
+        raise InputError(f"{path} holds no DICOM MR image{found}; give the folder of a cine series")
+    if others - {"SEG"}:
+        raise InputError(
+            f"{path} mixes MR images with {', '.join(sorted(others - {'SEG'}))}; give a folder of MR images alone"
+        )
+    return images
+
+
+def is_dicom(file: Path) -> bool:
+    """Whether the file has DICOM's preamble."""
+    try:
+        with file.open("rb") as stream:
+            return stream.read(132)[128:] == b"DICM"
+    except OSError as error:
+        raise InputError(f"{file} may not be read ({error.strerror}); change its permissions") from error
+
+
+def read_header(file: Path) -> Any:
+    """The pydicom data set of `file` without its pixels."""
+    import pydicom
+
+    with reading(file, "a DICOM file"):
+        dataset = pydicom.dcmread(file, stop_before_pixels=True)
+        # Touch every element, so that a broken value is found here and not in the middle of the work.
+        for element in dataset:
+            element.value  # noqa: B018
+        return dataset
+
+
+def _files_below(folder: Path) -> Iterator[Path]:
+    for where, folders, names in os.walk(folder):
+        folders.sort()
+        for name in sorted(names):
+            yield Path(where) / name
+
+
+def _images_of(file: Path, others: set[str]) -> list[DicomImage]:
+    dataset = read_header(file)
+    with reading(file, "a DICOM MR image"):
+        modality = str(dataset.get("Modality", ""))
+        if "SOPClassUID" not in dataset:
+            # A DICOMDIR or the like: an index, not an image.
+            return []
+        if modality != "MR" or not dataset.get("Rows"):
+            others.add(modality or str(dataset.SOPClassUID.name))
+            return []
+        if int(dataset.get("SamplesPerPixel", 1)) != 1 or str(dataset.get("PhotometricInterpretation")) != "MONOCHROME2":
+            raise FileFormatError(
+                f"{file.name} is {dataset.get('PhotometricInterpretation')} with {dataset.get('SamplesPerPixel')} "
+                "samples per pixel; a grey image (MONOCHROME2) is needed"
+            )
+        if "PerFrameFunctionalGroupsSequence" in dataset:
+            return _enhanced(file, dataset)
+        if int(dataset.get("NumberOfFrames", 1) or 1) > 1:
+            raise FileFormatError(f"{file.name} has several frames but no place in space for each; export it as "
+                                  "classic or enhanced MR")
+        return [_classic(file, dataset)]
+
+
+def _classic(file: Path, dataset: Any) -> DicomImage:
+    position, orientation = _numbers(dataset, "ImagePositionPatient", 3), _numbers(dataset, "ImageOrientationPatient", 6)
+    spacing = _numbers(dataset, "PixelSpacing", 2)
+    return _checked(file, DicomImage(
+        path=file, frame=0,
+        position=position, orientation=orientation, spacing=spacing,
+        thickness=_number(dataset, "SliceThickness") or 0.0,
+        trigger_ms=_number(dataset, "TriggerTime"),
+        temporal_index=_whole(dataset, "TemporalPositionIdentifier"),
+        heartbeat_ms=_number(dataset, "NominalInterval"),
+        announced=_whole(dataset, "CardiacNumberOfImages") or _whole(dataset, "NumberOfTemporalPositions"),
+        protocol=_protocol(dataset, dataset),
+        **_identity(dataset),
+    ))
+
+
+def _enhanced(file: Path, dataset: Any) -> list[DicomImage]:
+    shared = dataset.SharedFunctionalGroupsSequence[0] if "SharedFunctionalGroupsSequence" in dataset else None
+    frames = dataset.PerFrameFunctionalGroupsSequence
+    if len(frames) != int(dataset.NumberOfFrames):
+        raise FileFormatError(f"{file.name} announces {dataset.NumberOfFrames} frames and describes {len(frames)}; "
+                              "export it again")
+
+    def group(frame: Any, name: str) -> Any:
+        for source in (frame, shared):
+            if source is not None and name in source and len(getattr(source, name)):
+                return getattr(source, name)[0]
+        import pydicom
+
+        return pydicom.Dataset()
+
+    images = []
+    for index, frame in enumerate(frames):
+        measures, cardiac = group(frame, "PixelMeasuresSequence"), group(frame, "CardiacSynchronizationSequence")
+        content, timing = group(frame, "FrameContentSequence"), group(frame, "MRTimingAndRelatedParametersSequence")
+        images.append(_checked(file, DicomImage(
+            path=file, frame=index,
+            position=_numbers(group(frame, "PlanePositionSequence"), "ImagePositionPatient", 3),
+            orientation=_numbers(group(frame, "PlaneOrientationSequence"), "ImageOrientationPatient", 6),
+            spacing=_numbers(measures, "PixelSpacing", 2),
+            thickness=_number(measures, "SliceThickness") or 0.0,
+            trigger_ms=_number(cardiac, "NominalCardiacTriggerDelayTime"),
+            temporal_index=_whole(content, "TemporalPositionIndex"),
+            heartbeat_ms=_number(cardiac, "RRIntervalTimeNominal"),
+            announced=None,
+            protocol=_protocol(dataset, timing),
+            **(_identity(dataset) | {"instance_number": index + 1}),
+        )))
+    return images
+
+
+def _identity(dataset: Any) -> dict[str, Any]:
+    return {
+        "study_uid": str(dataset.get("StudyInstanceUID", "")), "series_uid": str(dataset.get("SeriesInstanceUID", "")),
+        "sop_uid": str(dataset.get("SOPInstanceUID", "")),
+        "frame_of_reference_uid": str(dataset.get("FrameOfReferenceUID", "")),
+        "series_number": _whole(dataset, "SeriesNumber") or 0,
+        "series_description": str(dataset.get("SeriesDescription", "") or ""),
+        "rows": int(dataset.Rows), "columns": int(dataset.Columns),
+        "instance_number": _whole(dataset, "InstanceNumber") or 0,
+    }
+
+
+def _protocol(dataset: Any, timing: Any) -> tuple[tuple[str, Any], ...]:
+    return (
+        ("manufacturer", str(dataset.get("Manufacturer", "") or "")),
+        ("model", str(dataset.get("ManufacturerModelName", "") or "")),
+        ("field_t", _number(dataset, "MagneticFieldStrength")),
+        ("repetition_time_ms", _number(timing, "RepetitionTime")),
+        ("echo_time_ms", _number(dataset, "EchoTime")),
+        ("flip_angle_deg", _number(timing, "FlipAngle")),
+    )
+
+
+def _checked(file: Path, image: DicomImage) -> DicomImage:
+    values = np.array([*image.position, *image.orientation, *image.spacing])
+    if not np.all(np.isfinite(values)) or min(image.spacing) <= 0:
+        raise FileFormatError(f"{file.name} has a position, orientation or pixel spacing that is not a number above 0; "
+                              "export it again")
+    along_row, along_column = np.array(image.orientation[:3]), np.array(image.orientation[3:])
+    lengths = np.linalg.norm([along_row, along_column], axis=1)
+    # Six decimals are what scanners write; oblique directions are off by a few of the last.
+    if np.any(np.abs(lengths - 1) > 1e-3) or abs(along_row @ along_column) > 1e-3:
+        raise FileFormatError(f"{file.name} has direction cosines that are not perpendicular unit vectors "
+                              f"({list(image.orientation)}); export it again")
+    if image.rows < 1 or image.columns < 1:
+        raise FileFormatError(f"{file.name} has {image.rows} x {image.columns} pixels; export it again")
+    return image
+
+
+def _numbers(dataset: Any, name: str, count: int) -> tuple[float, ...]:
+    value = dataset.get(name)
+    if value is None or isinstance(value, str) or not hasattr(value, "__len__") or len(value) != count:
+        raise FileFormatError(f"{name} is missing or does not hold {count} numbers, so the image has no known place; "
+                              "export the original images, not secondary captures")
+    return tuple(float(v) for v in value)
+
+
+def _number(dataset: Any, name: str) -> float | None:
+    value = dataset.get(name)
+    if value is None or value == "" or (hasattr(value, "__len__") and not isinstance(value, str)):
+        return None
+    number = float(value)
+    if not np.isfinite(number):
+        raise FileFormatError(f"{name} is {number}; export the file again")
+    return number
+
+
+def _whole(dataset: Any, name: str) -> int | None:
+    number = _number(dataset, name)
+    return None if number is None else int(number)

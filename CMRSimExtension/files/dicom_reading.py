@@ -1,0 +1,180 @@
+"""A DICOM cine study as a `Cine`."""
+
+import warnings
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from CMRSimExtension.errors import FileFormatError, MissingDependencyError
+from CMRSimExtension.files.cine_files import with_sidecar
+from CMRSimExtension.files.dicom_images import DicomImage
+from CMRSimExtension.files.dicom_stacks import DicomStack, build_stack, choose_stack, is_even
+from CMRSimExtension.files.sidecar import read_sidecar
+from CMRSimExtension.files.third_party import GeometryWarning, reading
+from CMRSimExtension.scanner.geometry import ImageGrid
+from CMRSimExtension.simulation.cine import Cine
+
+_LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0])
+
+
+def dicom_sidecar_path(path: Path) -> Path:
+    """Name of the sidecar of the DICOM folder or file `path`: beside it, so that the folder holds DICOM alone."""
+    return path.with_name((path.stem if path.suffix.lower() == ".dcm" else path.name) + ".json")
+
+
+def read_dicom(path: Path | str, series: str | None = None) -> Cine:
+    """Read the cine in a DICOM folder (or enhanced file).
+
+    Parameters
+    ----------
+    path
+        Folder, searched with all below it, or one file.
+    series
+        Description or number of the series meant, where the folder holds several stacks.
+
+    Returns
+    -------
+    Cine
+        Slices sorted from base to apex by their positions, frames by trigger time; times per slice.
+
+    Raises
+    ------
+    InputError
+        Nothing to read there, or several stacks and none was named.
+    FileFormatError
+        Missing phases, duplicate instances, two spacings, damaged or undecodable files.
+    """
+    path = Path(path)
+    cine = cine_of(build_stack(choose_stack(path, series)))
+    sidecar = read_sidecar(dicom_sidecar_path(path))
+    if sidecar is None:
+        return cine
+    whole = with_sidecar(cine, sidecar, path.name)
+    if whole is not cine:
+        whole = replace(whole, image=_true_values(whole.image, sidecar.scale, sidecar.quantum), sidecar=sidecar.record)
+    return whole
+
+
+def cine_of(stack: DicomStack) -> Cine:
+    """Read the pixels of `stack`."""
+    first = stack.first
+    frames, slices = len(stack.images[0]), len(stack.images)
+    image = np.empty((frames, slices, first.rows, first.columns), dtype=np.float32)
+    files: dict[Path, NDArray[np.float32]] = {}
+    for s, of_slice in enumerate(stack.images):
+        for f, header in enumerate(of_slice):
+            if header.path not in files:
+                pixels = _pixels(header)
+                if pixels.ndim == 3:
+                    files[header.path] = pixels
+            else:
+                pixels = files[header.path]
+            image[f, s] = pixels[header.frame] if pixels.ndim == 3 else pixels
+    origins = stack.origins_lps_mm @ _LPS_TO_RAS
+    affine, even = _affine(first, origins)
+    step = float(np.linalg.norm(affine[:3, 2]))
+    if not even:
+        gaps = np.linalg.norm(np.diff(origins, axis=0), axis=1)
+        warnings.warn(
+            f"the slices are not evenly spaced ({', '.join(f'{g:.2f}' for g in gaps)} mm); their positions are kept one "
+            "by one, and only DICOM and the sidecar can hold them", GeometryWarning, stacklevel=2,
+        )
+    return Cine(
+        image=image,
+        grid=ImageGrid(affine, (slices, first.rows, first.columns), first.thickness or step),
+        times_ms=_table([[i.trigger_ms for i in of_slice] for of_slice in stack.images]) if frames > 1 else None,
+        heartbeats_ms=_table([of_slice[0].heartbeat_ms for of_slice in stack.images]),
+        slice_origins_mm=None if even else origins,
+        sidecar={"source": _source(stack)},
+    )
+
+
+def _affine(first: DicomImage, origins: NDArray[np.float64]) -> tuple[NDArray[np.float64], bool]:
+    along_row, along_column = (_LPS_TO_RAS @ np.array(first.orientation[i:i + 3]) for i in (0, 3))
+    affine = np.eye(4)
+    affine[:3, 0], affine[:3, 1] = along_row * first.spacing[1], along_column * first.spacing[0]
+    count = len(origins)
+    if count == 1:
+        affine[:3, 2] = np.cross(along_row, along_column) * (first.thickness or 1.0)
+    else:
+        affine[:3, 2] = (origins[-1] - origins[0]) / (count - 1)
+    affine[:3, 3] = origins[0]
+    return affine, is_even(origins)
+
+
+def _pixels(header: DicomImage) -> NDArray[np.float32]:
+    """Pixels of a whole file with their rescaling applied: (rows, columns) or (frames, rows, columns)."""
+    import pydicom
+
+    path = header.path
+    with reading(path, "a DICOM image"):
+        dataset = pydicom.dcmread(path)
+        _refuse_undecodable(path, dataset)
+        if "PixelData" not in dataset:
+            raise FileFormatError(f"{path.name} has no pixels; it is truncated, copy or export it again")
+        stored = dataset.pixel_array
+        if stored.shape[-2:] != (header.rows, header.columns):
+            raise FileFormatError(f"{path.name} holds {stored.shape[-2:]} pixels, its header says "
+                                  f"{(header.rows, header.columns)}; export it again")
+        slope, intercept = _rescaling(dataset)
+        values = stored.astype(np.float64) * slope + intercept
+        if not np.all(np.isfinite(values)):
+            raise FileFormatError(f"{path.name} has a rescaling that makes its values infinite; export it again")
+        return values.astype(np.float32)
+
+
+def _rescaling(dataset: Any) -> tuple[Any, Any]:
+    if "PerFrameFunctionalGroupsSequence" not in dataset:
+        return float(dataset.get("RescaleSlope", 1) or 1), float(dataset.get("RescaleIntercept", 0) or 0)
+    shared = dataset.get("SharedFunctionalGroupsSequence", [None])[0]
+    pairs = []
+    for frame in dataset.PerFrameFunctionalGroupsSequence:
+        group = next((g.PixelValueTransformationSequence[0] for g in (frame, shared)
+                      if g is not None and "PixelValueTransformationSequence" in g), None)
+        pairs.append((float(group.RescaleSlope), float(group.RescaleIntercept)) if group is not None else (1.0, 0.0))
+    table = np.array(pairs)[:, :, None, None]
+    return table[:, 0], table[:, 1]
+
+
+def _refuse_undecodable(path: Path, dataset: Any) -> None:
+    from pydicom.pixels import get_decoder
+
+    syntax = dataset.file_meta.TransferSyntaxUID
+    if not syntax.is_compressed or syntax.is_deflated:
+        return
+    try:
+        available, missing = get_decoder(syntax).is_available, get_decoder(syntax).missing_dependencies
+    except NotImplementedError:
+        available, missing = False, []
+    if not available:
+        cure = f"install one of: {'; '.join(missing)}" if missing else "decompress it first (gdcmconv --raw IN OUT)"
+        raise MissingDependencyError(f"{path.name} is compressed as {syntax.name}, which no installed decoder reads; {cure}")
+
+
+def _table(values: Sequence[Any]) -> NDArray[np.float64] | None:
+    array = np.array(values, dtype=object)
+    return None if any(v is None for v in array.reshape(-1)) else array.astype(np.float64)
+
+
+def _source(stack: DicomStack) -> dict[str, Any]:
+    """What the record keeps of the study: how it was made and its UIDs, nothing that names a person."""
+    first = stack.first
+    return {
+        "kind": "DICOM",
+        "study_uid": first.study_uid,
+        "frame_of_reference_uid": first.frame_of_reference_uid,
+        "series_uids": list(dict.fromkeys(frames[0].series_uid for frames in stack.images)),
+        "series_descriptions": list(dict.fromkeys(frames[0].series_description for frames in stack.images)),
+    } | {name: value for name, value in first.protocol if value not in (None, "")}
+
+
+def _true_values(image: NDArray[np.float32], scale: float, quantum: float | None) -> NDArray[np.float32]:
+    """Undo the scaling that the sidecar tells of; exact where the true values are multiples of a quantum."""
+    values = image.astype(np.float64) / scale
+    if quantum is not None:
+        values = np.rint(values / quantum) * quantum
+    return values.astype(np.float32)
