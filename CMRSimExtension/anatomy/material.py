@@ -3,6 +3,7 @@
 All lengths are millimetres, all positions are in the patient's RAS frame (+x right, +y anterior, +z superior).
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
@@ -83,6 +84,13 @@ class Anatomy(Protocol):
     @property
     def cycle_ms(self) -> float:
         """Duration of the heartbeat (R-R interval) in ms."""
+        ...
+
+    def hold(self, points_mm: NDArray[np.floating], respiratory: float) -> "Callable[[float], Material]":
+        """`sample` for many cardiac phases of the same points: what does not beat is looked up once.
+
+        Returns a function of the cardiac phase that gives the `Material` with its rest positions.
+        """
         ...
 
     def describe(self) -> dict:

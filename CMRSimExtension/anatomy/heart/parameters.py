@@ -1,0 +1,166 @@
+"""Everything that makes one heart different from another, as plain numbers."""
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from CMRSimExtension.errors import InputError
+
+MYOCARDIAL_DENSITY_G_PER_ML = 1.05
+"""Density by which readers turn myocardial volume into mass (Schulz-Menger et al., JCMR 2020;22:19)."""
+
+
+@dataclass(frozen=True)
+class WallPatch:
+    """A region of the LV wall that differs from the rest, fading out as a Gaussian.
+
+    Attributes
+    ----------
+    angle_deg
+        Its centre around the long axis: 0 lateral, 90 anterior, 180 septal, 270 inferior.
+    level
+        Its centre along the long axis: 0 annulus plane, 1 apex.
+    width_deg, width_level
+        Gaussian SDs of its extent.
+    thickness
+        Factor on end-diastolic wall thickness at the centre (0.5: half as thick, 2: twice).
+    contraction
+        Factor on contraction at the centre (1 normal, 0 akinetic, below 0 dyskinetic).
+    """
+
+    angle_deg: float
+    level: float
+    width_deg: float
+    width_level: float
+    thickness: float = 1.0
+    contraction: float = 1.0
+
+
+@dataclass(frozen=True)
+class HeartParameters:
+    """One heart. Volumes are the clinical ones (papillary muscles and trabeculae count as blood), at ED unless named.
+
+    Attributes
+    ----------
+    lv_edv_ml, lv_esv_ml, rv_edv_ml, rv_esv_ml
+        Clinical volumes.
+    lv_mass_g
+        Clinical LV mass at end diastole.
+    lv_length_mm
+        Annulus plane to endocardial apex.
+    lv_profile_power
+        Exponent of the long-axis profile: 2 an ellipse, larger blunter (more spherical).
+    lv_waist
+        Level (fraction of the length) at which the LV is widest.
+    basal_narrowing
+        Loss of radius from the waist to the annulus plane, as a fraction.
+    cross_section
+        Cosine and sine amplitudes of the 2nd and 3rd harmonics of the endocardial radius (c2, s2, c3, s3).
+    septal_flattening
+        Fraction by which the septum is pressed in at end diastole (RV overload).
+    apical_thinning
+        Thickness of the apical tip over mean thickness.
+    bend_mm
+        Sideways offset (x, y) of the apex from a straight long axis.
+    longitudinal_shortening
+        1 - length at ES / length at ED.
+    torsion_deg
+        Twist of the apex against the base at ES, counter-clockwise seen from the apex.
+    trabecular_mass_fraction
+        Trabecular muscle over compact LV mass; by this clinical mass grows from ED to ES.
+    trabecular_muscle_fraction
+        Share of muscle in the trabeculated layer at ED.
+    papillary_radius_mm, papillary_angles_deg, papillary_levels, papillary_heads
+        Of the anterolateral and the posteromedial papillary muscle: radius, angle, (from, to) levels, heads each.
+    rv_wall_mm
+        RV free wall thickness.
+    rv_apex_level, rv_half_angle_deg, rv_triangularity, rv_sag_deg
+        Where the RV ends (fraction of LV length), half of the angle between the insertions at mid level, third
+        harmonic of its outline (cosine, sine), and rotation of the RV around the LV axis.
+    rv_outflow_radius_mm, rv_trabeculation
+        Radius of the outflow tract; share of muscle in the apical RV's trabeculated layer.
+    aortic_radius_mm, notch_mm, notch_width_deg
+        Radius of the aortic annulus; how deep and how wide the wall gives way to the outflow tract at the base.
+    atrial_scale
+        Factor on the size of both atria.
+    fat_mm
+        Mean epicardial fat thickness away from the grooves.
+    pericardial_fluid_mm
+        Thickness of the pericardial fluid layer.
+    heart_rate_bpm, systole_fraction
+        Heart rate, and share of the cycle from the R wave to end systole.
+    filling_fraction
+        Share of the stroke volume that has come back before the atrial kick.
+    patches
+        Regions of abnormal wall.
+    seed
+        Seed of trabecular and fat irregularities.
+    """
+
+    lv_edv_ml: float = 140.0
+    lv_esv_ml: float = 52.0
+    lv_mass_g: float = 100.0
+    rv_edv_ml: float = 155.0
+    rv_esv_ml: float = 68.0
+    lv_length_mm: float = 84.0
+    lv_profile_power: float = 2.4
+    lv_waist: float = 0.18
+    basal_narrowing: float = 0.06
+    cross_section: tuple[float, float, float, float] = (0.0, 0.0, 0.0, 0.0)
+    septal_flattening: float = 0.03
+    apical_thinning: float = 0.55
+    bend_mm: tuple[float, float] = (0.0, 0.0)
+    longitudinal_shortening: float = 0.16
+    torsion_deg: float = 11.0
+    trabecular_mass_fraction: float = 0.09
+    trabecular_muscle_fraction: float = 0.5
+    papillary_radius_mm: tuple[float, float] = (4.2, 4.4)
+    papillary_angles_deg: tuple[float, float] = (42.0, -80.0)
+    papillary_levels: tuple[tuple[float, float], tuple[float, float]] = ((0.30, 0.78), (0.32, 0.80))
+    papillary_heads: tuple[int, int] = (1, 2)
+    rv_wall_mm: float = 2.8
+    rv_apex_level: float = 0.9
+    rv_half_angle_deg: float = 55.0
+    rv_triangularity: tuple[float, float] = (-0.04, -0.03)
+    rv_sag_deg: float = -8.0
+    rv_outflow_radius_mm: float = 14.0
+    rv_trabeculation: float = 0.35
+    aortic_radius_mm: float = 11.5
+    notch_mm: float = 10.0
+    notch_width_deg: float = 34.0
+    atrial_scale: float = 1.0
+    fat_mm: float = 2.5
+    pericardial_fluid_mm: float = 0.5
+    heart_rate_bpm: float = 66.0
+    systole_fraction: float = 0.36
+    filling_fraction: float = 0.75
+    patches: tuple[WallPatch, ...] = field(default=())
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        def check(name: str, low: float, high: float, cure: str) -> None:
+            value = getattr(self, name)
+            if not (np.isfinite(value) and low <= value <= high):
+                raise InputError(f"{name} is {value}; it must lie between {low:g} and {high:g}: {cure}")
+
+        check("lv_edv_ml", 5, 800, "give the clinical LV end-diastolic volume in millilitres")
+        check("lv_mass_g", 5, 700, "give the clinical LV mass in grams")
+        check("rv_edv_ml", 5, 800, "give the RV end-diastolic volume in millilitres")
+        check("lv_length_mm", 20, 160, "give the distance from the annulus plane to the endocardial apex")
+        check("longitudinal_shortening", 0, 0.35, "it is a fraction of the end-diastolic length")
+        check("heart_rate_bpm", 25, 220, "give beats per minute")
+        check("systole_fraction", 0.15, 0.65, "it is a share of the cycle")
+        check("trabecular_muscle_fraction", 0.2, 0.9, "it is a share of muscle")
+        for name, edv, esv in (
+            ("LV", self.lv_edv_ml, self.lv_esv_ml),
+            ("RV", self.rv_edv_ml, self.rv_esv_ml),
+        ):
+            if not esv < edv:
+                raise InputError(f"{name} ESV {esv:g} ml is not below its EDV {edv:g} ml: lower the ESV or raise the EDV")
+            if not esv > 0.05 * edv:
+                raise InputError(f"{name} ESV {esv:g} ml leaves under 5 % of its EDV {edv:g} ml: no heart empties so far")
+
+    @property
+    def cycle_ms(self) -> float:
+        """R-R interval in ms."""
+        return 60000.0 / self.heart_rate_bpm

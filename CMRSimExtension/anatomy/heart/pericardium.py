@@ -1,0 +1,81 @@
+"""The pericardial sac: a smooth hull around the bodies of the heart, filled with epicardial fat."""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.ndimage import gaussian_filter, maximum_filter1d
+
+from CMRSimExtension.anatomy.heart.levels import FADE_MM
+from CMRSimExtension.anatomy.heart.parameters import HeartParameters
+
+if TYPE_CHECKING:
+    from CMRSimExtension.anatomy.heart.heart import Heart, HeartState
+
+CENTRE_MM = (-18.0, 3.0)
+"""x, y of the line from which the sac is star-shaped, between the ventricles."""
+_ANGLES = 64
+_STEP_MM = 4.0
+_RADII_MM = np.arange(4.0, 112.0, 3.0)
+
+
+@dataclass(frozen=True)
+class SacTable:
+    """Radius of the sac around `CENTRE_MM` on a grid of material level and angle (last angle repeats the first)."""
+
+    start_mm: float
+    radii_mm: NDArray[np.float32]
+
+    @property
+    def largest_mm(self) -> float:
+        return float(self.radii_mm.max())
+
+    def radius(self, x: NDArray, y: NDArray, level: NDArray) -> tuple[NDArray, NDArray]:
+        """Distance of points from the centre line, and the sac's radius in their direction (0 beyond its ends)."""
+        dx, dy = x - CENTRE_MM[0], y - CENTRE_MM[1]
+        turn = np.arctan2(dy, dx) * (_ANGLES / (2 * np.pi))
+        turn = np.where(turn < 0, turn + _ANGLES, turn)
+        column = np.minimum(turn.astype(np.int32), _ANGLES - 1)
+        place = np.clip((level - self.start_mm) / _STEP_MM, 0.0, len(self.radii_mm) - 1.001)
+        row = place.astype(np.int32)
+        u, v = place - row, turn - column
+        flat, width = self.radii_mm.reshape(-1), self.radii_mm.shape[1]
+        first = row * width + column
+        low = flat.take(first) * (1 - v) + flat.take(first + 1) * v
+        high = flat.take(first + width) * (1 - v) + flat.take(first + width + 1) * v
+        return np.hypot(dx, dy), low + u * (high - low)
+
+
+def enclose(heart: "Heart", state: "HeartState", p: HeartParameters) -> SacTable:
+    """Sac around all bodies of `heart` at `state`: their convex hull per level, softened, plus fat."""
+    levels = np.arange(-FADE_MM, heart.lv.apex_mm + 14.0, _STEP_MM)
+    angles = np.arange(_ANGLES) * (2 * np.pi / _ANGLES)
+    level, angle, radius = (
+        g.reshape(-1).astype(np.float32) for g in np.meshgrid(levels, angles, _RADII_MM, indexing="ij")
+    )
+    x, y = CENTRE_MM[0] + radius * np.cos(angle), CENTRE_MM[1] + radius * np.sin(angle)
+    solid = heart.classify(x, y, level, state).structure != 0
+    reach = np.where(solid.reshape(len(levels), _ANGLES, -1), _RADII_MM, 0.0).max(axis=2)
+    occupied = reach.max(axis=1) > 0
+    # Support function of the hull, then the hull's radius as the nearest of its tangents.
+    between = np.cos(angles[:, None] - angles[None, :])
+    support = np.max(reach[:, None, :] * between[None], axis=2)
+    tangents = np.where(between > 0.05, support[:, None, :] / np.maximum(between, 0.05)[None], np.inf)
+    hull = np.min(tangents, axis=2)
+    sac = 0.35 * reach + 0.65 * hull
+    sac = maximum_filter1d(sac, 3, axis=0, mode="nearest")
+    noise = np.random.default_rng(p.seed).standard_normal((len(levels), _ANGLES))
+    noise = gaussian_filter(noise, (3.0, 4.0), mode=("nearest", "wrap"))
+    noise /= max(float(noise.std()), 1e-9)
+    # Fat is thick in the atrioventricular groove, over the RV and at the apex, thin over the LV's free wall.
+    groove = np.exp(-0.5 * ((levels[:, None] + 2.0) / 10.0) ** 2)
+    right = 0.5 - 0.5 * np.cos(angles)[None, :]
+    fat = p.fat_mm * np.clip(0.1 + 0.95 * right + 0.7 * groove + 0.4 * noise, 0.05, None)
+    sac = gaussian_filter(sac, (1.0, 1.5), mode=("nearest", "wrap")) + fat + 1.1 + p.pericardial_fluid_mm
+    last = int(np.flatnonzero(occupied)[-1])
+    sac[last + 2 :] = 0.0
+    # Both ends close like domes.
+    sac[last : last + 2] *= np.array([[0.9], [0.5]])[: len(sac) - last]
+    sac[:4] *= np.array([[0.0], [0.6], [0.82], [0.95]])
+    return SacTable(float(levels[0]), np.concatenate([sac, sac[:, :1]], axis=1).astype(np.float32))

@@ -1,0 +1,201 @@
+"""The right ventricle: a crescent that hugs the septum, and its outflow tract.
+
+At every level the RV is what an outline around its own centre encloses, less the LV: so it meets the septum without a
+gap, ends in sharp horns at the insertion points, and its free wall keeps its volume by the same closed form as the LV's
+(rho^2 - rho_endo^2 = (P^2 - P_endo^2) / lambda around a centre that moves with the level only).
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from CMRSimExtension.anatomy.heart.levels import LevelTable
+from CMRSimExtension.anatomy.heart.parameters import HeartParameters
+from CMRSimExtension.anatomy.heart.ventricle import LeftVentricle, Shells
+
+TOP_MM = -4.0
+"""Level of the tricuspid annulus."""
+PULMONARY_VALVE_MM = -20.0
+"""Level of the pulmonary valve."""
+OUTFLOW_END_MM = 34.0
+"""Level at which the outflow tract has merged into the body of the RV."""
+_CELL_MM = 4.0
+"""In-plane step of the quadrature grid; cells count by how far the outline reaches into them."""
+
+
+@dataclass(frozen=True)
+class RightOutline:
+    """Outline of the RV at one ejection, and at end diastole, per level.
+
+    Columns of `now` and `rest`: centre x, centre y, semi-axis across (a), semi-axis along (b) of the body; centre x, y
+    and radius of the outflow tract. Lengths in mm, heart coordinates.
+    """
+
+    now: LevelTable
+    rest: LevelTable
+
+
+def outline_radius(
+    dx: NDArray, dy: NDArray, a: NDArray, b: NDArray, harmonics: tuple[float, float], turn_rad: float
+) -> tuple[NDArray, NDArray]:
+    """Distance from the RV's centre, and the outline's radius in that direction.
+
+    Parameters
+    ----------
+    dx, dy
+        (n,) offsets from the centre, mm.
+    a, b
+        (n,) semi-axes towards the free wall and along the septum, mm.
+    harmonics
+        Cosine and sine amplitude of the third harmonic, counted from the free-wall direction.
+    turn_rad
+        Angle by which the free-wall direction is turned from -x.
+    """
+    c, s = -np.cos(turn_rad), -np.sin(turn_rad)
+    u = c * dx + s * dy  # towards the free wall
+    v = s * dx - c * dy  # towards the anterior insertion
+    rho = np.sqrt(u * u + v * v) + 1e-4
+    cosine, sine = u / rho, v / rho
+    ellipse = 1.0 / np.sqrt((cosine / a) ** 2 + (sine / b) ** 2)
+    wave = harmonics[0] * (4 * cosine**3 - 3 * cosine) + harmonics[1] * (3 * sine - 4 * sine**3)
+    return rho, ellipse * (1.0 + wave)
+
+
+def _crossing(excess: Callable[[float], float], low: float, high: float, tolerance: float) -> float:
+    """Where a rising function crosses zero (Illinois false position), or the end nearest to it."""
+    f_low, f_high = excess(low), excess(high)
+    if f_low >= 0:
+        return low
+    if f_high <= 0:
+        return high
+    for _ in range(12):
+        x = (low * f_high - high * f_low) / (f_high - f_low)
+        f = excess(x)
+        if abs(f) < tolerance:
+            return float(x)
+        if f < 0:
+            low, f_low, f_high = x, f, 0.5 * f_high
+        else:
+            high, f_high, f_low = x, f, 0.5 * f_low
+    return float(x)
+
+
+class RightVentricle:
+    """Outlines of one RV over the cycle; reaches the EDV and ESV of its parameters on a quadrature grid."""
+
+    def __init__(self, parameters: HeartParameters, lv: LeftVentricle, bend: "NDArray") -> None:
+        self.parameters = parameters
+        self.lv = lv
+        self.start_mm, self.step_mm = -24.0, 3.0
+        self.levels_mm = np.arange(self.start_mm, lv.apex_mm + 6.0, self.step_mm)
+        self._bend = bend  # (levels, 2) centre of the LV at those levels
+        self.turn_rad = float(np.deg2rad(parameters.rv_sag_deg))
+        self.apex_mm = parameters.rv_apex_level * lv.apex_mm
+        x = np.arange(-110.0, 14.0, _CELL_MM, dtype=np.float32)
+        y = np.arange(-70.0, 72.0, _CELL_MM, dtype=np.float32)
+        self._grid = tuple(g.astype(np.float32) for g in np.meshgrid(x, y, indexing="ij"))
+        self._cell_ml = _CELL_MM**2 * self.step_mm / 1000.0
+        self._rest_shells = lv.shells(0.0)
+        self._epi_angles = self._epi_on_grid()
+        self._width, self._contractions = 1.0, np.zeros(3)
+        self._knots = np.array([0.0, 0.5, 1.0])
+        self._width = self._solve_width()
+        self._contractions = self._solve_contraction()
+
+    def _epi_on_grid(self) -> tuple[NDArray, NDArray, NDArray]:
+        """Index of angle and squared distance from the LV axis for the quadrature grid, and level indices."""
+        gx, gy = self._grid
+        dx = gx[None] - self._bend[:, 0, None, None]
+        dy = gy[None] - self._bend[:, 1, None, None]
+        angles = len(self.lv.angles)
+        index = np.rint(np.arctan2(dy, dx) / (2 * np.pi) * angles).astype(np.int32) % angles
+        rows = np.clip(np.rint(self.levels_mm / self.lv.levels_mm[1]), -1, len(self.lv.levels_mm) - 1).astype(int)
+        return index, dx * dx + dy * dy, rows
+
+    def _septal_radius(self, shells: Shells) -> NDArray:
+        """(levels,) epicardial radius of the LV on the RV's side."""
+        septal = np.abs(self.lv.angles - np.pi) < 0.9
+        radius = np.sqrt(np.mean(shells.epi[:, septal], axis=1))
+        return np.interp(self.levels_mm, self.lv.levels_mm, radius)
+
+    def outline_rows(self, shells: Shells, contraction: float, width: float) -> NDArray:
+        """(levels, 7): the columns of `RightOutline` at one ejection."""
+        p = self.parameters
+        z = self.levels_mm
+        level = np.clip(z / self.apex_mm, 0.0, 1.6)
+        radius = self._septal_radius(shells)
+        basal = np.clip(1.0 - level / 0.5, 0.0, 1.0)
+        taper = np.clip(1.0 - np.clip(level, 0, 1) ** 2.3, 0.0, None) ** 0.75
+        beyond = np.clip(level - 1.0, 0.0, 1.0)
+        free = width * (27.0 * (1.0 + 0.32 * basal) * taper) * (1.0 - contraction) - 30.0 * beyond - 1.0 * (level > 0.98)
+        # A slim RV beside a large LV covers less of its circumference.
+        slim = np.clip(32.0 * width * (1.0 - 0.75 * contraction) / np.max(radius), 0.2, 1.6) ** 0.45
+        half = np.deg2rad(p.rv_half_angle_deg * min(slim, 1.15) + 10.0 * basal - 16.0 * np.clip(level, 0, 1) ** 2)
+        inset = 0.78 * radius
+        a = np.maximum(radius + free - inset, 2.0)
+        along = np.clip((inset - radius * np.cos(half)) / a, -0.92, 0.92)
+        b = radius * np.sin(half) / np.sqrt(1.0 - along**2)
+        b = np.maximum(b * (1.0 - 0.35 * contraction), 2.0)
+        cx = self._bend[:, 0] - inset * np.cos(self.turn_rad)
+        cy = self._bend[:, 1] - inset * np.sin(self.turn_rad)
+        # The outflow tract leaves the anterior part of the body and climbs over the anterior insertion.
+        climb = np.clip((OUTFLOW_END_MM - z) / (OUTFLOW_END_MM - PULMONARY_VALVE_MM), 0.0, 1.15)
+        reach = 0.97 * radius + 0.62 * p.rv_outflow_radius_mm * width**0.5
+        angle = np.deg2rad(150.0 - 37.0 * climb)
+        ox = self._bend[:, 0] + reach * np.cos(angle)
+        oy = self._bend[:, 1] + (reach + 4.0 * climb) * np.sin(angle)
+        tube = p.rv_outflow_radius_mm * width**0.5 * (1.0 - 0.55 * contraction) * np.where(z < 0, 1.0, 1.0 - 0.35 * (1 - climb))
+        return np.stack([cx, cy, a, b, ox, oy, tube], axis=1)
+
+    def _volume_ml(self, shells: Shells, contraction: float, width: float, stretch: float) -> float:
+        rows = self.outline_rows(shells, contraction, width).astype(np.float32)[:, :, None, None]
+        gx, gy = self._grid
+        index, squared, lv_rows = self._epi_angles
+        rho, edge = outline_radius(
+            gx - rows[:, 0], gy - rows[:, 1], rows[:, 2], rows[:, 3], self.parameters.rv_triangularity, self.turn_rad
+        )
+        z = self.levels_mm[:, None, None]
+        body = np.clip((edge - rho) / _CELL_MM + 0.5, 0.0, 1.0) * np.clip((z - TOP_MM) / self.step_mm + 0.5, 0.0, 1.0)
+        tube = np.clip((rows[:, 6] - np.hypot(gx - rows[:, 4], gy - rows[:, 5])) / _CELL_MM + 0.5, 0.0, 1.0)
+        tube = tube * ((z >= PULMONARY_VALVE_MM) & (z <= OUTFLOW_END_MM))
+        epi = shells.epi[np.maximum(lv_rows, 0)[:, None, None], index]
+        outside = np.clip((np.sqrt(squared) - np.sqrt(epi)) / _CELL_MM + 0.5, 0.0, 1.0)
+        outside = np.where(lv_rows[:, None, None] >= 0, outside, 1.0)
+        ventricular = np.where(self.levels_mm >= 0, stretch, 1.0)[:, None, None]
+        return float(np.sum(np.maximum(body, tube) * outside * ventricular) * self._cell_ml)
+
+    def _solve_width(self) -> float:
+        def excess(log_width: float) -> float:
+            return self._volume_ml(self._rest_shells, 0.0, float(np.exp(log_width)), 1.0) - self.parameters.rv_edv_ml
+
+        return float(np.exp(_crossing(excess, np.log(0.15), np.log(3.5), 0.004 * self.parameters.rv_edv_ml)))
+
+    def _solve_contraction(self) -> NDArray:
+        p = self.parameters
+        found = [0.0]
+        for ejection in self._knots[1:]:
+            shells, stretch = self.lv.shells(float(ejection)), self.lv.stretch(float(ejection))
+            wanted = p.rv_edv_ml - ejection * (p.rv_edv_ml - p.rv_esv_ml)
+
+            def excess(c: float, shells: Shells = shells, stretch: float = stretch, wanted: float = wanted) -> float:
+                return wanted - self._volume_ml(shells, c, self._width, stretch)
+
+            found.append(_crossing(excess, -0.2, 0.8, 0.004 * wanted))
+        return np.array(found)
+
+    def volume_ml(self, ejection: float) -> float:
+        """RV volume at `ejection`, integrated over the quadrature grid."""
+        contraction = float(np.interp(ejection, self._knots, self._contractions))
+        return self._volume_ml(self.lv.shells(ejection), contraction, self._width, self.lv.stretch(ejection))
+
+    def outline(self, ejection: float, dtype: type = np.float64) -> RightOutline:
+        """Outline at `ejection` in [0, 1]."""
+        contraction = float(np.interp(ejection, self._knots, self._contractions))
+        now = self.outline_rows(self.lv.shells(ejection), contraction, self._width)
+        rest = self.outline_rows(self._rest_shells, 0.0, self._width)
+        return RightOutline(
+            LevelTable(self.start_mm, self.step_mm, now.astype(dtype)),
+            LevelTable(self.start_mm, self.step_mm, rest.astype(dtype)),
+        )

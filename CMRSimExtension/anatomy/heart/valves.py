@@ -1,0 +1,53 @@
+"""Valve leaflets, thin and dark: the mitral valve's cone and the three cusps of a semilunar valve."""
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from CMRSimExtension.anatomy.heart.timing import CardiacTiming
+
+if TYPE_CHECKING:
+    from CMRSimExtension.anatomy.heart.base import Base
+
+_LEAFLET_MM = 1.3
+_LEAFLET_DEPTH_MM = 21.0
+
+
+def mitral_opening(timing: CardiacTiming, phase: float) -> float:
+    """How far the mitral valve is open: 0 in systole, 1 in early filling, half in diastasis, 0.8 in the atrial kick."""
+    relaxed = timing.systole_fraction + 0.06
+    knots = [0.0, relaxed, relaxed + 0.05, relaxed + 0.18, 0.80, 0.90, 0.97, 1.0]
+    values = [0.0, 0.0, 1.0, 0.9, 0.45, 0.8, 0.15, 0.0]
+    order = np.maximum.accumulate(knots)
+    return float(np.interp(phase, order, values))
+
+
+def mitral_leaflets(
+    x: NDArray, y: NDArray, level: NDArray, base: "Base", timing: CardiacTiming, phase: float
+) -> NDArray[np.bool_]:
+    """Points (heart coordinates in mm, material level) inside a mitral leaflet at `phase`."""
+    opening = mitral_opening(timing, phase)
+    cx, cy = base.mitral_centre_mm
+    annulus = base.mitral_radius_mm
+    # A cone from the annulus to the leaflet tips, shallow and nearly shut in systole, deep and wide when open.
+    depth = 7.0 + (_LEAFLET_DEPTH_MM - 7.0) * opening
+    tip = annulus * (0.05 + 0.55 * opening)
+    along = level / depth
+    radius = annulus + (tip - annulus) * along
+    distance = np.hypot(x - cx * (1 - 0.5 * along), y - cy * (1 - 0.5 * along))
+    steepness = np.sqrt(1.0 + ((annulus - tip) / depth) ** 2)
+    return (along <= 1.0) & (np.abs(distance - radius) < 0.5 * _LEAFLET_MM * steepness)
+
+
+def semilunar_cusps(
+    x: NDArray, y: NDArray, level: NDArray, valve: tuple[float, float, float]
+) -> NDArray[np.bool_]:
+    """Points in the closed cusps of an aortic or pulmonary valve: three commissural lines above the annulus."""
+    cx, cy, annulus = valve
+    dx, dy = x - cx, y - cy
+    height = annulus - level  # away from the ventricle
+    angle = np.arctan2(dy, dx)
+    turn = np.abs((angle + np.pi / 6) % (2 * np.pi / 3) - np.pi / 3)
+    line = np.hypot(dx, dy) * np.sin(turn) < 0.6
+    return line & (height > 2.0) & (height < 13.0)

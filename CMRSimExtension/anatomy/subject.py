@@ -1,0 +1,253 @@
+"""The parametric subject: a beating heart in a breathing torso, from a seed and published ranges."""
+
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from CMRSimExtension.anatomy.composition import TISSUE_OF_STRUCTURE
+from CMRSimExtension.anatomy.function import CardiacFunction
+from CMRSimExtension.anatomy.heart.flow import chamber_flow
+from CMRSimExtension.anatomy.heart.heart import Heart, HeartState
+from CMRSimExtension.anatomy.heart.parameters import HeartParameters, WallPatch
+from CMRSimExtension.anatomy.material import HeartFrame, Material, Moment
+from CMRSimExtension.anatomy.reference import draw_heart
+from CMRSimExtension.anatomy.torso.breathing import Breathing
+from CMRSimExtension.anatomy.torso.parameters import TorsoParameters
+from CMRSimExtension.anatomy.torso.placement import default_heart_frame
+from CMRSimExtension.anatomy.torso.torso import Torso
+from CMRSimExtension.errors import InputError
+
+HEART_FOLLOWS_DIAPHRAGM = 0.6
+"""Share of the diaphragm's excursion that the heart follows (Wang et al., Magn Reson Med 1995;33:713)."""
+
+
+@dataclass(frozen=True)
+class SubjectParameters:
+    """A whole virtual person: everything that makes this subject, and nothing else.
+
+    Attributes
+    ----------
+    torso, heart
+        The body and the heart in it.
+    pathology
+        Name of the group the heart was drawn from.
+    frontal_deg, transverse_deg, roll_deg
+        Orientation of the heart (see `torso.placement`).
+    seed
+        Seed of the irregularities of organs.
+    """
+
+    torso: TorsoParameters
+    heart: HeartParameters
+    pathology: str
+    frontal_deg: float
+    transverse_deg: float
+    roll_deg: float
+    seed: int
+
+    def as_dict(self) -> dict[str, Any]:
+        """JSON-able record."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, record: dict[str, Any]) -> "SubjectParameters":
+        """From what `as_dict` wrote."""
+        heart = dict(record["heart"])
+        for name, value in heart.items():
+            if name == "patches":
+                heart[name] = tuple(WallPatch(**patch) for patch in value)
+            elif isinstance(value, list):
+                heart[name] = tuple(tuple(v) if isinstance(v, list) else v for v in value)
+        known = {name: record[name] for name in ("pathology", "frontal_deg", "transverse_deg", "roll_deg", "seed")}
+        return cls(torso=TorsoParameters(**record["torso"]), heart=HeartParameters(**heart), **known)
+
+
+class Subject:
+    """A parametric subject; implements `Anatomy`."""
+
+    def __init__(self, parameters: SubjectParameters) -> None:
+        self.parameters = p = parameters
+        self.heart = Heart(p.heart)
+        radius = _heart_radius_mm(p.heart)
+        self._frame = default_heart_frame(
+            p.torso,
+            lv_length_mm=self.heart.lv.apex_mm,
+            frontal_deg=p.frontal_deg,
+            transverse_deg=p.transverse_deg,
+            roll_deg=p.roll_deg,
+        )
+        self._frame = self._with_landmarks(self._frame)
+        self.torso = Torso(p.torso, self._frame, radius, p.seed)
+        self._state: HeartState | None = None
+
+    @classmethod
+    def random(
+        cls,
+        seed: int | np.random.SeedSequence,
+        *,
+        sex: str | None = None,
+        age_years: float | None = None,
+        height_cm: float | None = None,
+        weight_kg: float | None = None,
+        edv_ml: float | None = None,
+        esv_ml: float | None = None,
+        mass_g: float | None = None,
+        pathology: str | None = "normal",
+    ) -> "Subject":
+        """Draw a subject; what is given is kept, and changes nothing else that is drawn.
+
+        `pathology=None` draws it too, half of them normal.
+
+        Raises
+        ------
+        InputError
+            If a value is outside what any body has, or two contradict each other (ESV above EDV).
+        """
+        if not isinstance(seed, np.random.SeedSequence):
+            if seed < 0:
+                raise InputError(f"seed is {seed}; it must be 0 or above")
+            seed = np.random.SeedSequence(seed)
+        body_seed, heart_seed, pose_seed, group_seed = seed.spawn(4)
+        group = np.random.default_rng(group_seed)
+        drawn = str(group.choice(["normal", "dcm", "hcm", "minf", "rv", "dmd"], p=[0.5, 0.12, 0.12, 0.12, 0.1, 0.04]))
+        disease = drawn if pathology is None else pathology
+        drawn_age = float(group.uniform(7.0, 17.0))
+        if disease == "dmd" and age_years is None:
+            age_years = drawn_age
+            sex = sex or "M"
+        if edv_ml is not None and esv_ml is not None and esv_ml >= edv_ml:
+            raise InputError(f"ESV {esv_ml:g} ml is not below EDV {edv_ml:g} ml: lower esv_ml or raise edv_ml")
+        body = TorsoParameters.random(
+            np.random.default_rng(body_seed),
+            sex=sex,  # type: ignore[arg-type]
+            age_years=age_years,
+            height_cm=height_cm,
+            weight_kg=weight_kg,
+        )
+        heart = draw_heart(
+            np.random.default_rng(heart_seed),
+            sex=body.sex,
+            age_years=body.age_years,
+            body_surface_area_m2=body.body_surface_area_m2,
+            pathology=disease,
+            lv_edv_ml=edv_ml,
+            lv_esv_ml=esv_ml,
+            lv_mass_g=mass_g,
+        )
+        pose = np.random.default_rng(pose_seed)
+        angles = np.clip(pose.standard_normal(3), -2.0, 2.0)
+        flatter = float(np.clip(12.0 * np.log(body.bmi / 24.0), -4.0, 6.0)) if body.adult else 0.0
+        return cls(
+            SubjectParameters(
+                body,
+                heart,
+                disease,
+                float(38.0 - flatter + 9.0 * angles[0]),
+                float(46.0 + 7.0 * angles[1]),
+                float(9.0 * angles[2]),
+                int(pose.integers(0, 2**31)),
+            )
+        )
+
+    def _with_landmarks(self, frame: HeartFrame) -> HeartFrame:
+        """The frame with the RV's centre and the aortic valve where this heart has them."""
+        level = 0.4 * self.heart.rv.apex_mm
+        row = self.heart.rv.outline(0.0).rest(np.array([level]))[0]
+        turn = self.heart.rv.turn_rad
+        septum = float(np.sqrt(self.heart.lv.rest_epi[int(0.4 * len(self.heart.lv.levels_mm))].mean()))
+        middle = 0.5 * (septum + np.hypot(row[0], row[1]) + row[2])
+        rv = np.array([-middle * np.cos(turn), -middle * np.sin(turn), level])
+        valve = np.array(self.heart.base.aortic_valve_mm)
+        return HeartFrame(
+            frame.origin_mm, frame.axes, frame.lv_length_mm, frame.to_ras(rv[None])[0], frame.to_ras(valve[None])[0]
+        )
+
+    @property
+    def heart_frame(self) -> HeartFrame:
+        return self._frame
+
+    @property
+    def cycle_ms(self) -> float:
+        return self.parameters.heart.cycle_ms
+
+    @property
+    def function(self) -> CardiacFunction:
+        """True clinical function: the LV from its closed form, the RV by quadrature of its outline."""
+        p = self.parameters.heart
+        return CardiacFunction(
+            p.lv_edv_ml, p.lv_esv_ml, p.lv_mass_g, self.heart.rv.volume_ml(0.0), self.heart.rv.volume_ml(1.0)
+        )
+
+    def ejection(self, phase: float) -> float:
+        """Share of the stroke volume that has left the ventricles at cardiac `phase`."""
+        return self.heart.timing.ejection(phase)
+
+    def volumes_ml(self, phase: float) -> tuple[float, float]:
+        """Clinical LV and RV volume at cardiac `phase`."""
+        ejection = self.heart.timing.ejection(phase)
+        return self.heart.lv.volume_ml(ejection), self.heart.rv.volume_ml(ejection)
+
+    def _heart_shift(self, respiratory: float) -> NDArray[np.float64]:
+        """(3,) RAS displacement of the heart with breathing, mm."""
+        breath = Breathing.depth_of_breath(respiratory)
+        p = self.parameters.torso
+        return breath * np.array(
+            [0.0, 0.5 * p.chest_expansion_mm, -HEART_FOLLOWS_DIAPHRAGM * p.diaphragm_excursion_mm]
+        )
+
+    def _state_at(self, phase: float, dtype: type) -> HeartState:
+        held = self._state
+        if held is None or held.phase != phase or held.shells.dtype != dtype:
+            held = self._state = self.heart.state(phase, dtype)
+        return held
+
+    def sample(self, points_mm: NDArray[np.floating], moment: Moment, *, rest: bool = True) -> Material:
+        """What lies at `points_mm`, (n, 3) RAS; float32 points are classified in float32, float64 in float64."""
+        background = self.torso.sample(points_mm, moment.respiratory)
+        breathing = self.torso.rest_mm(points_mm, moment.respiratory) if rest else None
+        return self._with_heart(points_mm, moment, background, breathing)
+
+    def _with_heart(
+        self, points_mm: NDArray, moment: Moment, background: NDArray[np.uint8], background_rest: NDArray | None
+    ) -> Material:
+        dtype = points_mm.dtype.type
+        state = self._state_at(moment.cardiac, dtype)
+        shift = self._heart_shift(moment.respiratory).astype(dtype)
+        axes, origin = self._frame.axes.astype(dtype), self._frame.origin_mm.astype(dtype)
+        found = self.heart.sample((points_mm - (origin + shift)) @ axes.T, state, rest=background_rest is not None)
+        structure = np.where(found.claimed, found.structure, background)
+        rest_mm = None
+        if found.rest is not None and background_rest is not None:
+            rest_mm = np.where(found.claimed[:, None], found.rest @ axes + origin, background_rest)
+        clinical = np.where(found.claimed, found.clinical, np.uint8(0))
+        return Material(structure, TISSUE_OF_STRUCTURE[structure], clinical, rest_mm)
+
+    def may_move(self, points_mm: NDArray[np.floating]) -> NDArray[np.bool_]:
+        """Points that the beating heart may reach at any respiratory phase."""
+        reach = np.zeros(len(points_mm), dtype=bool)
+        for respiratory in (0.0, 0.25, 0.35, 0.5):
+            local = self._frame.to_heart(points_mm - self._heart_shift(respiratory))
+            reach |= self.heart.may_move(local.astype(points_mm.dtype))
+        return reach
+
+    def hold(self, points_mm: NDArray[np.floating], respiratory: float) -> Callable[[float], Material]:
+        background = self.torso.sample(points_mm, respiratory)
+        breathing = self.torso.rest_mm(points_mm, respiratory)
+        return lambda phase: self._with_heart(points_mm, Moment(phase, respiratory), background, breathing)
+
+    def blood_velocity(self, points_mm: NDArray[np.floating], moment: Moment) -> NDArray[np.floating]:
+        """(n, 3) mm/s, RAS: inflow through the mitral and tricuspid valves, outflow through the arterial ones."""
+        local = self._frame.to_heart(points_mm - self._heart_shift(moment.respiratory))
+        return chamber_flow(self.heart, local, moment.cardiac) @ self._frame.axes
+
+    def describe(self) -> dict:
+        return {"kind": "parametric subject", "parameters": self.parameters.as_dict()}
+
+
+def _heart_radius_mm(heart: HeartParameters) -> float:
+    """Radius of a ball as large as ventricles, walls, atria and fat together."""
+    volume = heart.lv_edv_ml + 0.95 * heart.lv_mass_g + 1.25 * heart.rv_edv_ml + 160.0 * heart.atrial_scale**3
+    return float(1.08 * (3.0 * volume * 1000.0 / (4.0 * np.pi)) ** (1.0 / 3.0))

@@ -1,0 +1,201 @@
+"""One slice in front of the scanner: what its voxels see, sampled once for what rests and per frame for what beats."""
+
+from dataclasses import dataclass
+from typing import Protocol as TypingProtocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from CMRSimExtension.anatomy.material import Anatomy, Material, Moment
+from CMRSimExtension.anatomy.structures import Tissue
+from CMRSimExtension.scanner.geometry import ImageGrid
+from CMRSimExtension.scanner.planning import slice_normal
+from CMRSimExtension.scanner.protocol import Protocol
+from CMRSimExtension.scanner.slice_profile import slice_samples
+from CMRSimExtension.simulation.appearance import Appearance, SignalTable
+
+# Two irrational steps of the R2 low-discrepancy sequence (Roberts 2018): in-plane offsets of successive sub-slices.
+_R2 = (0.7548776662466927, 0.5698402909980532)
+
+
+class Modulation(TypingProtocol):
+    """What a preparation (tagging) makes of the signal of points at one time."""
+
+    def __call__(
+        self, material: Material, signal: NDArray[np.complex64], time_ms: float
+    ) -> NDArray[np.complex64]: ...
+
+
+@dataclass(frozen=True)
+class VoxelContent:
+    """What fills the voxels (n,) of a slice that may change, or all of them.
+
+    Attributes
+    ----------
+    signal
+        (n,) complex64 mean signal.
+    clinical, structure
+        (n,) uint8: the label that fills most of each voxel.
+    tissue
+        (sub-samples, n) uint8, for fractions.
+    """
+
+    signal: NDArray[np.complex64]
+    clinical: NDArray[np.uint8]
+    structure: NDArray[np.uint8]
+    tissue: NDArray[np.uint8]
+
+
+class SliceScene:
+    """Samples one slice of an anatomy.
+
+    Every voxel is seen through `sub_samples` points, spread through the slice profile and over the voxel's area.
+
+    Parameters
+    ----------
+    anatomy, protocol, appearance
+        What is scanned and how.
+    grid, index
+        Geometry, and which of its slices.
+    respiratory
+        Respiratory phase at which the breath is held.
+    sub_samples
+        Points per voxel.
+    """
+
+    def __init__(
+        self,
+        anatomy: Anatomy,
+        protocol: Protocol,
+        appearance: Appearance,
+        grid: ImageGrid,
+        index: int,
+        *,
+        respiratory: float = 0.0,
+        sub_samples: int = 6,
+    ) -> None:
+        self.appearance = appearance
+        self.shape = grid.shape[1:]
+        self.sub_samples = sub_samples
+        self._centres = _slice_points(grid, index)
+        count = len(self._centres)
+        off_resonance = appearance.off_resonance.on(_one_slice(grid, index)).reshape(-1)
+        self.receive = appearance.receive.on(_one_slice(grid, index)).reshape(-1)
+        self._table = appearance.signal_table(protocol, float(off_resonance.min()), float(off_resonance.max()))
+        bins = self._table.bins(off_resonance)
+        offsets = _sub_voxel_offsets(protocol, grid, sub_samples)
+        points = (self._centres[None] + offsets[:, None]).astype(np.float32)
+
+        moving = np.zeros(count, dtype=bool)
+        for plane in points:
+            moving |= anatomy.may_move(plane)
+        self.moving = np.flatnonzero(moving)
+        self.resting = np.flatnonzero(~moving)
+        self._moving_bins = np.tile(bins[self.moving], sub_samples)
+        self._hold = anatomy.hold(points[:, self.moving].reshape(-1, 3), respiratory)
+        still = anatomy.sample(points[:, self.resting].reshape(-1, 3), Moment(0.0, respiratory))
+        self.still = self._content(still, np.tile(bins[self.resting], sub_samples), self._table, 0.0, None)
+        self._anatomy, self._respiratory = anatomy, respiratory
+
+    def beating(
+        self,
+        phase: float,
+        blood: NDArray[np.float32] | None = None,
+        modulation: Modulation | None = None,
+        time_ms: float = 0.0,
+    ) -> VoxelContent:
+        """Content of the voxels `moving` at a cardiac phase; `blood` is a factor per `Structure`."""
+        material = self._hold(phase)
+        return self._content(material, self._moving_bins, self._table, phase, blood, modulation, time_ms)
+
+    def _content(
+        self,
+        material: Material,
+        bins: NDArray[np.int32],
+        table: SignalTable,
+        phase: float,
+        blood: NDArray[np.float32] | None,
+        modulation: Modulation | None = None,
+        time_ms: float = 0.0,
+    ) -> VoxelContent:
+        signal = table(material.tissue, bins)
+        assert material.rest_mm is not None
+        signal *= self.appearance.texture(material.tissue, material.rest_mm, phase)
+        if blood is not None:
+            signal *= blood.take(material.structure)
+        if modulation is not None:
+            signal = modulation(material, signal, time_ms)
+        n = len(bins) // self.sub_samples
+        split = (self.sub_samples, n)
+        return VoxelContent(
+            signal.reshape(split).mean(axis=0),
+            majority(material.clinical.reshape(split)),
+            majority(material.structure.reshape(split)),
+            material.tissue.reshape(split),
+        )
+
+    def displacement_mm(self, phase: float) -> NDArray[np.float32]:
+        """(voxels, 3) RAS: rest position less present position of the tissue at each voxel's centre."""
+        material = self._anatomy.sample(self._centres, Moment(phase, self._respiratory))
+        assert material.rest_mm is not None
+        return (material.rest_mm - self._centres).astype(np.float32)
+
+    def image(self, content: VoxelContent) -> NDArray[np.complex64]:
+        """(rows, columns) object with `content` in the beating voxels, weighted by the receive field."""
+        whole = np.empty(self.shape[0] * self.shape[1], dtype=np.complex64)
+        whole[self.resting] = self.still.signal
+        whole[self.moving] = content.signal
+        whole *= self.receive
+        return whole.reshape(self.shape)
+
+    def labels(self, content: VoxelContent, kind: str) -> NDArray[np.uint8]:
+        """(rows, columns) uint8 of `kind` ``clinical`` or ``structure``."""
+        whole = np.empty(self.shape[0] * self.shape[1], dtype=np.uint8)
+        whole[self.resting] = getattr(self.still, kind)
+        whole[self.moving] = getattr(content, kind)
+        return whole.reshape(self.shape)
+
+    def fractions(self, content: VoxelContent) -> NDArray[np.float32]:
+        """(tissues, rows, columns) share of each tissue in each voxel."""
+        whole = np.zeros((len(Tissue), self.shape[0] * self.shape[1]), dtype=np.float32)
+        for part, tissue in ((self.resting, self.still.tissue), (self.moving, content.tissue)):
+            for number in Tissue:
+                whole[number, part] = np.mean(tissue == number, axis=0)
+        return whole.reshape(len(Tissue), *self.shape)
+
+
+def majority(votes: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """(n,) most frequent value of each column of (sub-samples, n); of equals, the one seen first."""
+    best = votes[0].copy()
+    if (votes == votes[0]).all():
+        return best
+    most = np.zeros(votes.shape[1], dtype=np.uint8)
+    for row in votes:
+        count = (votes == row).sum(axis=0, dtype=np.uint8)
+        better = count > most
+        best[better] = row[better]
+        np.maximum(most, count, out=most)
+    return best
+
+
+def _one_slice(grid: ImageGrid, index: int) -> ImageGrid:
+    affine = np.array(grid.affine_ras)
+    affine[:3, 3] += index * affine[:3, 2]
+    return ImageGrid(affine, (1, *grid.shape[1:]), grid.slice_thickness_mm)
+
+
+def _slice_points(grid: ImageGrid, index: int) -> NDArray[np.float64]:
+    return _one_slice(grid, index).points_mm().reshape(-1, 3)
+
+
+def _sub_voxel_offsets(protocol: Protocol, grid: ImageGrid, count: int) -> NDArray[np.float64]:
+    """(count, 3) RAS offsets of the sub-samples from the voxel's centre."""
+    through, _ = slice_samples(grid.slice_thickness_mm, count, protocol.time_bandwidth)
+    order = np.arange(count)
+    across = [(0.5 + step * (order + 1)) % 1.0 - 0.5 for step in _R2]
+    offsets = [a - a.mean() for a in across]
+    return (
+        offsets[0][:, None] * grid.affine_ras[:3, 0]
+        + offsets[1][:, None] * grid.affine_ras[:3, 1]
+        + through[:, None] * slice_normal(grid)
+    )
