@@ -61,15 +61,19 @@ def bssfp_signal(
     xp, (t1, t2, m0, df, tr, te, flip) = as_arrays(
         t1_ms, t2_ms, proton_density, off_resonance_hz, repetition_time_ms, echo_time_ms, flip_angle_deg
     )
-    flip = flip * (TWO_PI / 360.0)
-    cos_flip, sin_flip = xp.cos(flip), xp.sin(flip)
-    e1, e2 = xp.exp(-tr / t1), xp.exp(-tr / t2)
-    one_minus_e1 = -xp.expm1(-tr / t1)
-    # cos(theta) = -cos(phi) and exp(-i theta) = -exp(-i phi), exactly, instead of adding a rounded pi.
+    half_flip = flip * (TWO_PI / 720.0)
+    one_minus_cos, one_plus_cos = 2 * xp.sin(half_flip) ** 2, 2 * xp.cos(half_flip) ** 2
+    e2 = xp.exp(-tr / t2)
+    one_minus_e1, one_minus_e2 = -xp.expm1(-tr / t1), -xp.expm1(-tr / t2)
+    one_minus_e2_squared = -xp.expm1(-2 * tr / t2)
     phi = TWO_PI * 1e-3 * df * tr
-    cos_theta = -xp.cos(phi)
-    denominator = (1 - e1 * cos_flip) * (1 - e2 * cos_theta) - e2 * (e1 - cos_flip) * (e2 - cos_theta)
-    amplitude = m0 * one_minus_e1 * sin_flip * xp.exp(-te / t2) / denominator
+    # D regrouped as (1-E1)(1+cos a)(1-E2 cos theta) + (1-E2^2)(E1 - cos a), with cos(theta) = -cos(phi): differences of
+    # numbers near one are gone, so that single precision keeps six digits.
+    one_minus_e2_cos_theta = one_minus_e2 + 2 * e2 * xp.cos(0.5 * phi) ** 2
+    denominator = one_minus_e1 * one_plus_cos * one_minus_e2_cos_theta + one_minus_e2_squared * (
+        one_minus_cos - one_minus_e1
+    )
+    amplitude = m0 * one_minus_e1 * xp.sin(2 * half_flip) * xp.exp(-te / t2) / denominator
     phase = TWO_PI * 1e-3 * df * te
     # (1 + E2 exp(-i phi)) exp(i phase), written out in reals: half the work of complex exponentials.
     return amplitude * (xp.cos(phase) + e2 * xp.cos(phase - phi)) + 1j * (
