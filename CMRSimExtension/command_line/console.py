@@ -47,7 +47,7 @@ class Console:
 
 
 class Progress:
-    """Call it with (done, total[, text]) as often as you like; use it in a ``with`` block."""
+    """Call it with the share done (0 to 1) and a line of text, as often as you like; use it in a ``with`` block."""
 
     def __init__(self, what: str, quiet: bool, stream: TextIO) -> None:
         self._what = what
@@ -55,11 +55,13 @@ class Progress:
         self._stream = stream
         self._bar: Any = None
         self._last = time.monotonic()
+        self._most = 0.0
 
-    def __call__(self, done: float, total: float = 1.0, text: str = "") -> None:
+    def __call__(self, share: float, text: str = "") -> None:
         if self._quiet:
             return
-        fraction = min(1.0, done / total) if total else 1.0
+        fraction = min(1.0, max(share, self._most))
+        self._most = fraction
         if self._stream.isatty():
             if self._bar is None:
                 from tqdm import tqdm

@@ -4,7 +4,7 @@ import argparse
 from pathlib import Path
 
 from CMRSimExtension.command_line.console import Console
-from CMRSimExtension.command_line.scan_options import add_scan_options, build_protocol, chosen, truths
+from CMRSimExtension.command_line.scan_options import add_scan_options, build_protocol, chosen
 
 HELP = "one slice as a picture, quickly"
 DESCRIPTION = """\
@@ -20,11 +20,12 @@ examples:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("image", metavar="IN", nargs="?", help="image file or DICOM folder to show; without it, one slice "
-                        "is simulated")
+    parser.add_argument("image", metavar="IN", nargs="?",
+                        help="image file or DICOM folder to show; without it, one slice is simulated")
     parser.add_argument("--out", metavar="X.png", required=True, help="picture to write: .png, .gif or .webp")
     parser.add_argument("--overlay", action="store_true", help="draw the labels over the image")
-    parser.add_argument("--slice", type=int, metavar="N", help="slice to show, 0 the most basal (default the middle one)")
+    parser.add_argument("--slice", type=int, metavar="N",
+                        help="slice to show, 0 the most basal (default the middle one)")
     parser.add_argument("--frame", type=int, default=0, metavar="N", help="frame of a still picture, 0 end diastole")
     add_scan_options(parser)
 
@@ -42,17 +43,16 @@ def run(options: argparse.Namespace, console: Console) -> None:
         from CMRSimExtension.files.cine_files import read_cine
 
         if values:
-            raise InputError(
-                f"{options.image} is an image already; leave out {', '.join('--' + k.replace('_', '-') for k in values)}"
-            )
+            given = ", ".join("--" + key.replace("_", "-") for key in values)
+            raise InputError(f"{options.image} is an image already; leave out {given}")
         cine = read_cine(options.image)
         index = options.slice
     else:
         from CMRSimExtension.command_line.scanning import scan_one_slice
 
         frame = None if moving else options.frame
-        cine, frame_shown = scan_one_slice(values, build_protocol(values), truths(values), options.slice, frame, console)
-        index, options.frame = 0, frame_shown
+        cine, options.frame = scan_one_slice(values, build_protocol(values), options.slice, frame, console)
+        index = 0
     if moving:
         write_animation(cine, path, slice_index=index, labels=options.overlay)
     else:

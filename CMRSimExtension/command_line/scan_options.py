@@ -64,9 +64,10 @@ OPTIONS = (
     ScanOption("esv-ml", _SUBJECT, float, "LV end-systolic volume, reached within 1 %%", "ML"),
     ScanOption("mass-g", _SUBJECT, float, "LV mass, reached within 1 %%", "G"),
     ScanOption("pathology", _SUBJECT, str, "normal, dcm, hcm, minf, rv ... (an unknown one lists them all)", "NAME"),
-    ScanOption("anatomy", _ANATOMY, str, "label image (.nii.gz, .nrrd; one volume or a series), or XCAT .bin or log", "FILE"),
-    ScanOption("labels-map", _ANATOMY, str, "what the labels mean: acdc, mms, cmrsim, or a table such as 1=rv,2=myo,3=lv",
-               "MAP"),
+    ScanOption("anatomy", _ANATOMY, str, "label image (.nii.gz, .nrrd; one volume or a series), or XCAT .bin or log",
+               "FILE"),
+    ScanOption("labels-map", _ANATOMY, str,
+               "what the labels mean: acdc, mms, cmrsim, or a table such as 1=rv,2=myo,3=lv", "MAP"),
     ScanOption("still", _ANATOMY, str, "leave the heart as it is in the file; without it, it beats", flag=True),
     ScanOption("protocol", _SCAN, str, "preset of a vendor and field strength (default siemens_1.5t)", "NAME"),
     ScanOption("plane", _SCAN, str, "short-axis stack (default), one long-axis plane, axial stack or isotropic volume",
@@ -84,8 +85,8 @@ OPTIONS = (
     ScanOption("trajectory", _SCAN, str, "cartesian, radial or golden_angle", "NAME"),
     ScanOption("fault", _SCAN, str, "spoil the scan as real ones are, for example ghosting=0.5; repeatable "
                "(an unknown name lists them all)", "NAME[=AMOUNT]", repeatable=True),
-    ScanOption("truth", _TRUTH, str, f"what to write beside the image, with commas: {','.join(TRUTHS)} (default labels)",
-               "LIST"),
+    ScanOption("truth", _TRUTH, str,
+               f"what to write beside the image, with commas: {','.join(TRUTHS)} (default labels)", "LIST"),
 )
 _BY_KEY = {option.key: option for option in OPTIONS}
 SUBJECT_KEYS = ("sex", "age_years", "height_cm", "weight_kg", "edv_ml", "esv_ml", "mass_g", "pathology")
@@ -93,8 +94,8 @@ SUBJECT_KEYS = ("sex", "age_years", "height_cm", "weight_kg", "edv_ml", "esv_ml"
 
 def add_scan_options(parser: argparse.ArgumentParser) -> None:
     """Add every option of `OPTIONS`, and ``--config``, to `parser`; what is not given stays None."""
-    parser.add_argument("--config", metavar="Y.yaml", help="YAML file with any of the options below by name; options on "
-                        "the command line come first")
+    parser.add_argument("--config", metavar="Y.yaml",
+                        help="YAML file with any of the options below by name; those on the command line come first")
     groups: dict[str, Any] = {}
     for option in OPTIONS:
         group = groups.get(option.group) or parser.add_argument_group(option.group)

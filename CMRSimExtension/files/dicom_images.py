@@ -138,10 +138,10 @@ def _images_of(file: Path, others: set[str]) -> list[DicomImage]:
         if modality != "MR" or not dataset.get("Rows"):
             others.add(modality or str(dataset.SOPClassUID.name))
             return []
-        if int(dataset.get("SamplesPerPixel", 1)) != 1 or str(dataset.get("PhotometricInterpretation")) != "MONOCHROME2":
+        samples, colour = int(dataset.get("SamplesPerPixel", 1)), str(dataset.get("PhotometricInterpretation"))
+        if samples != 1 or colour != "MONOCHROME2":
             raise FileFormatError(
-                f"{file.name} is {dataset.get('PhotometricInterpretation')} with {dataset.get('SamplesPerPixel')} "
-                "samples per pixel; a grey image (MONOCHROME2) is needed"
+                f"{file.name} is {colour} with {samples} samples per pixel; a grey image (MONOCHROME2) is needed"
             )
         if "PerFrameFunctionalGroupsSequence" in dataset:
             return _enhanced(file, dataset)
@@ -152,11 +152,11 @@ def _images_of(file: Path, others: set[str]) -> list[DicomImage]:
 
 
 def _classic(file: Path, dataset: Any) -> DicomImage:
-    position, orientation = _numbers(dataset, "ImagePositionPatient", 3), _numbers(dataset, "ImageOrientationPatient", 6)
-    spacing = _numbers(dataset, "PixelSpacing", 2)
     return _checked(file, DicomImage(
         path=file, frame=0,
-        position=position, orientation=orientation, spacing=spacing,
+        position=_numbers(dataset, "ImagePositionPatient", 3),
+        orientation=_numbers(dataset, "ImageOrientationPatient", 6),
+        spacing=_numbers(dataset, "PixelSpacing", 2),
         thickness=_number(dataset, "SliceThickness") or 0.0,
         trigger_ms=_number(dataset, "TriggerTime"),
         temporal_index=_whole(dataset, "TemporalPositionIdentifier"),

@@ -80,8 +80,8 @@ def cine_of(stack: DicomStack) -> Cine:
     if not even:
         gaps = np.linalg.norm(np.diff(origins, axis=0), axis=1)
         warnings.warn(
-            f"the slices are not evenly spaced ({', '.join(f'{g:.2f}' for g in gaps)} mm); their positions are kept one "
-            "by one, and only DICOM and the sidecar can hold them", GeometryWarning, stacklevel=2,
+            f"the slices are not evenly spaced ({', '.join(f'{g:.2f}' for g in gaps)} mm); their positions are kept "
+            "one by one, and only DICOM and the sidecar can hold them", GeometryWarning, stacklevel=2,
         )
     return Cine(
         image=image,
@@ -152,7 +152,9 @@ def _refuse_undecodable(path: Path, dataset: Any) -> None:
         available, missing = False, []
     if not available:
         cure = f"install one of: {'; '.join(missing)}" if missing else "decompress it first (gdcmconv --raw IN OUT)"
-        raise MissingDependencyError(f"{path.name} is compressed as {syntax.name}, which no installed decoder reads; {cure}")
+        raise MissingDependencyError(
+            f"{path.name} is compressed as {syntax.name}, which no installed decoder reads; {cure}"
+        )
 
 
 def _table(values: Sequence[Any]) -> NDArray[np.float64] | None:

@@ -118,8 +118,8 @@ def build_stack(images: Sequence[DicomImage]) -> DicomStack:
     for first, second, frames in zip(depths, depths[1:], slices[1:]):
         if second - first < SAME_PLACE_MM:
             raise FileFormatError(
-                f"two slices lie in one plane, shifted sideways ({frames[0].path.name}); these are several acquisitions, "
-                "give one of them"
+                f"two slices lie in one plane, shifted sideways ({frames[0].path.name}); these are several "
+                "acquisitions, give one of them"
             )
     ordered = tuple(tuple(_in_time(frames)) for frames in slices)
     counts = [len(frames) for frames in ordered]
@@ -127,13 +127,13 @@ def build_stack(images: Sequence[DicomImage]) -> DicomStack:
         most = max(set(counts), key=counts.count)
         odd = next(i for i, count in enumerate(counts) if count != most)
         raise FileFormatError(
-            f"missing phases: slice {odd} (series {ordered[odd][0].series_number}) has {counts[odd]} images where others "
-            f"have {most}; export the study again"
+            f"missing phases: slice {odd} (series {ordered[odd][0].series_number}) has {counts[odd]} images where "
+            f"others have {most}; export the study again"
         )
     announced = max((image.announced or 0 for image in images), default=0)
     if counts[0] < announced:
-        raise FileFormatError(f"missing phases: {counts[0]} images of each slice are here, the scanner made {announced}; "
-                              "export the study again")
+        raise FileFormatError(f"missing phases: {counts[0]} images of each slice are here, the scanner made "
+                              f"{announced}; export the study again")
     return DicomStack(ordered)
 
 

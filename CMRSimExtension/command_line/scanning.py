@@ -1,0 +1,98 @@
+"""From the options to the scan: the subject or the anatomy's file, and the one call that scans it."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from CMRSimExtension.command_line.console import Console
+from CMRSimExtension.command_line.scan_options import SUBJECT_KEYS
+from CMRSimExtension.errors import InputError
+from CMRSimExtension.scanner.geometry import ImageGrid
+from CMRSimExtension.scanner.planning import plan
+from CMRSimExtension.scanner.protocol import Protocol
+from CMRSimExtension.simulation.cine import Cine
+from CMRSimExtension.simulation.simulate import simulate
+
+_SEX = {"female": "F", "male": "M"}
+
+
+def scan(values: dict[str, Any], protocol: Protocol, truth: frozenset[str], console: Console) -> Cine:
+    """Scan what `values` (see `scan_options.chosen`) ask for.
+
+    Raises
+    ------
+    InputError
+        As the subject, the anatomy's reader, the protocol and `simulate`.
+    """
+    anatomy = build_anatomy(values, console)
+    with console.progress("simulating") as progress:
+        return simulate(
+            anatomy, protocol, _seed(values), plane=values.get("plane", "sax"), truth=truth, progress=progress
+        )
+
+
+def scan_one_slice(
+    values: dict[str, Any], protocol: Protocol, index: int | None, frame: int | None, console: Console
+) -> tuple[Cine, int]:
+    """Scan one slice of the planned stack.
+
+    Parameters
+    ----------
+    values, protocol, console
+        As for `scan`.
+    index
+        Slice of the stack; None takes the middle one.
+    frame
+        Frame that will be shown; None for all of them.
+
+    Returns
+    -------
+    cine, frame
+        A cine of one slice, and which of its frames is the one asked for.
+    """
+    anatomy = build_anatomy(values, console)
+    whole = plan(anatomy.heart_frame, protocol, values.get("plane", "sax"))
+    slices = whole.shape[0]
+    index = slices // 2 if index is None else index
+    if not 0 <= index < slices:
+        raise InputError(f"--slice is {index}; this stack has slices 0 to {slices - 1}")
+    if frame is not None and not 0 <= frame < protocol.phases:
+        raise InputError(f"--frame is {frame}; this protocol has frames 0 to {protocol.phases - 1}")
+    if frame == 0:
+        protocol = protocol.replace(phases=1)
+    affine = np.array(whole.affine_ras)
+    affine[:3, 3] += index * affine[:3, 2]
+    grid = ImageGrid(affine, (1, *whole.shape[1:]), whole.slice_thickness_mm)
+    with console.progress("simulating") as progress:
+        return simulate(anatomy, protocol, _seed(values), grid=grid, progress=progress), frame or 0
+
+
+def build_anatomy(values: dict[str, Any], console: Console) -> Any:
+    """The subject drawn from the seed, or the anatomy in the file that ``--anatomy`` names."""
+    subject = {key: values[key] for key in SUBJECT_KEYS if key in values}
+    if "anatomy" not in values:
+        for key in ("labels_map", "still"):
+            if values.get(key):
+                raise InputError(f"--{key.replace('_', '-')} belongs to --anatomy FILE, which was not given")
+        from CMRSimExtension.anatomy.subject import Subject
+
+        if "sex" in subject:
+            subject["sex"] = _SEX.get(subject["sex"], subject["sex"])
+        return Subject.random(_seed(values), **subject)
+    if subject:
+        names = ", ".join("--" + key.replace("_", "-") for key in subject)
+        raise InputError(f"{names} belong to a drawn subject; leave them out with --anatomy")
+    from CMRSimExtension.command_line.anatomy_files import anatomy_from_file
+
+    still = bool(values.get("still"))
+    return anatomy_from_file(Path(values["anatomy"]), values.get("labels_map"), still, _seed(values))
+
+
+def _seed(values: dict[str, Any]) -> int:
+    seed = int(values.get("seed", 0))
+    if seed < 0:
+        raise InputError(f"--seed is {seed}; give a whole number, 0 or above")
+    return seed
+
+
