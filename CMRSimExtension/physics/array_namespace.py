@@ -36,7 +36,7 @@ def array_namespace(*values: object) -> ModuleType:
                 import array_api_compat.torch as torch_namespace
             except ImportError as error:
                 raise MissingDependencyError(
-                    "torch tensors need array-api-compat, which is missing; pip install array-api-compat"
+                    "torch tensors need array-api-compat, which is missing; pip install 'CMRSimExtension[segment]'"
                 ) from error
             namespaces["torch"] = torch_namespace
         elif hasattr(value, "__array_namespace__") and not isinstance(value, np.ndarray | np.generic):

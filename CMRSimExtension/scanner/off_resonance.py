@@ -97,7 +97,7 @@ class OffResonanceField:
         unshimmed = cls(
             float(field_t),
             heart.origin_mm + 0.45 * length * heart.axes[2],
-            heart.to_ras(sites),
+            np.asarray(heart.to_ras(sites), dtype=np.float64),
             radii,
             filling * amount,
             np.concatenate([second, third]) * amount,

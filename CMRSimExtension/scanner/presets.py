@@ -43,12 +43,12 @@ _PRESETS = (
     Protocol(
         name="ge_1.5t", vendor="GE", field_t=1.5, repetition_time_ms=3.5, echo_time_ms=1.5, flip_angle_deg=50,
         fov_mm=(360.0, 360.0), matrix=(256, 256), acquired_resolution_mm=(1.9, 1.6), slice_thickness_mm=8.0,
-        slice_gap_mm=2.0, phases=20, views_per_segment=14, snr=28, coils=8, filter="fermi", filter_strength=1.0,
+        slice_gap_mm=2.0, phases=20, views_per_segment=12, snr=28, coils=8, filter="fermi", filter_strength=1.0,
     ),
     Protocol(
         name="ge_3t", vendor="GE", field_t=3.0, repetition_time_ms=3.9, echo_time_ms=1.7, flip_angle_deg=45,
         fov_mm=(350.0, 350.0), matrix=(256, 256), acquired_resolution_mm=(1.8, 1.6), slice_thickness_mm=8.0,
-        slice_gap_mm=0.0, phases=20, views_per_segment=12, snr=34, coils=16, filter="fermi", filter_strength=1.0,
+        slice_gap_mm=0.0, phases=20, views_per_segment=11, snr=34, coils=16, filter="fermi", filter_strength=1.0,
     ),
     Protocol(
         name="canon_1.5t", vendor="Canon", field_t=1.5, repetition_time_ms=3.7, echo_time_ms=1.9,

@@ -1,6 +1,7 @@
 """Smooth fields on image grids: evaluated on a coarse lattice and interpolated, which is as good and far faster."""
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,7 +11,9 @@ from CMRSimExtension.errors import InputError
 from CMRSimExtension.scanner.geometry import ImageGrid
 
 
-def on_grid(field: Callable[[NDArray[np.floating]], NDArray], grid: ImageGrid, lattice_mm: float = 12.0) -> NDArray:
+def on_grid(
+    field: Callable[[NDArray[np.floating]], NDArray[Any]], grid: ImageGrid, lattice_mm: float = 12.0
+) -> NDArray[Any]:
     """Values of a smooth `field` at every voxel centre of `grid`.
 
     Parameters
@@ -37,9 +40,10 @@ def on_grid(field: Callable[[NDArray[np.floating]], NDArray], grid: ImageGrid, l
     k, j, i = np.meshgrid(np.arange(slices), at_rows, at_columns, indexing="ij")
     index = np.stack([i, j, k], axis=-1).reshape(-1, 3)
     points = index @ grid.affine_ras[:3, :3].T + grid.affine_ras[:3, 3]
-    coarse = np.asarray(field(points))
+    coarse: NDArray[Any] = np.asarray(field(points))
     coarse = coarse.reshape(slices, len(at_rows), len(at_columns), *coarse.shape[1:])
     # A spline through unit vectors is its interpolation matrix; two small matrix products then do every slice.
-    down = CubicSpline(at_rows, np.eye(len(at_rows)))(np.arange(rows)).astype(coarse.real.dtype)
-    across = CubicSpline(at_columns, np.eye(len(at_columns)))(np.arange(columns)).astype(coarse.real.dtype)
-    return np.einsum("jr,srq...,iq->sji...", down, coarse, across, optimize=True)
+    precision = np.float32 if coarse.dtype in (np.float32, np.complex64) else np.float64
+    down = CubicSpline(at_rows, np.eye(len(at_rows)))(np.arange(rows)).astype(precision)
+    across = CubicSpline(at_columns, np.eye(len(at_columns)))(np.arange(columns)).astype(precision)
+    return np.asarray(np.einsum("jr,srq...,iq->sji...", down, coarse, across, optimize=True))
