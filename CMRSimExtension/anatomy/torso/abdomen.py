@@ -135,7 +135,7 @@ class Abdomen:
         )
 
         tangle = Ripple.draw(
-            rng, tuple(s * v for v in (170.0, 130.0, 110.0, 90.0)), tuple(s * v for v in (20.0, 16.0, 13.0, 10.0))
+            rng, tuple(s * v for v in (170.0, 130.0, 110.0, 90.0)), tuple(s * v for v in (26.0, 22.0, 17.0, 11.0))
         )
 
         def place(x: float, y: float, z: float) -> tuple[float, float, float]:
@@ -144,7 +144,7 @@ class Abdomen:
         girth = 0.62 + 0.55 * full
         stomach = (
             Ellipsoid.at(
-                place(-66 + 5 * j[0], -14 + 6 * j[1], left - (16 + 34 * girth) * s),
+                place(-60 + 5 * j[0], -12 + 6 * j[1], left - (16 + 34 * girth) * s),
                 (s * 44 * girth, s * 42 * girth, s * 40 * girth),
                 (14.0, -10.0),
             ),
@@ -166,7 +166,7 @@ class Abdomen:
         food = float(deep + radius * (2.2 * p.stomach_food - 1.0))
         half = 0.5 * p.spleen_mm
         spleen = Ellipsoid.at(
-            place(-94 + 4 * j[6], -34 + 5 * j[7], left - (46 + 5 * j[8]) * s), (0.52 * half, 0.82 * half, half), (18.0, 24.0)
+            place(-103 + 4 * j[6], -34 + 5 * j[7], left - (46 + 5 * j[8]) * s), (0.52 * half, 0.82 * half, half), (18.0, 24.0)
         )
         k = 0.5 * p.kidney_mm
         x0, y0 = spine.centre_at(left - 120 * s)
@@ -183,7 +183,7 @@ class Abdomen:
             p, ripple, tangle, stomach, (air, food), spleen, kidneys, gallbladder,
             (s * 33.0, s * (14.0 if p.sex == "F" else 18.0)),
             (s * 11.0, left - (104 + 5 * j[17]) * s, 0.22),
-            left - (70 + 10 * j[18]) * s,
+            left - (14 + 6 * j[18]) * s,
             spine, liver_vessels, noise, rng.uniform(0, 64, 3).astype(np.float32),
         )
 
@@ -213,11 +213,14 @@ class Abdomen:
         if len(at):
             inside = (self.gallbladder.level(wx[at], wy[at], wz[at]) < 1.0) & fits[at]
             out[at[inside]] = Structure.GALLBLADDER
+        self._stomach(out, x, y, z, wx, wy, wz, fits, noise)
         at = _within(self.spleen.bounds(), x, y, z, 16.0 * s)
         if len(at):
-            inside = (self.spleen.level(wx[at], wy[at], wz[at]) < 1.0) & fits[at]
-            out[at[inside & ~liver[at]]] = Structure.SPLEEN
-        self._stomach(out, x, y, z, wx, wy, wz, fits, noise)
+            # It presses a hollow into the stomach and leaves a film of fat between.
+            level = self.spleen.level(wx[at], wy[at], wz[at])
+            there = fits[at] & ~liver[at]
+            out[at[there & (level < 1.10)]] = Structure.VISCERAL_FAT
+            out[at[there & (level < 1.0)]] = Structure.SPLEEN
         self._pancreas(out, x, y, z, wx, wy, wz, noise)
         self._kidneys(out, x, y, z, wx, wy, wz, noise)
         self._psoas(out, x, y, z)
@@ -326,18 +329,21 @@ class Abdomen:
         at = np.flatnonzero(ok)
         if len(at) == 0:
             return
-        # One of the two labyrinths of a gyroid, twice rippled, is a tangle of tubes that never ends nor meets itself.
-        kx, ky, kz = (np.float32(2 * np.pi / (v * s)) for v in (52.0, 46.0, 49.0))
+        # Sausages: the cells of a stretched, staggered lattice, thoroughly bent; each cell has its own filling.
         bx, by, bz = self.tangle.apply(x[at], y[at], z[at])
-        u, v, w = kx * bx, ky * by, kz * bz
-        labyrinth = np.sin(u) * np.cos(v) + np.sin(v) * np.cos(w) + np.sin(w) * np.cos(u)
-        edge = np.float32(-0.35 + 0.75 * p.visceral_fat)
-        bowel = labyrinth > edge
-        lumen = labyrinth > edge + 0.24
+        v, w = by * np.float32(1 / (35.0 * s)), bz * np.float32(1 / (33.0 * s))
+        row, level = np.rint(v), np.rint(w)
+        u = bx * np.float32(1 / (58.0 * s)) + 0.5 * row + 0.37 * level
+        cell = np.rint(u)
+        filling = look_up(self.noise, 17 * cell + 5 * row, 23 * row + 11 * level, 29 * level + 7 * cell)
+        squared = (0.82 * (u - cell)) ** 2 + (v - row) ** 2 + (w - level) ** 2
+        radius = 0.64 - 0.22 * p.visceral_fat - 0.20 * filling * filling
+        edge = radius - np.sqrt(squared)
+        edge = np.minimum(edge, 0.48 - np.maximum(np.abs(v - row), np.abs(w - level)))
+        bowel = edge > 0
+        lumen = edge > 0.07 + 0.16 * (filling > 0.7)  # some loops are empty: thick wall, little inside
         out[at[bowel]] = Structure.BOWEL_WALL
-        # What is not mash is fluid.
         out[at[lumen]] = Structure.BOWEL_CONTENTS
-        # Gas gathers in the front of some loops.
-        patch = look_up(self.noise, 0.045 * x[at] + 7, 0.045 * y[at], 0.045 * z[at])
-        gas = lumen & (patch + 0.004 / s * y[at] > 1.0 - p.bowel_gas)
-        out[at[gas]] = Structure.BOWEL_AIR
+        # Gas gathers in the front of its loop.
+        gassy = (1.37 * filling) % 1.0 + 0.0025 / s * y[at] > 1.0 - p.bowel_gas
+        out[at[lumen & gassy & (v - row > -0.18)]] = Structure.BOWEL_AIR

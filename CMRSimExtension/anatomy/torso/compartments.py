@@ -10,10 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from CMRSimExtension.anatomy.torso.parameters import TorsoParameters
-from CMRSimExtension.anatomy.torso.placement import PericardialSac
+from CMRSimExtension.anatomy.torso.placement import SAC_STEP_MM, PericardialSac
 from CMRSimExtension.anatomy.torso.tables import Table, smooth_noise
 
-_STEP = 4.0
+_STEP = SAC_STEP_MM
 _FAR = 1e4
 
 DIAPHRAGM, DIAPHRAGM_THICKNESS, LIVER_FLOOR = range(3)
@@ -22,26 +22,19 @@ PLEURA_RIGHT, PLEURA_LEFT = range(2)
 """Channels over (y, z): x of the right and left mediastinal pleura."""
 
 
-def _profile(
-    sac: PericardialSac, axes: NDArray[np.floating], centre: NDArray[np.floating], along: int, u: NDArray, v: NDArray
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Lowest and highest coordinate `along` one axis at which lines over the two others (u, v) cut the ellipsoid.
+def _nodes(low: float, high: float, through: float) -> NDArray[np.float64]:
+    """Grid coordinates from about `low` to `high` of which one is `through`."""
+    first = through - _STEP * np.ceil((through - low) / _STEP)
+    return first + _STEP * np.arange(int(np.ceil((high - first) / _STEP)) + 1)
 
-    NaN where they miss it. The ellipsoid is {p: |B (p - c)| = 1}; a line gives a quadratic.
-    """
-    b = axes / sac.semi_axes_mm[:, None]
-    q = b.T @ b
-    others = [k for k in range(3) if k != along]
-    du, dv = u - centre[others[0]], v - centre[others[1]]
-    qa = q[along, along]
-    qb = q[along, others[0]] * du + q[along, others[1]] * dv
-    qc = (
-        q[others[0], others[0]] * du**2 + 2.0 * q[others[0], others[1]] * du * dv + q[others[1], others[1]] * dv**2 - 1
-    )
-    root = qb**2 - qa * qc
-    with np.errstate(invalid="ignore"):
-        half = np.sqrt(root)
-    return centre[along] + (-qb - half) / qa, centre[along] + (-qb + half) / qa
+
+def _spread(profile: NDArray, starts: tuple[float, float], u: NDArray, v: NDArray) -> NDArray:
+    """A profile of the sac copied to the nodes u, v of a larger (or cut) grid that shares its nodes; else NaN."""
+    out = np.full((len(u), len(v)), np.nan)
+    i, j = (np.rint((nodes - start) / _STEP).astype(int) for nodes, start in ((u, starts[0]), (v, starts[1])))
+    ok_i, ok_j = (i >= 0) & (i < profile.shape[0]), (j >= 0) & (j < profile.shape[1])
+    out[np.ix_(ok_i, ok_j)] = profile[np.ix_(i[ok_i], j[ok_j])]
+    return out
 
 
 def _smooth_minimum(a: NDArray, b: NDArray, width: float) -> NDArray:
@@ -67,16 +60,15 @@ class Compartments:
         half_depth_mm: float,
         spine_front_mm: float,
         sac: PericardialSac,
-        axes: NDArray[np.floating],
-        sac_centre: NDArray[np.floating],
+        centre: NDArray[np.floating],
         rng: np.random.Generator,
     ) -> "Compartments":
-        """Around the pericardial sac centred at `sac_centre` in a cavity of the given half axes."""
+        """Around the pericardial sac centred at `centre` in a cavity of the given half axes."""
         s = p.body_scale
-        lowest = float(sac_centre[2] - sac.extent_mm(axes)[2])
+        lowest = float(centre[2] + sac.extent_mm()[0, 2])
         right, left = lowest + p.right_dome_mm, lowest + p.left_dome_mm
-        floor = cls._floor(p, s, half_width_mm, half_depth_mm, spine_front_mm, sac, axes, sac_centre, right, left, rng)
-        pleurae = cls._pleurae(p, s, half_depth_mm, spine_front_mm, sac, axes, sac_centre, rng)
+        floor = cls._floor(p, s, half_width_mm, half_depth_mm, spine_front_mm, sac, centre, right, left, rng)
+        pleurae = cls._pleurae(p, s, half_depth_mm, spine_front_mm, sac, centre, rng)
         return cls(floor, pleurae, right, left)
 
     @staticmethod
@@ -87,14 +79,13 @@ class Compartments:
         b: float,
         spine_front: float,
         sac: PericardialSac,
-        axes: NDArray[np.floating],
         centre: NDArray[np.floating],
         right: float,
         left: float,
         rng: np.random.Generator,
     ) -> Table:
-        x = np.arange(-1.15 * a, 1.15 * a + _STEP, _STEP)[:, None]
-        y = np.arange(-1.15 * b, 1.15 * b + _STEP, _STEP)[None, :]
+        x = _nodes(-1.15 * a, 1.15 * a, centre[0])[:, None]
+        y = _nodes(-1.15 * b, 1.15 * b, centre[1])[None, :]
         shape = (x.shape[0], y.shape[1])
         side = 0.5 + 0.5 * np.tanh(x / (22.0 * s))
         top = left + (right - left) * side
@@ -105,13 +96,13 @@ class Compartments:
         rho = np.hypot(out_x, out_y)
         fall = s * (np.where(y > 0, 52.0, 88.0) * np.clip(rho, 0, 1.4) ** 3.2 + 12.0 * np.clip(rho, 0, 1.4) ** 2)
         dome = top - fall + 4.0 * s * smooth_noise(rng, shape, (6, 6))
-        under, _ = _profile(sac, axes, centre, 2, x, y)
+        starts = (centre[0] + sac.start_mm[0], centre[1] + sac.start_mm[1])
+        under = _spread(sac.profile(2)[0], starts, x[:, 0], y[0]) + centre[2]
         lowest = float(np.nanmin(under))
         # Around the heart the diaphragm is its bed: held up to it from below, pressed down beneath it.
         d2 = ((x - centre[0]) / (0.75 * a)) ** 2 + ((y - centre[1]) / (0.9 * b)) ** 2
         bed = np.where(np.isnan(under), _FAR, under - 2.5)
         dome = np.maximum(dome, lowest - 4.0 - 70.0 * s * d2**1.5)
-        diaphragm = np.where(np.isnan(under), dome, np.minimum(dome, bed))
         diaphragm = np.where(np.isnan(under), dome, _smooth_minimum(dome, bed, 6.0))
         diaphragm = np.minimum(diaphragm, dome)
         gx, gy = np.gradient(diaphragm, _STEP)
@@ -126,7 +117,10 @@ class Compartments:
         span -= 22.0 * s * np.clip((y - 0.25 * b) / (0.75 * b), 0.0, 1.0) * side
         span += 7.0 * s * smooth_noise(rng, shape, (5, 5))
         liver = np.maximum(right - span, right - p.liver_span_mm)
-        # The lobe ends in an edge, not a cliff.
+        # The left lobe hangs below the heart's bed, a hand thick at the midline, ending in an edge.
+        lobe = 62.0 * s * np.clip((x + p.liver_left_mm) / (p.liver_left_mm + 20.0 * s), 0.0, 1.0) ** 0.7
+        lobe = lobe * np.clip(front * 1.6 - 0.3, 0.0, 1.0) + 4.0 * s * smooth_noise(rng, shape, (5, 5)) - 3.0
+        liver = np.minimum(liver, diaphragm - lobe)
         return Table.of(np.stack([diaphragm, thick, liver], -1), (float(x[0, 0]), float(y[0, 0])), (_STEP, _STEP))
 
     @staticmethod
@@ -136,12 +130,11 @@ class Compartments:
         b: float,
         spine_front: float,
         sac: PericardialSac,
-        axes: NDArray[np.floating],
         centre: NDArray[np.floating],
         rng: np.random.Generator,
     ) -> Table:
-        y = np.arange(-1.15 * b, 1.15 * b + _STEP, _STEP)[:, None]
-        z = np.arange(-130.0 * s, 200.0 * s, _STEP)[None, :]
+        y = _nodes(-1.15 * b, 1.15 * b, centre[1])[:, None]
+        z = _nodes(-130.0 * s, 200.0 * s, centre[2])[None, :]
         t = z / s
         shape = (y.shape[0], z.shape[1])
         back = 1.0 / (1.0 + np.exp((y - (spine_front + 26.0 * s)) / (5.0 * s)))
@@ -149,14 +142,22 @@ class Compartments:
         middle = np.clip(1.0 - back - front, 0.0, 1.0)
         upper = np.clip((t - 70.0) / 40.0, 0.0, 1.0)
         below = np.clip(-t / 40.0, 0.0, 1.0)
-        right = s * (back * (14.0 + 8.0 * upper) + middle * (34.0 - 8.0 * upper - 10.0 * below) + front * (6.0 + 8.0 * upper))
-        left = s * (back * 33.0 + middle * (32.0 - 4.0 * upper - 14.0 * below) + front * (7.0 + 6.0 * upper))
+        right = s * (back * (14.0 + 8.0 * upper) + middle * (34.0 - 8.0 * upper - 10.0 * below) + front * (3.0 + 5.0 * upper) * (0.7 + p.visceral_fat))
+        left = s * (back * 33.0 + middle * (32.0 - 4.0 * upper - 14.0 * below) + front * (3.5 + 4.0 * upper) * (0.7 + p.visceral_fat))
         right = right * (1.0 + 0.06 * smooth_noise(rng, shape, (5, 5)))
         left = left * (1.0 + 0.06 * smooth_noise(rng, shape, (5, 5)))
-        low, high = _profile(sac, axes, centre, 0, y, z)
+        starts = (centre[1] + sac.start_mm[1], centre[2] + sac.start_mm[2])
+        low, high = (_spread(side, starts, y[:, 0], z[0]) + centre[0] for side in sac.profile(0))
         # Pads of fat at the angles between heart and diaphragm, thicker on the right.
-        bottom = float(centre[2] - sac.extent_mm(axes)[2])
+        bottom = float(centre[2] + sac.extent_mm()[0, 2])
         pad = np.exp(-np.clip((z - bottom) / (22.0 * s), 0.0, None) ** 2) * (0.3 + p.visceral_fat) * s
         right = np.where(np.isnan(high), right, np.maximum(right, high + 1.5 + 9.0 * pad))
         left = np.where(np.isnan(low), left, np.maximum(left, -low + 1.5 + 6.0 * pad))
+        # In front of the heart a pad of fat narrows towards the chest wall, slowly low down, where the lungs' edges
+        # part around the bare area of the pericardium.
+        narrowing = _STEP * np.clip(1.3 - 0.7 * p.visceral_fat + 0.025 * t[0], 0.5, 4.0)
+        for k in range(1, shape[0]):
+            if y[k, 0] > centre[1]:
+                right[k] = np.maximum(right[k], right[k - 1] - narrowing)
+                left[k] = np.maximum(left[k], left[k - 1] - narrowing)
         return Table.of(np.stack([right, -left], -1), (float(y[0, 0]), float(z[0, 0])), (_STEP, _STEP))

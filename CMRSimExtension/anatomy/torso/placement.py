@@ -1,10 +1,12 @@
 """Where the heart lies in the chest, and the sac around it that the torso leaves free for it."""
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.ndimage import gaussian_filter
 
 from CMRSimExtension.anatomy.material import HeartFrame
 from CMRSimExtension.anatomy.torso.parameters import TorsoParameters
@@ -80,34 +82,110 @@ def default_heart_frame(
     )
     rv = np.array([-0.50, 0.0, 0.45]) * length
     aortic = np.array([-0.22, 0.14, -0.04]) * length
-    sac = PericardialSac.around_lv(length, 0.61 * length, rv)
-    origin = np.array([-parameters.heart_left_mm, 0.0, 0.0]) - sac.centre_mm @ axes
+    centre, _ = around_lv(length, 0.61 * length, rv)
+    origin = np.array([-parameters.heart_left_mm, 0.0, 0.0]) - centre @ axes
     return HeartFrame(origin, axes, length, rv @ axes + origin, aortic @ axes + origin)
+
+
+SAC_STEP_MM = 4.0
+"""Spacing of the grids on which the sac and what divides the chest are tabulated."""
+
+
+def around_lv(lv_length_mm: float, radius_mm: float, rv_centre: NDArray[np.floating]) -> tuple[NDArray, NDArray]:
+    """Centre and semi-axes (heart mm) of an ellipsoid that holds ventricles, atria and roots of the great vessels.
+
+    Its volume is that of a ball of `radius_mm`, the LV apex closes it, and it reaches towards `rv_centre` (heart mm).
+    """
+    semi = radius_mm * np.array([1.0, 0.80, 1.25])
+    centre = np.array([0.36 * rv_centre[0], 0.36 * rv_centre[1], lv_length_mm + 0.05 * radius_mm - semi[2]])
+    return centre, semi
 
 
 @dataclass(frozen=True)
 class PericardialSac:
-    """Ellipsoid in heart coordinates that holds ventricles, atria and the roots of the great vessels.
+    """The space that the heart takes in the chest, on a grid parallel to RAS around its centre.
 
     Attributes
     ----------
-    centre_mm, semi_axes_mm
-        (3,) heart coordinates, along x, y, z.
+    share
+        (n, n, n) float32: 1 inside, 0 outside, smooth across the surface (at one half).
+    start_mm
+        (3,) position of the first node relative to the heart's centre; nodes are `SAC_STEP_MM` apart.
+    centre_ras
+        (3,) RAS: the heart's centre.
     """
 
-    centre_mm: NDArray[np.float64]
-    semi_axes_mm: NDArray[np.float64]
+    share: NDArray[np.float32]
+    start_mm: NDArray[np.float64]
+    centre_ras: NDArray[np.float64]
 
     @classmethod
-    def around_lv(cls, lv_length_mm: float, radius_mm: float, rv_centre: NDArray[np.floating]) -> "PericardialSac":
-        """The sac whose volume is that of a ball of `radius_mm`, closed by the LV apex; `rv_centre` in heart mm."""
-        semi = radius_mm * np.array([1.0, 0.80, 1.25])
-        centre = np.array([0.36 * rv_centre[0], 0.36 * rv_centre[1], lv_length_mm + 0.05 * radius_mm - semi[2]])
-        return cls(centre, semi)
+    def of(
+        cls,
+        frame: HeartFrame,
+        radius_mm: float,
+        pericardium: Callable[[NDArray[np.float64]], NDArray[np.bool_]] | None = None,
+    ) -> "PericardialSac":
+        """From the heart's own `pericardium` (RAS points (n, 3) -> inside?), or else an ellipsoid.
 
-    def extent_mm(self, axes: NDArray[np.floating]) -> NDArray[np.float64]:
-        """(3,) half extents along RAS x, y, z for heart `axes` (rows in RAS)."""
-        return np.sqrt(((self.semi_axes_mm[:, None] * axes) ** 2).sum(axis=0))
+        Raises
+        ------
+        InputError
+            If `pericardium` claims no point near the heart, or points at the end of the box that a heart of
+            `radius_mm` can fill.
+        """
+        rv = frame.to_heart(np.asarray(frame.rv_centre_mm, dtype=float)[None])[0]
+        centre, semi = around_lv(frame.lv_length_mm, radius_mm, rv)
+        centre_ras = frame.to_ras(centre[None])[0]
+        count = int(np.ceil(1.9 * radius_mm / SAC_STEP_MM))
+        nodes = SAC_STEP_MM * np.arange(-count, count + 1)
+        grid = np.stack(np.meshgrid(nodes, nodes, nodes, indexing="ij"), -1).reshape(-1, 3) + centre_ras
+        if pericardium is None:
+            inside = (((frame.to_heart(grid) - centre) / semi) ** 2).sum(axis=1) < 1.0
+        else:
+            inside = np.asarray(pericardium(grid), dtype=bool)
+        share = inside.reshape((len(nodes),) * 3)
+        edges = [np.take(share, k, axis=axis).any() for axis in range(3) for k in (0, -1)]
+        if not share.any() or any(edges):
+            raise InputError(
+                f"the pericardium does not fit a heart of heart_radius_mm {radius_mm:.0f} around the heart frame; "
+                "give the radius of the ball that has its volume, and RAS points to the function"
+            )
+        smooth = gaussian_filter(share.astype(np.float32), 0.8)
+        return cls(smooth, np.full(3, nodes[0]), centre_ras)
+
+    def extent_mm(self) -> NDArray[np.float64]:
+        """(2, 3): lowest and highest coordinates of the sac along x, y, z, relative to the heart's centre."""
+        inside = self.share > 0.5
+        out = np.empty((2, 3))
+        for axis in range(3):
+            used = np.flatnonzero(inside.any(axis=tuple(k for k in range(3) if k != axis)))
+            out[:, axis] = self.start_mm[axis] + SAC_STEP_MM * (used[[0, -1]] + np.array([-0.5, 0.5]))
+        return out
+
+    def surface_mm(self) -> NDArray[np.float64]:
+        """(n, 3) nodes just inside the surface, relative to the heart's centre."""
+        near = (self.share > 0.5) & (self.share < 0.98)
+        return np.argwhere(near) * SAC_STEP_MM + self.start_mm
+
+    def profile(self, axis: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Where lines along `axis` enter and leave the sac, relative to its centre; NaN where they miss it.
+
+        The two arrays run over the nodes of the two other axes, in their order.
+        """
+        share = np.moveaxis(self.share, axis, 0)
+        inside = share > 0.5
+        hit = inside.any(axis=0)
+        ends = []
+        for flip in (False, True):
+            values = share[::-1] if flip else share
+            first = np.argmax(values > 0.5, axis=0)
+            at = np.take_along_axis(values, first[None], 0)[0]
+            before = np.take_along_axis(values, np.maximum(first - 1, 0)[None], 0)[0]
+            place = first - (at - 0.5) / np.maximum(at - before, 1e-3)
+            ends.append(len(values) - 1 - place if flip else place)
+        low, high = (np.where(hit, self.start_mm[axis] + SAC_STEP_MM * e, np.nan) for e in ends)
+        return low, high
 
 
 def check_orientation(frame: HeartFrame) -> None:

@@ -50,13 +50,25 @@ class Torso:
     seed
         Of everything that is irregular: outlines, vessels, bowel.
 
+    pericardium
+        Tells of RAS points (n, 3) whether they lie in the sac at end diastole; lungs and diaphragm then fit the heart
+        closely. An ellipsoid of `heart_radius_mm` without it.
+
     Raises
     ------
     InputError
         If the heart lies in a way that no chest can be built around, or its size is no heart's.
     """
 
-    def __init__(self, parameters: TorsoParameters, heart_frame: HeartFrame, heart_radius_mm: float, seed: int) -> None:
+    def __init__(
+        self,
+        parameters: TorsoParameters,
+        heart_frame: HeartFrame,
+        heart_radius_mm: float,
+        seed: int,
+        *,
+        pericardium: Callable[[NDArray[np.float64]], NDArray[np.bool_]] | None = None,
+    ) -> None:
         check_orientation(heart_frame)
         if not 10.0 <= heart_radius_mm <= 120.0:
             raise InputError(f"heart_radius_mm is {heart_radius_mm}; it must lie between 10 and 120")
@@ -66,35 +78,23 @@ class Torso:
         self.seed = int(seed)
         p, s = parameters, parameters.body_scale
         streams = [np.random.default_rng(q) for q in np.random.SeedSequence(self.seed).spawn(7)]
-        axes = np.asarray(heart_frame.axes, dtype=float)
-        rv = heart_frame.to_heart(np.asarray(heart_frame.rv_centre_mm, dtype=float)[None])[0]
-        sac = PericardialSac.around_lv(heart_frame.lv_length_mm, self.heart_radius_mm, rv)
-        extent = sac.extent_mm(axes)
-        centre_ras = heart_frame.to_ras(sac.centre_mm[None])[0]
+        sac = PericardialSac.of(heart_frame, self.heart_radius_mm, pericardium)
+        low, high = sac.extent_mm()
 
         # A heart too big for the drawn chest makes the chest deeper and wider (as big hearts do in children).
         left = p.heart_left_mm
-        spine_depth = 41.0 * s
-        room = 8.0 * s
-        half_depth = max(p.chest_half_depth_mm, 0.5 * (2.0 * extent[1] + room + 6.0 * s + 38.0 * s))
-        half_width = max(p.chest_half_width_mm, extent[0] + left + 14.0 * s, 1.30 * half_depth)
+        half_depth = max(p.chest_half_depth_mm, 0.5 * (high[1] - low[1] + 44.0 * s))
+        half_width = max(p.chest_half_width_mm, left - low[0] + 14.0 * s, 1.30 * half_depth)
         spine_front = -half_depth + 38.0 * s
-        lean = (1.0 - (left + 0.35 * extent[0]) ** p.chest_squareness / half_width**p.chest_squareness) ** (
-            1.0 / p.chest_squareness
-        )
-        forward = half_depth * lean - extent[1] - 3.0 * s
-        forward = max(forward, spine_front + extent[1] - 4.0 * s)
         self.half_width_mm, self.half_depth_mm = float(half_width), float(half_depth)
-        sac_centre = np.array([-left, forward, 0.0])
-        self._origin = centre_ras - sac_centre
-
         noise = uniform_field(int(streams[0].integers(2**31)), 1.6)
         self._wall = Wall.build(p, half_width, half_depth, spine_front, noise, streams[1])
+        forward = self._heart_forward(sac, -left, spine_front - float(low[1]) - 2.0 * s)
+        sac_centre = np.array([-left, forward, 0.0])
+        self._origin = sac.centre_ras - sac_centre
         self._spine = Spine.build(p, spine_front - 14.5 * s, streams[2])
-        self._floor = Compartments.build(
-            p, half_width, half_depth, spine_front, sac, axes, sac_centre, streams[3]
-        )
-        lowest = float(-extent[2])
+        self._floor = Compartments.build(p, half_width, half_depth, spine_front, sac, sac_centre, streams[3])
+        lowest = float(low[2])
         ras_to_torso = -self._origin
         valve = np.asarray(heart_frame.aortic_valve_mm, dtype=float) + ras_to_torso
         length = heart_frame.lv_length_mm
@@ -239,6 +239,23 @@ class Torso:
     def _spine_front_limit(self) -> float:
         return float(self._spine.line[:, 1].max() + 1.4 * self._spine.half_depth_mm)
 
+    def _heart_forward(self, sac: PericardialSac, x_mm: float, least_mm: float) -> float:
+        """y of the heart's centre at which it touches the front of the chest (but not less than `least_mm`)."""
+        surface = sac.surface_mm()
+        x, z = (surface[:, 0] + x_mm).astype(np.float32), surface[:, 2].astype(np.float32)
+        near, far = least_mm, least_mm + self.half_depth_mm
+        for _ in range(12):
+            middle = 0.5 * (near + far)
+            y = (surface[:, 1] + middle).astype(np.float32)
+            room = self._wall.look_up(x, y, z)[CAVITY] - np.hypot(x, y)
+            front = room[y > 0]
+            # One part in fifty of the ellipsoid may graze the wall: real hearts are flattened there.
+            if front.size and np.quantile(front, 0.02) < 1.0:
+                far = middle
+            else:
+                near = middle
+        return near
+
     # Arms: beside the trunk, from the shoulder down.
     def _arm_radius(self) -> float:
         p = self.parameters
@@ -255,14 +272,15 @@ class Torso:
         p, s = self.parameters, self.parameters.body_scale
         radius = self._arm_radius()
         away = np.abs(x)
-        at = np.flatnonzero(air & (away > self._arm_x - 1.6 * radius) & (z < 185.0 * s))
+        at = np.flatnonzero(air & (away > self._arm_x - 2.6 * radius) & (z < 185.0 * s))
         if len(at) == 0:
             return
         ax, ay, az = away[at], y[at], z[at]
         # The upper arm leans in towards the shoulder.
-        centre = self._arm_x - 0.35 * np.clip(az - 60.0 * s, 0.0, None)
+        centre = self._arm_x - 0.0030 / s * np.square(np.clip(az - 30.0 * s, 0.0, None))
         scale = 1.0 + 0.10 * np.clip((az + 60.0) / 150.0, -1.0, 1.0)
-        r = np.hypot(ax - centre, (ay + 18.0 * s) * 0.86) / scale
+        over = np.clip(az - 138.0 * s, 0.0, None)
+        r = np.sqrt((ax - centre) ** 2 + ((ay + 18.0 * s) * 0.86) ** 2 + over * over) / scale
         part = out[at]
         skin, fat = radius - 1.8, radius - 1.8 - (0.6 * p.subcutaneous_fat_mm + 1.0)
         part[r < radius] = Structure.SKIN

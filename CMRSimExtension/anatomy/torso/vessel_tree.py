@@ -164,14 +164,19 @@ def _stamp(
     node = np.rint(cells).astype(np.int64)
     fits = np.all((node >= reach) & (node < shape - reach), axis=1)
     node, radii = node[fits], radii[fits].astype(np.float32)
-    rest = (node - cells[fits]).astype(np.float32)
     base = (node[:, 0] * shape[1] + node[:, 1]) * shape[2] + node[:, 2]
     span = np.arange(-reach, reach + 1)
-    offsets = np.stack(np.meshgrid(span, span, span, indexing="ij"), -1).reshape(-1, 3)
-    # Corners farther than any bead of this size reaches would only be written as "outside".
-    offsets = offsets[(offsets**2).sum(1) <= (radii.max() + 1.9) ** 2] if len(radii) else offsets
-    for offset in offsets:
-        distance = np.sqrt(((rest + offset.astype(np.float32)) ** 2).sum(1))
-        value = np.clip(128.0 + 64.0 * (radii - distance), 0.0, 255.0).astype(np.uint8)
-        index = base + int((offset[0] * shape[1] + offset[1]) * shape[2] + offset[2])
-        np.maximum.at(flat, index, value)
+    rest = (node - cells[fits]).astype(np.float32)
+    squares = (rest.T[:, None, :] + span[None, :, None].astype(np.float32)) ** 2  # (axis, offset, bead)
+    largest = float(radii.max()) if len(radii) else 0.0
+    for i, di in enumerate(span):
+        for j, dj in enumerate(span):
+            plane = squares[0, i] + squares[1, j]
+            for k, dk in enumerate(span):
+                # Nodes farther than any bead of this size reaches would only be written as "outside".
+                if di * di + dj * dj + dk * dk > (largest + 1.9) ** 2:
+                    continue
+                value = 128.0 + 64.0 * (radii - np.sqrt(plane + squares[2, k]))
+                hit = value > 1.0
+                index = base[hit] + int((di * shape[1] + dj) * shape[2] + dk)
+                np.maximum.at(flat, index, np.minimum(value[hit], 255.0).astype(np.uint8))

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.interpolate import PchipInterpolator
 
 from CMRSimExtension.anatomy.noise import look_up
 from CMRSimExtension.anatomy.structures import Structure
@@ -42,6 +43,7 @@ class Wall:
     first_rib_mm: float
     sternum_mm: tuple[float, float, float]
     noise: NDArray[np.float32]
+    plane: float
 
     @classmethod
     def build(
@@ -98,8 +100,9 @@ class Wall:
         flat_back = _superellipse(dx, dy, 0.90 * (a + 9.5 * s + 0.5 * m), behind * furrow, 3.2)
         muscle_outer = np.where(dy < 0, np.maximum(muscle_outer, flat_back), muscle_outer)
         # Shoulders and neck, where the outline no longer follows the rib cage.
-        shoulder = np.interp(t[0], (0, 60, 120, 165, 195, 225, 245, 330), (0, 90, 150, 178, 165, 90, 62, 58))
-        neck_depth = np.interp(t[0], (0, 60, 120, 165, 195, 225, 245, 330), (0, 60, 82, 78, 72, 62, 58, 58))
+        heights = (-400, 0, 60, 120, 165, 195, 225, 250, 330)
+        shoulder = PchipInterpolator(heights, (1, 40, 95, 145, 172, 150, 84, 62, 58))(t[0])
+        neck_depth = PchipInterpolator(heights, (1, 40, 66, 82, 76, 70, 62, 58, 58))(t[0])
         girdle = _superellipse(dx, dy, np.maximum(shoulder * s, 1.0), np.maximum(neck_depth * s, 1.0), 2.2)
         muscle_outer = np.maximum(muscle_outer, girdle)
 
@@ -137,8 +140,9 @@ class Wall:
         )
         table = Table.of(channels, (0.0, float(z[0])), (4.0 / _DIRECTIONS, _STEP * grid_s))
         sternum = (float(-55.0 * s), float(112.0 * s), float(rng.uniform(15.0, 20.0) * s))
+        plane = float(np.clip(0.012 + 0.0018 * p.subcutaneous_fat_mm, 0.015, 0.05))
         first_rib = float(168.0 * s + rng.uniform(-0.5, 0.5) * p.rib_spacing_mm)
-        return cls(table, p.rib_spacing_mm, first_rib, sternum, noise)
+        return cls(table, p.rib_spacing_mm, first_rib, sternum, noise, plane)
 
     def look_up(self, x: Float, y: Float, z: Float) -> Float:
         """(8, n) channels of the wall table in the directions of the points."""
@@ -154,7 +158,7 @@ class Wall:
         # Planes of fat between the layers of muscle, and streaks within.
         depth = (r - ribs) / np.maximum(muscle - ribs, 1.0)
         thick = (muscle - ribs) > 8.0
-        plane = thick & (np.abs(depth - 0.42 - 0.10 * (noise - 0.5)) < 0.045)
+        plane = thick & (np.abs(depth - 0.42 - 0.10 * (noise - 0.5)) < self.plane)
         plane |= (depth > -0.12) & (depth < 0.10) & (noise > 0.55)
         plane |= (depth > 0.15) & (noise > 0.965)
         out[plane & (out == Structure.MUSCLE)] = Structure.BODY_FAT
