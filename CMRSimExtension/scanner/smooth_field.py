@@ -39,11 +39,11 @@ def on_grid(
     at_rows, at_columns = nodes(rows, dy), nodes(columns, dx)
     k, j, i = np.meshgrid(np.arange(slices), at_rows, at_columns, indexing="ij")
     index = np.stack([i, j, k], axis=-1).reshape(-1, 3)
-    points = index @ grid.affine_ras[:3, :3].T + grid.affine_ras[:3, 3]
-    coarse: NDArray[Any] = np.asarray(field(points))
-    coarse = coarse.reshape(slices, len(at_rows), len(at_columns), *coarse.shape[1:])
+    points: NDArray[Any] = index @ grid.affine_ras[:3, :3].T + grid.affine_ras[:3, 3]
+    values: NDArray[Any] = np.asarray(field(points))
+    coarse: Any = values.reshape(slices, len(at_rows), len(at_columns), *values.shape[1:])
     # A spline through unit vectors is its interpolation matrix; two small matrix products then do every slice.
-    precision = np.float32 if coarse.dtype in (np.float32, np.complex64) else np.float64
+    precision: Any = np.float32 if values.dtype in (np.float32, np.complex64) else np.float64
     down = CubicSpline(at_rows, np.eye(len(at_rows)))(np.arange(rows)).astype(precision)
     across = CubicSpline(at_columns, np.eye(len(at_columns)))(np.arange(columns)).astype(precision)
     return np.asarray(np.einsum("jr,srq...,iq->sji...", down, coarse, across, optimize=True))
