@@ -1,0 +1,295 @@
+"""What a training run is: one YAML file, read into frozen values and checked before anything starts."""
+
+import dataclasses
+import difflib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from CMRSimExtension.errors import InputError
+from CMRSimExtension.training.augmentation import Augmentation
+from CMRSimExtension.training.labelled_folder import FolderSource
+from CMRSimExtension.training.simulated_source import SimulatedSource
+
+CLASS_NAMES = ("lv_blood", "lv_myocardium", "rv_blood")
+"""Names of the classes 1, 2 and 3."""
+
+
+def _one_of(name: str, value: object, choices: Sequence[str]) -> None:
+    if value not in choices:
+        raise InputError(f"{name} is {value!r}; choose one of {', '.join(choices)}")
+
+
+@dataclass(frozen=True)
+class NetworkChoice:
+    """Which network, and how its weights begin.
+
+    Attributes
+    ----------
+    name, settings
+        See `networks.catalogue`.
+    initialisation
+        See `networks.initialisation`.
+    normalisation
+        See `networks.normalisation`.
+    """
+
+    name: str = "slice_unet"
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    initialisation: str = "he"
+    normalisation: str = "robust"
+
+
+@dataclass(frozen=True)
+class LossChoice:
+    """Which loss; see `training.losses`."""
+
+    name: str = "dice_cross_entropy"
+    settings: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Optimisation:
+    """Optimiser, schedule and length.
+
+    Attributes
+    ----------
+    optimiser
+        ``adamw``, ``adam`` or ``sgd`` (Nesterov, momentum 0.99 as nnU-Net).
+    learning_rate, weight_decay
+        Of the optimiser.
+    schedule
+        ``cosine`` (warm-up, then to zero at the last step), ``polynomial`` (nnU-Net: power 0.9), ``plateau`` (times
+        `factor` when what is watched has not improved for `patience` rounds) or ``constant``.
+    watch
+        What ``plateau`` and early stopping watch: ``validation_loss`` or ``training_loss`` (its moving average).
+    warmup_steps
+        Linear rise at the start.
+    factor, patience
+        Of ``plateau``.
+    stop_after
+        Early stopping: rounds without improvement; None never stops early.
+    rounds, steps_per_round
+        Length of the run; validation and checkpoints come after each round.
+    batch_size
+        Images per step and process.
+    precision
+        ``auto`` (bfloat16 where the processor computes with it, else float32), ``32``, ``bf16`` or ``16`` (float16
+        with gradient scaling).
+    clip
+        Largest gradient norm; None does not clip.
+    average
+        Decay of the exponential moving average of the weights; that average is what is validated and exported. None
+        keeps the last weights.
+    """
+
+    optimiser: str = "adamw"
+    learning_rate: float = 2e-3
+    weight_decay: float = 1e-4
+    schedule: str = "cosine"
+    watch: str = "validation_loss"
+    warmup_steps: int = 200
+    factor: float = 0.1
+    patience: int = 50
+    stop_after: int | None = None
+    rounds: int = 40
+    steps_per_round: int = 500
+    batch_size: int = 16
+    precision: str = "auto"
+    clip: float | None = 5.0
+    average: float | None = 0.999
+
+    def __post_init__(self) -> None:
+        _one_of("optimiser", self.optimiser, ("adamw", "adam", "sgd"))
+        _one_of("schedule", self.schedule, ("cosine", "polynomial", "plateau", "constant"))
+        _one_of("watch", self.watch, ("validation_loss", "training_loss"))
+        _one_of("precision", self.precision, ("auto", "32", "bf16", "16"))
+        if not self.learning_rate > 0:
+            raise InputError(f"learning_rate is {self.learning_rate}; it must be above 0")
+        for name in ("rounds", "steps_per_round", "batch_size"):
+            if getattr(self, name) < 1:
+                raise InputError(f"{name} is {getattr(self, name)}; it must be at least 1")
+        if self.average is not None and not 0.0 < self.average < 1.0:
+            raise InputError(f"average is {self.average}; a decay lies between 0 and 1")
+
+
+@dataclass(frozen=True)
+class TrainingSource:
+    """One source of training images and its weight; exactly one of `simulated` and `folder` is given.
+
+    Attributes
+    ----------
+    weight
+        Share of each batch, relative to the other sources.
+    reuse, window
+        Of a simulated source; see `SimulatedPool`.
+    """
+
+    simulated: SimulatedSource | None = None
+    folder: FolderSource | None = None
+    weight: float = 1.0
+    reuse: float = 2.0
+    window: int = 1024
+
+    def __post_init__(self) -> None:
+        if (self.simulated is None) == (self.folder is None):
+            raise InputError("each training source is either 'simulated' or 'folder'; give one of the two")
+
+
+@dataclass(frozen=True)
+class Validation:
+    """What is measured after each round.
+
+    Attributes
+    ----------
+    simulated, count
+        Simulated images from a stream of their own, and how many.
+    folder
+        A labelled folder instead. For weights that are to be shipped it must hold simulated images.
+    """
+
+    simulated: SimulatedSource | None = None
+    folder: FolderSource | None = None
+    count: int = 512
+
+
+@dataclass(frozen=True)
+class Transfer:
+    """Weights to start from.
+
+    Attributes
+    ----------
+    weights
+        A bundle folder or a checkpoint of an earlier run.
+    train_only
+        Names (prefixes) of the network parts that go on learning; empty means all (P2's best), else the rest is frozen.
+    """
+
+    weights: str
+    train_only: Sequence[str] = ()
+
+
+@dataclass(frozen=True)
+class TrainingConfiguration:
+    """A whole training run.
+
+    Attributes
+    ----------
+    name
+        Name of the run and of the bundle it exports.
+    description
+        What it is for, copied into the bundle's metadata.
+    classes
+        Names of the foreground classes, in label order.
+    merge
+        Label -> class, where the source's labels are not the network's classes: labels not named become background
+        (P4: ``{2: 1}`` leaves the myocardium alone). Empty keeps the labels as they are.
+    seed
+        Base of every random number of the run.
+    repeats
+        Independent runs with seeds `seed`, `seed` + 1, ...; their mean and SD are reported.
+    """
+
+    name: str
+    train: Sequence[TrainingSource]
+    description: str = ""
+    classes: Sequence[str] = CLASS_NAMES
+    merge: Mapping[int, int] = field(default_factory=dict)
+    seed: int = 0
+    repeats: int = 1
+    network: NetworkChoice = NetworkChoice()
+    loss: LossChoice = LossChoice()
+    optimisation: Optimisation = Optimisation()
+    augmentation: Augmentation | None = Augmentation()
+    validation: Validation = Validation()
+    transfer: Transfer | None = None
+
+    def __post_init__(self) -> None:
+        if not self.train:
+            raise InputError(f"training configuration {self.name!r} has no training source; give at least one")
+        if self.repeats < 1:
+            raise InputError(f"repeats is {self.repeats}; it must be at least 1")
+
+
+_PARTS: Mapping[str, type] = {
+    "network": NetworkChoice,
+    "loss": LossChoice,
+    "optimisation": Optimisation,
+    "augmentation": Augmentation,
+    "validation": Validation,
+    "transfer": Transfer,
+    "simulated": SimulatedSource,
+    "folder": FolderSource,
+}
+
+
+def read_configuration(source: Path | Mapping[str, Any]) -> TrainingConfiguration:
+    """Read a training configuration from a YAML file or a table of the same structure.
+
+    Raises
+    ------
+    InputError
+        When the file does not exist, is no YAML table, has a key that is not known (the message names the nearest
+        one), or a value that is out of range.
+    """
+    if isinstance(source, Mapping):
+        return _build(TrainingConfiguration, source, "configuration")
+    import yaml
+
+    path = Path(source)
+    if not path.is_file():
+        raise InputError(f"{path} does not exist; give a YAML file, such as one of CMRSimExtension/training/configs")
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise InputError(f"{path.name} is no valid YAML: {error}") from error
+    if not isinstance(content, dict):
+        raise InputError(f"{path.name} holds no table of settings")
+    return _build(TrainingConfiguration, content, path.name)
+
+
+def _build(kind: type, content: object, where: str) -> Any:
+    if not isinstance(content, Mapping):
+        raise InputError(f"{where} must be a table of settings, got {content!r}")
+    known = {entry.name: entry for entry in dataclasses.fields(kind)}
+    values: dict[str, Any] = {}
+    for key, value in content.items():
+        if key not in known:
+            near = difflib.get_close_matches(str(key), known, 1)
+            hint = f"; did you mean {near[0]!r}?" if near else f"; known are {', '.join(known)}"
+            raise InputError(f"{where} has the unknown setting {key!r}{hint}")
+        values[key] = _value(kind, str(key), value, f"{where}: {key}")
+    for name, entry in known.items():
+        required = entry.default is dataclasses.MISSING and entry.default_factory is dataclasses.MISSING
+        if required and name not in values:
+            raise InputError(f"{where} lacks the setting {name!r}")
+    try:
+        return kind(**values)
+    except TypeError as error:
+        raise InputError(f"{where}: a value has the wrong type ({error})") from error
+
+
+def _value(kind: type, key: str, value: Any, where: str) -> Any:
+    if kind is TrainingConfiguration and key == "train":
+        if not isinstance(value, list):
+            raise InputError(f"{where} must be a list of sources")
+        return tuple(_build(TrainingSource, entry, f"{where}[{index}]") for index, entry in enumerate(value))
+    if key in _PARTS and value is not None:
+        return _build(_PARTS[key], value, where)
+    if isinstance(value, list):
+        return tuple(value)
+    return value
+
+
+def as_table(configuration: TrainingConfiguration) -> dict[str, Any]:
+    """The configuration as JSON-able values, for records; `read_configuration` reads it back."""
+    return _plain(dataclasses.asdict(configuration))
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {key: _plain(entry) for key, entry in value.items()}
+    if isinstance(value, tuple | list):
+        return [_plain(entry) for entry in value]
+    return value

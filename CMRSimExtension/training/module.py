@@ -1,0 +1,194 @@
+"""The training step: a network, its loss, its optimiser and the moving average of its weights, for Lightning."""
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import lightning
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+
+from CMRSimExtension.errors import InputError
+from CMRSimExtension.networks.catalogue import build_network
+from CMRSimExtension.networks.initialisation import initialise
+from CMRSimExtension.networks.normalisation import normalise
+from CMRSimExtension.training.batches import BatchStream
+from CMRSimExtension.training.configuration import Optimisation, TrainingConfiguration
+from CMRSimExtension.training.losses import build_loss
+
+_AUGMENT = 4
+"""First element of the spawn keys of the augmentation's random numbers."""
+
+
+class SegmentationModule(lightning.LightningModule):
+    """Learns to segment; see `TrainingConfiguration` for what can be set."""
+
+    def __init__(self, configuration: TrainingConfiguration, learning_rate_factor: float = 1.0) -> None:
+        super().__init__()
+        self.configuration = configuration
+        network = configuration.network
+        torch.manual_seed(configuration.seed)
+        self.network = build_network(network.name, 1, len(configuration.classes) + 1, **network.settings)
+        initialise(self.network, network.initialisation)
+        self.loss = build_loss(configuration.loss.name, **configuration.loss.settings)
+        self.averaged: AveragedModel | None = None
+        self.learning_rate_factor = learning_rate_factor
+        self.stream: BatchStream | None = None
+        self.average_training_loss = float("nan")
+        self._overlap = torch.zeros(3, len(configuration.classes))
+        self._validation_losses: list[Tensor] = []
+
+    def setup(self, stage: str) -> None:
+        """Make the moving average once the start weights are known; put images next to each other in memory."""
+        decay = self.configuration.optimisation.average
+        if any(isinstance(part, nn.Conv2d) for part in self.network.modules()):
+            self.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        if decay is not None and self.averaged is None:
+            self.averaged = AveragedModel(
+                self.network, multi_avg_fn=get_ema_multi_avg_fn(decay), use_buffers=True
+            ).requires_grad_(False)
+
+    @property
+    def best_network(self) -> nn.Module:
+        """The network that is validated and exported: the average where there is one."""
+        return self.network if self.averaged is None else self.averaged.module
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Logits of normalised images, by the network as it stands."""
+        return _logits(self.network(images))[0]
+
+    def training_step(self, batch: Mapping[str, Any], batch_idx: int) -> Tensor:
+        images, labels = batch["image"], self._merged(batch["label"])
+        augmentation = self.configuration.augmentation
+        if augmentation is not None:
+            generator = self._generator(int(batch["step"]))
+            images, labels = augmentation(images, labels, generator)
+        images = self._arranged(normalise(images, self.configuration.network.normalisation))
+        logits, regulariser = _logits(self.network(images))
+        with torch.autocast(self.device.type, enabled=False):
+            loss = self.loss(logits.float(), labels)
+        if regulariser is not None:
+            # Myronenko 2018 weighs the autoencoder's reconstruction and KL terms by 0.1 each.
+            loss = loss + 0.1 * regulariser.float()
+        if not torch.isfinite(loss):
+            raise InputError(
+                f"the training loss became {float(loss)} at step {int(batch['step'])}; lower learning_rate "
+                "or use precision '32'"
+            )
+        value = float(loss.detach())
+        # P2 watches the exponential moving average of the training loss, as nnU-Net does, with its weight of 0.93.
+        self.average_training_loss = (
+            value if math.isnan(self.average_training_loss) else 0.93 * self.average_training_loss + 0.07 * value
+        )
+        self.log("training_loss", loss.detach(), on_step=True, on_epoch=False, prog_bar=True)
+        return loss
+
+    def on_train_batch_end(self, outputs: Any, batch: Any, batch_idx: int) -> None:
+        """Follow the weights after each optimiser step."""
+        if self.averaged is not None:
+            decay = self.configuration.optimisation.average
+            steps = int(self.averaged.n_averaged)
+            # A young average must forget its start faster than an old one, or it is mostly the first, random weights.
+            self.averaged.multi_avg_fn = get_ema_multi_avg_fn(min(float(decay or 0.0), (1 + steps) / (10 + steps)))
+            self.averaged.update_parameters(self.network)
+
+    def on_validation_epoch_start(self) -> None:
+        self._overlap = torch.zeros(3, len(self.configuration.classes), device=self.device)
+        self._validation_losses = []
+
+    def validation_step(self, batch: Sequence[Tensor], batch_idx: int) -> None:
+        images, labels = batch[0], self._merged(batch[1])
+        images = self._arranged(normalise(images, self.configuration.network.normalisation))
+        network = self.best_network.eval()
+        logits, _ = _logits(network(images))
+        with torch.autocast(self.device.type, enabled=False):
+            self._validation_losses.append(self.loss(logits.float(), labels).detach())
+        predicted = logits.argmax(1)
+        for index in range(len(self.configuration.classes)):
+            found, truth = predicted == index + 1, labels == index + 1
+            self._overlap[0, index] += (found & truth).sum()
+            self._overlap[1, index] += found.sum()
+            self._overlap[2, index] += truth.sum()
+
+    def on_validation_epoch_end(self) -> None:
+        """Log the loss and, per class, the Dice of all validation voxels taken together."""
+        gathered = self.all_gather(self._overlap)
+        assert isinstance(gathered, Tensor)
+        # One process gives (3, classes), several give (processes, 3, classes).
+        overlap = gathered.reshape(-1, *self._overlap.shape).sum(0)
+        dice = 2.0 * overlap[0] / (overlap[1] + overlap[2]).clamp_min(1.0)
+        loss = torch.stack(self._validation_losses).mean()
+        values = {f"dice_{name}": dice[index] for index, name in enumerate(self.configuration.classes)}
+        values |= {"dice_mean": dice.mean(), "validation_loss": loss}
+        self.log_dict(values, prog_bar=True, sync_dist=True)
+
+    def on_train_epoch_end(self) -> None:
+        """Log what `watch` may ask for."""
+        self.log("training_loss_average", self.average_training_loss, sync_dist=True)
+
+    def configure_optimizers(self) -> Any:
+        plan = self.configuration.optimisation
+        weights = [weight for weight in self.network.parameters() if weight.requires_grad]
+        if not weights:
+            raise InputError("no part of the network is left to train; name an existing part in transfer: train_only")
+        rate = plan.learning_rate * self.learning_rate_factor
+        if plan.optimiser == "sgd":
+            optimiser: torch.optim.Optimizer = torch.optim.SGD(
+                weights, rate, momentum=0.99, nesterov=True, weight_decay=plan.weight_decay
+            )
+        else:
+            kind = torch.optim.AdamW if plan.optimiser == "adamw" else torch.optim.Adam
+            optimiser = kind(weights, rate, betas=(0.9, 0.999), eps=1e-8, weight_decay=plan.weight_decay)
+        if plan.schedule == "plateau":
+            watch = "validation_loss" if plan.watch == "validation_loss" else "training_loss_average"
+            plateau = torch.optim.lr_scheduler.ReduceLROnPlateau(optimiser, factor=plan.factor, patience=plan.patience)
+            return {
+                "optimizer": optimiser,
+                "lr_scheduler": {"scheduler": plateau, "monitor": watch, "interval": "epoch", "frequency": 1},
+            }
+        schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, lambda step: rate_factor(plan, step))
+        return {"optimizer": optimiser, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+    def _merged(self, labels: Tensor) -> Tensor:
+        merge, highest = self.configuration.merge, len(self.configuration.classes)
+        if merge:
+            table = torch.zeros(256, dtype=torch.long, device=labels.device)
+            for label, number in merge.items():
+                table[int(label)] = int(number)
+            return table[labels.long()]
+        if int(labels.max()) > highest:
+            raise InputError(
+                f"the training labels reach {int(labels.max())}, but only {highest} classes are named; "
+                "name more classes or give a merge table"
+            )
+        return labels.long()
+
+    def _arranged(self, images: Tensor) -> Tensor:
+        return images.contiguous(memory_format=torch.channels_last) if images.ndim == 4 else images
+
+    def _generator(self, step: int) -> torch.Generator:
+        key = (_AUGMENT, self.global_rank, step)
+        state = np.random.SeedSequence(self.configuration.seed, spawn_key=key).generate_state(1, np.uint64)
+        return torch.Generator().manual_seed(int(state[0] >> np.uint64(1)))
+
+
+def rate_factor(plan: Optimisation, step: int) -> float:
+    """What the learning rate is multiplied with at `step`."""
+    total = plan.rounds * plan.steps_per_round
+    if step < plan.warmup_steps:
+        return (step + 1) / plan.warmup_steps
+    done = min(1.0, (step - plan.warmup_steps) / max(1, total - plan.warmup_steps))
+    if plan.schedule == "cosine":
+        return 0.5 * (1.0 + math.cos(math.pi * done))
+    if plan.schedule == "polynomial":
+        return (1.0 - done) ** 0.9
+    return 1.0
+
+
+def _logits(output: Tensor | Sequence[Any]) -> tuple[Tensor, Tensor | None]:
+    """Logits, and the variational loss where the network (SegResNetVAE) returns one."""
+    if isinstance(output, Tensor):
+        return output, None
+    return output[0], output[1]

@@ -1,0 +1,283 @@
+"""One training run from a configuration to an exported bundle, or several and their mean."""
+
+import csv
+import dataclasses
+import json
+import logging
+import statistics
+import time
+import warnings
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import lightning
+import torch
+from lightning.pytorch.callbacks import Callback, EarlyStopping, ModelCheckpoint
+from lightning.pytorch.loggers import TensorBoardLogger
+from torch.utils.data import DataLoader, TensorDataset
+
+from CMRSimExtension.errors import InputError
+from CMRSimExtension.training.batches import BatchStream, FolderPool, Pool, SimulatedPool, read_folder, validation_set
+from CMRSimExtension.training.configuration import TrainingConfiguration, as_table
+from CMRSimExtension.training.module import SegmentationModule
+from CMRSimExtension.training.transfer import load_start_weights
+
+log = logging.getLogger(__name__)
+
+LAST = "last.ckpt"
+"""Name of the checkpoint that a run goes on from."""
+
+
+@dataclasses.dataclass(frozen=True)
+class TrainingResult:
+    """What a run ended with.
+
+    Attributes
+    ----------
+    folder
+        Where its checkpoints and logs lie.
+    weights
+        Exported weights (``weights.pt``): a table of tensors and nothing that could run code.
+    scores
+        The last validation: loss and Dice per class.
+    """
+
+    folder: Path
+    weights: Path
+    scores: Mapping[str, float]
+
+
+def train(
+    configuration: TrainingConfiguration,
+    folder: Path,
+    *,
+    workers: int = 1,
+    device: str = "auto",
+    threads: int | None = None,
+    resume: bool = True,
+    progress: bool = True,
+    stop_at_round: int | None = None,
+) -> list[TrainingResult]:
+    """Train as configured; a run that was stopped goes on from its last round.
+
+    The same command serves a CPU, a GPU or, started by ``torchrun``, many.
+
+    Parameters
+    ----------
+    folder
+        Where checkpoints, logs (``rounds.csv`` and TensorBoard's) and exported weights go.
+    workers
+        Processes that draw simulated images beside the training.
+    device
+        ``auto``, ``cpu`` or ``cuda``.
+    threads
+        CPU threads of the training process; None leaves torch's choice.
+    resume
+        Go on from ``last.ckpt`` where there is one; False refuses to touch a folder that has one.
+    progress
+        Show a progress bar.
+    stop_at_round
+        Stop after this many rounds (to be resumed), without changing the schedule.
+
+    Returns
+    -------
+    list of TrainingResult
+        One per repeat.
+
+    Raises
+    ------
+    InputError
+        When the folder belongs to another configuration, a GPU is asked for that is not there, or the loss diverges.
+    """
+    if threads is not None:
+        torch.set_num_threads(threads)
+    logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
+    if device not in ("auto", "cpu", "cuda"):
+        raise InputError(f"device is {device!r}; choose auto, cpu or cuda")
+    if device == "cuda" and not torch.cuda.is_available():
+        raise InputError("device cuda was asked for, and torch finds no GPU here; use --device cpu or auto")
+    results = []
+    for repeat in range(configuration.repeats):
+        one = dataclasses.replace(configuration, seed=configuration.seed + repeat, repeats=1)
+        place = Path(folder) if configuration.repeats == 1 else Path(folder) / f"run_{repeat:02d}"
+        results.append(_train_once(one, place, workers, device, resume, progress, stop_at_round))
+    if configuration.repeats > 1:
+        _write_summary(Path(folder) / "repeats.csv", results)
+    return results
+
+
+def _train_once(
+    configuration: TrainingConfiguration,
+    folder: Path,
+    workers: int,
+    device: str,
+    resume: bool,
+    progress: bool,
+    stop_at_round: int | None,
+) -> TrainingResult:
+    checkpoint = _claim(folder, configuration, resume)
+    plan = configuration.optimisation
+    module = SegmentationModule(configuration)
+    if configuration.transfer is not None:
+        load_start_weights(module.network, configuration.transfer, configuration.network.name)
+    rounds = plan.rounds if stop_at_round is None else min(plan.rounds, stop_at_round)
+    watch = "validation_loss" if plan.watch == "validation_loss" else "training_loss_average"
+    callbacks: list[Callback] = [
+        ModelCheckpoint(folder, filename="best-{epoch:03d}", monitor="dice_mean", mode="max", save_last=True),
+        _Record(folder / "rounds.csv"),
+    ]
+    if plan.stop_after is not None:
+        callbacks.append(EarlyStopping(watch, patience=plan.stop_after))
+    with warnings.catch_warnings():
+        # Lightning advises worker processes for loaders that hold tensors in memory, where they would only cost.
+        warnings.filterwarnings("ignore", ".*does not have many workers.*")
+        warnings.filterwarnings("ignore", ".*Checkpoint directory.*exists and is not empty.*")
+        trainer = lightning.Trainer(
+            default_root_dir=folder,
+            accelerator={"auto": "auto", "cpu": "cpu", "cuda": "gpu"}[device],
+            devices="auto" if device != "cpu" else 1,
+            precision=_precision(plan.precision, device),
+            max_epochs=rounds,
+            gradient_clip_val=plan.clip,
+            logger=TensorBoardLogger(folder, "logs", version="tensorboard"),
+            callbacks=callbacks,
+            enable_progress_bar=progress,
+            enable_model_summary=False,
+            num_sanity_val_steps=0,
+            log_every_n_steps=min(50, plan.steps_per_round),
+            use_distributed_sampler=False,
+        )
+        pools: list[Pool] = []
+        for source in configuration.train:
+            if source.simulated is not None:
+                pools.append(
+                    SimulatedPool(
+                        source.simulated, configuration.seed, trainer.global_rank, source.reuse, source.window, workers
+                    )
+                )
+            elif source.folder is not None:
+                pools.append(FolderPool(source.folder))
+        weights = [source.weight for source in configuration.train]
+        stream = BatchStream(
+            pools,
+            weights,
+            plan.batch_size,
+            configuration.seed,
+            trainer.global_rank,
+            plan.steps_per_round,
+            lambda: trainer.current_epoch,
+        )
+        module.stream = stream
+        trainer.fit(module, stream, _validation_loader(configuration, workers), ckpt_path=checkpoint)
+    return TrainingResult(folder, _export(module, folder, trainer), _scores(trainer))
+
+
+def _claim(folder: Path, configuration: TrainingConfiguration, resume: bool) -> Path | None:
+    """Write down which configuration a folder belongs to; give its last checkpoint where the run goes on."""
+    record = json.dumps(as_table(configuration), indent=1, sort_keys=True)
+    file, checkpoint = folder / "configuration.json", folder / LAST
+    if checkpoint.is_file():
+        if not resume:
+            raise InputError(f"{folder} already holds a run; choose another folder, or let it resume")
+        if file.is_file() and json.loads(file.read_text(encoding="utf-8")) != json.loads(record):
+            raise InputError(
+                f"{folder} holds a run of another configuration, which cannot be resumed with this one; choose "
+                "another folder"
+            )
+    folder.mkdir(parents=True, exist_ok=True)
+    file.write_text(record, encoding="utf-8")
+    return checkpoint if checkpoint.is_file() else None
+
+
+def _precision(choice: str, device: str) -> Any:
+    if choice == "auto":
+        gpu = device != "cpu" and torch.cuda.is_available()
+        fast = torch.cuda.is_bf16_supported() if gpu else _cpu_computes_bfloat16()
+        return "bf16-mixed" if fast else "32-true"
+    return {"32": "32-true", "bf16": "bf16-mixed", "16": "16-mixed"}[choice]
+
+
+def _cpu_computes_bfloat16() -> bool:
+    """Whether this CPU multiplies bfloat16 itself; elsewhere it is emulated, slower than float32."""
+    check = getattr(torch.ops.mkldnn, "_is_mkldnn_bf16_supported", None)
+    capability = torch.backends.cpu.get_cpu_capability()
+    return bool(check and check()) and "AVX512" in capability
+
+
+def _validation_loader(configuration: TrainingConfiguration, workers: int) -> DataLoader:
+    validation = configuration.validation
+    if validation.folder is not None:
+        images, labels = read_folder(validation.folder)
+    elif validation.simulated is not None:
+        images, labels = validation_set(validation.simulated, configuration.seed, validation.count, workers)
+    else:
+        first = configuration.train[0]
+        if first.simulated is None:
+            raise InputError("validation has neither 'simulated' nor 'folder'; name one of them")
+        images, labels = validation_set(first.simulated, configuration.seed, validation.count, workers)
+    return DataLoader(TensorDataset(images, labels), batch_size=2 * configuration.optimisation.batch_size)
+
+
+def _export(module: SegmentationModule, folder: Path, trainer: lightning.Trainer) -> Path:
+    """Weights of the validated network in half precision, the form that bundles ship."""
+    path = folder / "weights.pt"
+    if trainer.is_global_zero:
+        state = {
+            name: value.half() if value.is_floating_point() else value
+            for name, value in module.best_network.state_dict().items()
+        }
+        torch.save({name: value.contiguous().cpu() for name, value in state.items()}, path)
+    return path
+
+
+def _write_summary(path: Path, results: list[TrainingResult]) -> None:
+    """Every repeat's scores, then their mean and standard deviation (of a sample)."""
+    names = sorted(results[0].scores)
+    with path.open("w", newline="", encoding="utf-8") as file:
+        table = csv.writer(file)
+        table.writerow(["run", *names])
+        for index, result in enumerate(results):
+            table.writerow([index, *(f"{result.scores[name]:.5f}" for name in names)])
+        for label, reduce in (("mean", statistics.fmean), ("sd", statistics.stdev)):
+            table.writerow([label, *(f"{reduce([result.scores[name] for result in results]):.5f}" for name in names)])
+
+
+class _Record(Callback):
+    """Writes one row per round: losses, Dice, learning rate, images per second, and the share of time spent waiting."""
+
+    def __init__(self, path: Path) -> None:
+        self.path, self._began, self._waited = path, 0.0, 0.0
+        self._speed = {"images_per_second": 0.0, "waiting_share": 0.0}
+
+    def on_train_epoch_start(self, trainer: lightning.Trainer, pl_module: Any) -> None:
+        self._began, self._waited = time.perf_counter(), pl_module.stream.waited_s
+
+    def on_validation_start(self, trainer: lightning.Trainer, pl_module: Any) -> None:
+        stream = pl_module.stream
+        seconds = max(time.perf_counter() - self._began, 1e-9)
+        self._speed = {
+            "images_per_second": stream.steps * stream.batch_size / seconds,
+            "waiting_share": (stream.waited_s - self._waited) / seconds,
+        }
+
+    def on_train_epoch_end(self, trainer: lightning.Trainer, pl_module: Any) -> None:
+        if not trainer.is_global_zero:
+            return
+        rate = float(trainer.optimizers[0].param_groups[0]["lr"])
+        values = {"training_loss": pl_module.average_training_loss, "learning_rate": rate, **self._speed}
+        if trainer.logger is not None:
+            trainer.logger.log_metrics(values, step=trainer.global_step)
+        scores = _scores(trainer)
+        fresh = not self.path.is_file()
+        with self.path.open("a", newline="", encoding="utf-8") as file:
+            table = csv.writer(file)
+            if fresh:
+                table.writerow(["round", "step", *scores, *values])
+            numbers = [f"{value:.6g}" for value in (*scores.values(), *values.values())]
+            table.writerow([trainer.current_epoch, trainer.global_step, *numbers])
+
+
+def _scores(trainer: lightning.Trainer) -> dict[str, float]:
+    metrics = sorted(trainer.callback_metrics.items())
+    return {name: float(value) for name, value in metrics if name.startswith("dice_") or name == "validation_loss"}
