@@ -91,7 +91,7 @@ class OffResonanceField:
         sites = sites + rng.normal(0.0, 8.0, size=sites.shape)
         radii = np.array([22.0, 25.0, 25.0, 30.0]) * rng.uniform(0.8, 1.2, size=4)
         filling = np.array([0.55, 0.5, 0.5, 1.0]) * rng.uniform(0.5, 1.2, size=4)
-        second, third = rng.normal(0.0, 0.55, size=3), rng.normal(0.0, 0.22, size=4)
+        second, third = rng.normal(0.0, 0.7, size=3), rng.normal(0.0, 0.4, size=4)
         residual = rng.normal(0.0, [0.0, 0.12, 0.12, 0.12])
         frequency = rng.normal(0.0, 0.10) * HZ_PER_PPM_PER_T * field_t
         unshimmed = cls(
