@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from CMRSimExtension.anatomy.material import Anatomy
 from CMRSimExtension.command_line.console import Console
 from CMRSimExtension.command_line.scan_options import SUBJECT_KEYS
 from CMRSimExtension.errors import InputError
@@ -25,11 +26,15 @@ def scan(values: dict[str, Any], protocol: Protocol, truth: frozenset[str], cons
     InputError
         As the subject, the anatomy's reader, the protocol and `simulate`.
     """
-    anatomy = build_anatomy(values, console)
+    return scan_anatomy(build_anatomy(values), protocol, _seed(values), values.get("plane", "sax"), truth, console)
+
+
+def scan_anatomy(
+    anatomy: Anatomy, protocol: Protocol, seed: int, plane: str, truth: frozenset[str], console: Console
+) -> Cine:
+    """`simulate` with its progress on the console."""
     with console.progress("simulating") as progress:
-        return simulate(
-            anatomy, protocol, _seed(values), plane=values.get("plane", "sax"), truth=truth, progress=progress
-        )
+        return simulate(anatomy, protocol, seed, plane=plane, truth=truth, progress=progress)
 
 
 def scan_one_slice(
@@ -51,7 +56,7 @@ def scan_one_slice(
     cine, frame
         A cine of one slice, and which of its frames is the one asked for.
     """
-    anatomy = build_anatomy(values, console)
+    anatomy = build_anatomy(values)
     whole = plan(anatomy.heart_frame, protocol, values.get("plane", "sax"))
     slices = whole.shape[0]
     index = slices // 2 if index is None else index
@@ -68,7 +73,7 @@ def scan_one_slice(
         return simulate(anatomy, protocol, _seed(values), grid=grid, progress=progress), frame or 0
 
 
-def build_anatomy(values: dict[str, Any], console: Console) -> Any:
+def build_anatomy(values: dict[str, Any]) -> Any:
     """The subject drawn from the seed, or the anatomy in the file that ``--anatomy`` names."""
     subject = {key: values[key] for key in SUBJECT_KEYS if key in values}
     if "anatomy" not in values:

@@ -1,5 +1,6 @@
 """Pictures of a cine: a still PNG and an animated GIF or WebP, with or without the labels over it."""
 
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -10,13 +11,22 @@ from CMRSimExtension.files.atomic import atomic_file
 from CMRSimExtension.files.display import overlay, reader_turn, to_bytes, window
 from CMRSimExtension.simulation.cine import Cine
 
+
+@dataclass(frozen=True)
+class Crop:
+    """A part of the turned slice, in its rows and columns."""
+
+    rows: slice
+    columns: slice
+
+
 PICTURE_PIXELS_ACROSS = 512
 """Pictures are enlarged to about this many pixels across, so that slices of 128 pixels can be looked at."""
 
 
 def picture(
     cine: Cine, slice_index: int | None = None, frame: int = 0, labels: bool = False,
-    levels: tuple[float, float] | None = None, pixels_across: int = PICTURE_PIXELS_ACROSS,
+    levels: tuple[float, float] | None = None, pixels_across: int = PICTURE_PIXELS_ACROSS, crop: Crop | None = None,
 ) -> NDArray[np.uint8]:
     """One slice as (rows, columns, 3) RGB, turned as a reader expects it, with square pixels.
 
@@ -34,6 +44,8 @@ def picture(
         (black, white); None chooses them from the whole cine.
     pixels_across
         Width of the picture.
+    crop
+        Show this part only.
 
     Raises
     ------
@@ -51,15 +63,31 @@ def picture(
     if labels and cine.labels is None:
         raise InputError("labels over the image were asked for and this cine has none; leave them out")
     turn = reader_turn(cine.grid.affine_ras)
+    crop = crop or Crop(slice(None), slice(None))
     grey = turn.apply(to_bytes(cine.image[frame, slice_index], levels or window(cine.image[:, slice_index])))
+    grey = grey[crop.rows, crop.columns]
     across_mm, down_mm = turn.spacing_mm(cine.grid.spacing_mm)
     width = max(1, pixels_across)
     height = max(1, round(width * grey.shape[0] * down_mm / (grey.shape[1] * across_mm)))
     large = np.asarray(Image.fromarray(np.ascontiguousarray(grey)).resize((width, height), Image.Resampling.BICUBIC))
     if not labels or cine.labels is None:
         return overlay(large, None)
-    label_slice = np.ascontiguousarray(turn.apply(cine.labels[frame, slice_index]))
+    label_slice = np.ascontiguousarray(turn.apply(cine.labels[frame, slice_index])[crop.rows, crop.columns])
     return overlay(large, smooth_labels(label_slice, (height, width)))
+
+
+def heart_crop(cine: Cine, margin: float = 0.75) -> Crop:
+    """The part of the turned slice with the labelled heart and `margin` times its size around it; all of it without."""
+    whole = Crop(slice(None), slice(None))
+    if cine.labels is None or not cine.labels.any():
+        return whole
+    heart = reader_turn(cine.grid.affine_ras).apply(np.any(cine.labels > 0, axis=(0, 1)))
+    edges = []
+    for axis in (1, 0):
+        places = np.flatnonzero(heart.any(axis=axis))
+        room = round(margin * (places[-1] - places[0] + 1))
+        edges.append(slice(max(0, int(places[0]) - room), min(heart.shape[1 - axis], int(places[-1]) + 1 + room)))
+    return Crop(edges[0], edges[1])
 
 
 def smooth_labels(labels: NDArray[np.uint8], shape: tuple[int, int]) -> NDArray[np.uint8]:

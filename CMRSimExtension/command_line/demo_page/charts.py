@@ -84,7 +84,7 @@ def line_chart(x: Sequence[float], series: Sequence[Series], x_label: str, y_lab
     parts.append("</svg>")
     legend = "".join(
         f'<span class="key"><i class="{s.colour}"></i>{escape(s.name)} <b data-values="'
-        f'{" ".join(f"{v:.3g}" for v in s.values)}"></b></span>' for s in series
+        f'{" ".join(_reading(v) for v in s.values)}"></b></span>' for s in series
     )
     return f'<figure class="plot">{"".join(parts)}<figcaption>{legend}</figcaption></figure>'
 
@@ -97,6 +97,11 @@ def ticks(low: float, high: float, about: int = 5) -> list[float]:
     step = next(m * unit for m in (1, 2, 2.5, 5, 10) if m * unit >= raw * 0.999)
     first, last = floor(low / step + 1e-9), ceil(high / step - 1e-9)
     return [round(i * step, 10) for i in range(first, last + 1)]
+
+
+def _reading(value: float) -> str:
+    """What the legend shows for one frame: one decimal below 100, none above."""
+    return f"{value:.0f}" if abs(value) >= 100 else f"{value + 0.0:.1f}".replace("-0.0", "0.0")
 
 
 def _number(value: float) -> str:

@@ -9,11 +9,11 @@ from numpy.typing import NDArray
 
 from CMRSimExtension.command_line.demo_page.page import Section
 from CMRSimExtension.files.display import LABEL_COLOURS, outline, reader_turn, to_bytes, window
-from CMRSimExtension.files.preview import heartbeat_ms, smooth_labels
+from CMRSimExtension.files.preview import Crop, heart_crop, heartbeat_ms, smooth_labels
 from CMRSimExtension.files.sidecar import LABEL_NAMES
 from CMRSimExtension.simulation.cine import Cine
 
-FRAME_PIXELS = 256
+FRAME_PIXELS = 288
 """Width of one frame in a sheet; the browser scales it to the screen."""
 
 
@@ -36,14 +36,15 @@ def viewer_section(
     frames, slices = cine.image.shape[:2]
     across = int(np.ceil(np.sqrt(frames)))
     levels = window(cine.image)
+    crop = heart_crop(cine)
     sheets = []
     width = height = 0
     for index in range(slices):
-        grey = enlarged_frames(cine, index, levels)
+        grey = enlarged_frames(cine, index, levels, crop)
         height, width = grey.shape[1:]
-        sheet = {"cine": data_uri(_tile(grey, across), "WEBP", quality=84, method=4)}
+        sheet = {"cine": data_uri(_tile(grey, across), "WEBP", quality=84, method=2)}
         if cine.labels is not None:
-            pictures = _label_pictures(cine.labels, cine, index, (height, width))
+            pictures = _label_pictures(turned(cine, cine.labels[:, index], crop), (height, width))
             sheet["labels"] = data_uri(_tile(pictures, across), "PNG", optimize=True)
         sheets.append(sheet)
     start = slices // 2 if slice_index is None else slice_index
@@ -71,15 +72,20 @@ def viewer_section(
     return Section(title, html, lead, data)
 
 
-def enlarged_frames(cine: Cine, slice_index: int, levels: tuple[float, float]) -> NDArray[np.uint8]:
+def turned(cine: Cine, frames: NDArray, crop: Crop) -> NDArray:
+    """(frames, rows, columns) of one slice, turned for the reader and cut to `crop`."""
+    return np.ascontiguousarray(reader_turn(cine.grid.affine_ras).apply(frames)[:, crop.rows, crop.columns])
+
+
+def enlarged_frames(
+    cine: Cine, slice_index: int, levels: tuple[float, float], crop: Crop | None = None
+) -> NDArray[np.uint8]:
     """(frames, rows, columns) grey pictures of one slice, turned for the reader, with square pixels."""
     from PIL import Image
 
-    turn = reader_turn(cine.grid.affine_ras)
-    across_mm, down_mm = turn.spacing_mm(cine.grid.spacing_mm)
+    across_mm, down_mm = reader_turn(cine.grid.affine_ras).spacing_mm(cine.grid.spacing_mm)
     pictures = []
-    for frame in cine.image[:, slice_index]:
-        grey = np.ascontiguousarray(turn.apply(to_bytes(frame, levels)))
+    for grey in turned(cine, to_bytes(cine.image[:, slice_index], levels), crop or Crop(slice(None), slice(None))):
         size = (FRAME_PIXELS, max(1, round(FRAME_PIXELS * grey.shape[0] * down_mm / (grey.shape[1] * across_mm))))
         pictures.append(np.asarray(Image.fromarray(grey).resize(size, Image.Resampling.BICUBIC)))
     return np.stack(pictures)
@@ -104,16 +110,13 @@ def _tile(pictures: NDArray[np.uint8], across: int) -> NDArray[np.uint8]:
     return sheet
 
 
-def _label_pictures(
-    labels: NDArray[np.uint8], cine: Cine, slice_index: int, shape: tuple[int, int]
-) -> NDArray[np.uint8]:
+def _label_pictures(labels: NDArray[np.uint8], shape: tuple[int, int]) -> NDArray[np.uint8]:
     """(frames, rows, columns, 4) RGBA: half-clear labels with firm outlines, clear elsewhere."""
-    turn = reader_turn(cine.grid.affine_ras)
     pictures = np.zeros((labels.shape[0], *shape, 4), dtype=np.uint8)
-    for frame, target in zip(labels[:, slice_index], pictures):
+    for frame, target in zip(labels, pictures):
         if not frame.any():
             continue
-        large = smooth_labels(np.ascontiguousarray(turn.apply(frame)), shape)
+        large = smooth_labels(frame, shape)
         edge = outline(large)
         for label, rgb in LABEL_COLOURS.items():
             inside = large == label
