@@ -69,7 +69,10 @@ class Anatomy(Protocol):
         ...
 
     def may_move(self, points_mm: NDArray[np.floating]) -> NDArray[np.bool_]:
-        """(n,) mask of the points whose material may change over the cardiac cycle; False promises it never does."""
+        """(n,) mask of the points around which material may change over the cardiac cycle.
+
+        False promises that nothing within 10 mm ever does, so that a voxel may be judged by its centre.
+        """
         ...
 
     def blood_velocity(self, points_mm: NDArray[np.floating], moment: Moment) -> NDArray[np.floating]:

@@ -80,7 +80,13 @@ class Subject:
             roll_deg=p.roll_deg,
         )
         self._frame = self._with_landmarks(self._frame)
-        self.torso = Torso(p.torso, self._frame, radius, p.seed)
+        self.torso = Torso(
+            p.torso,
+            self._frame,
+            radius,
+            p.seed,
+            pericardium=lambda points: self.heart.encloses(self._frame.to_heart(points)),
+        )
         self._state: HeartState | None = None
 
     @classmethod

@@ -78,7 +78,6 @@ class SliceScene:
         self.shape = grid.shape[1:]
         self.sub_samples = sub_samples
         self._centres = _slice_points(grid, index)
-        count = len(self._centres)
         off_resonance = appearance.off_resonance.on(_one_slice(grid, index)).reshape(-1)
         self.receive = appearance.receive.on(_one_slice(grid, index)).reshape(-1)
         self._table = appearance.signal_table(protocol, float(off_resonance.min()), float(off_resonance.max()))
@@ -86,9 +85,7 @@ class SliceScene:
         offsets = _sub_voxel_offsets(protocol, grid, sub_samples)
         points = (self._centres[None] + offsets[:, None]).astype(np.float32)
 
-        moving = np.zeros(count, dtype=bool)
-        for plane in points:
-            moving |= anatomy.may_move(plane)
+        moving = anatomy.may_move(self._centres.astype(np.float32))
         self.moving = np.flatnonzero(moving)
         self.resting = np.flatnonzero(~moving)
         self._moving_bins = np.tile(bins[self.moving], sub_samples)

@@ -15,6 +15,7 @@ from CMRSimExtension.anatomy.heart.right_ventricle import (
     TOP_MM,
     RightOutline,
     RightVentricle,
+    merged_depth,
     outline_radius,
 )
 from CMRSimExtension.anatomy.heart.timing import CardiacTiming
@@ -24,6 +25,8 @@ from CMRSimExtension.anatomy.heart.ventricle import ANGLES, LeftVentricle
 from CMRSimExtension.anatomy.structures import Structure
 
 _CAVITY, _ENDO, _EPI, _CONTOUR, _REST_CAVITY, _REST_ENDO = range(6)
+SLICE_REACH_MM = 10.0
+"""Room left around the sac, so that a voxel of a thick slice is judged by its centre alone."""
 REACH_MM = 130.0
 """No body of the heart reaches farther than this from its centre."""
 
@@ -175,7 +178,7 @@ class Heart:
         """Points that a body of the heart may claim."""
         z = local_mm[:, 2]
         radial = (local_mm[:, 0] - CENTRE_MM[0]) ** 2 + (local_mm[:, 1] - CENTRE_MM[1]) ** 2
-        return (z > -76.0) & (z < self.lv.apex_mm + 12.0) & (radial < self._reach_squared)
+        return (z > -76.0) & (z < self.lv.apex_mm + 22.0) & (radial < self._reach_squared)
 
     @property
     def _reach_squared(self) -> float:
@@ -184,15 +187,22 @@ class Heart:
         return float(self._sacs[0].largest_mm + 12.0) ** 2
 
     def may_move(self, local_mm: NDArray) -> NDArray[np.bool_]:
-        """Points whose material may change over the cycle: within the sac at end diastole, widened for safety."""
+        """Points whose material may change over the cycle, or that of points within `SLICE_REACH_MM` of them."""
         assert self._sacs is not None
         inside = self._near(local_mm) & (local_mm[:, 2] > -FADE_MM)
         picked = np.flatnonzero(inside)
         subset = local_mm[picked]
         radius, edge = self._sacs[0].radius(subset[:, 0], subset[:, 1], subset[:, 2])
         later = self._sacs[1].radius(subset[:, 0], subset[:, 1], subset[:, 2])[1]
-        inside[picked] = radius < np.maximum(edge, later) + 6.0
+        inside[picked] = radius < np.maximum(edge, later) + SLICE_REACH_MM
         return inside
+
+    def encloses(self, local_mm: NDArray) -> NDArray[np.bool_]:
+        """Points (n, 3) in heart coordinates that lie in the pericardial sac at end diastole."""
+        assert self._sacs is not None
+        radius, edge = self._sacs[0].radius(local_mm[:, 0], local_mm[:, 1], local_mm[:, 2])
+        levels = self._sacs[0].levels_mm
+        return (radius < edge) & (local_mm[:, 2] > levels[0]) & (local_mm[:, 2] < levels[1])
 
     def classify(self, x: NDArray, y: NDArray, level: NDArray, state: HeartState) -> _Points:
         """Bodies at present x, y and material level, without the fat and the pericardium around them."""
@@ -310,19 +320,18 @@ class Heart:
         rho, edge = outline_radius(
             x - now[:, 0], y - now[:, 1], now[:, 2], now[:, 3], p.rv_triangularity, self.rv.turn_rad
         )
-        wall = p.rv_wall_mm * np.clip((self.rv.apex_mm + 6.0 - level) / 14.0, 0.0, 1.0)
-        stretch = state.axis.stretch
-        outer = np.sqrt(edge * edge + wall * (2.0 * edge + wall) / stretch)
-        body = level >= TOP_MM
         distance = np.hypot(x - now[:, 4], y - now[:, 5])
-        tube = level <= OUTFLOW_END_MM
-        tube_outer = np.sqrt(now[:, 6] ** 2 + wall * (2.0 * now[:, 6] + wall) / np.where(level < 0, 1.0, stretch))
-        blood = (body & (rho < edge)) | (tube & (distance < now[:, 6]))
-        muscle = ~blood & ((body & (rho < outer)) | (tube & (distance < tube_outer)))
-        keep = blood | muscle
-        index, level, x, y, now = index[keep], level[keep], x[keep], y[keep], now[keep]
-        blood, rho, edge, distance = blood[keep], rho[keep], edge[keep], distance[keep]
-        of_body = body[keep] & ((rho < edge) | (~blood & (rho < outer[keep])))
+        depth = merged_depth(rho - edge, distance - now[:, 6], level)
+        # The wall thickens as its cavity empties and shortens, at constant volume.
+        stretch = state.axis.stretch
+        size = np.maximum(np.where(rho - edge < distance - now[:, 6], edge, now[:, 6]), 4.0)
+        wall = p.rv_wall_mm * np.clip((self.rv.apex_mm + 6.0 - level) / 14.0, 0.0, 1.0)
+        wall = np.sqrt(size * size + wall * (2.0 * size + wall) / np.where(level < 0, 1.0, stretch)) - size
+        keep = depth < wall
+        index, level, x, y, now, depth = index[keep], level[keep], x[keep], y[keep], now[keep], depth[keep]
+        rho, edge, distance = rho[keep], edge[keep], distance[keep]
+        blood = depth < 0.0
+        of_body = (level > OUTFLOW_END_MM) | ((level >= TOP_MM) & (rho - edge < distance - now[:, 6]))
 
         rest = state.right.rest(level)
         dx, dy = x - now[:, 0], y - now[:, 1]
@@ -336,8 +345,7 @@ class Heart:
         structure[blood & (level < 0.0) & ~of_body] = Structure.RV_OUTFLOW
         clinical = np.where(blood, 3, 0).astype(np.uint8)
         share = np.clip(level / self.rv.apex_mm, 0.0, 1.0)
-        depth = np.where(of_body, edge - rho, 99.0)
-        layer = np.flatnonzero(blood & (depth < 1.5 + 6.5 * share))
+        layer = np.flatnonzero(blood & (-depth < 1.5 + 6.5 * share))
         strands = is_strand(
             q.rest_x[index[layer]], q.rest_y[index[layer]], level[layer],
             p.rv_trabeculation * (0.4 + 0.9 * share[layer]), p.seed + 1,

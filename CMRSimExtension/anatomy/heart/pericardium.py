@@ -31,6 +31,11 @@ class SacTable:
     def largest_mm(self) -> float:
         return float(self.radii_mm.max())
 
+    @property
+    def levels_mm(self) -> tuple[float, float]:
+        """First and last level of the table."""
+        return self.start_mm, self.start_mm + _STEP_MM * (len(self.radii_mm) - 1)
+
     def radius(self, x: NDArray, y: NDArray, level: NDArray) -> tuple[NDArray, NDArray]:
         """Distance of points from the centre line, and the sac's radius in their direction (0 beyond its ends)."""
         dx, dy = x - CENTRE_MM[0], y - CENTRE_MM[1]

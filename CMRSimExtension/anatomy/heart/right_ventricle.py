@@ -15,12 +15,14 @@ from CMRSimExtension.anatomy.heart.levels import LevelTable
 from CMRSimExtension.anatomy.heart.parameters import HeartParameters
 from CMRSimExtension.anatomy.heart.ventricle import LeftVentricle, Shells
 
-TOP_MM = -4.0
+TOP_MM = 0.0
 """Level of the tricuspid annulus."""
 PULMONARY_VALVE_MM = -20.0
 """Level of the pulmonary valve."""
 OUTFLOW_END_MM = 34.0
 """Level at which the outflow tract has merged into the body of the RV."""
+BLEND_MM = 18.0
+"""Over this distance the body and the outflow tract run into each other."""
 _CELL_MM = 4.0
 """In-plane step of the quadrature grid; cells count by how far the outline reaches into them."""
 
@@ -63,23 +65,35 @@ def outline_radius(
     return rho, ellipse * (1.0 + wave)
 
 
-def _crossing(excess: Callable[[float], float], low: float, high: float, tolerance: float) -> float:
-    """Where a rising function crosses zero (Illinois false position), or the end nearest to it."""
-    f_low, f_high = excess(low), excess(high)
-    if f_low >= 0:
-        return low
-    if f_high <= 0:
-        return high
-    for _ in range(12):
-        x = (low * f_high - high * f_low) / (f_high - f_low)
-        f = excess(x)
-        if abs(f) < tolerance:
-            return float(x)
-        if f < 0:
-            low, f_low, f_high = x, f, 0.5 * f_high
-        else:
-            high, f_high, f_low = x, f, 0.5 * f_low
-    return float(x)
+def merged_depth(body: NDArray, tube: NDArray, level: NDArray) -> NDArray:
+    """Signed distance (mm, below 0 inside) to the RV from those to its body and to its outflow tract, per level.
+
+    Above the tricuspid annulus there is only the outflow tract, below `OUTFLOW_END_MM` only the body; between them the
+    two blend (polynomial smooth minimum), so that no notch separates them.
+    """
+    share = np.clip(0.5 + 0.5 * (tube - body) / BLEND_MM, 0.0, 1.0)
+    both = tube + (body - tube) * share - BLEND_MM * share * (1.0 - share)
+    return np.where(level < TOP_MM, tube, np.where(level > OUTFLOW_END_MM, body, both))
+
+
+def _crossing(
+    excess: Callable[[float], float], start: float, step: float, limits: tuple[float, float], tolerance: float
+) -> float:
+    """Where a rising, nearly straight function crosses zero (secant steps from `start`), or the limit nearest to it."""
+    x, value = start, excess(start)
+    if abs(value) < tolerance:
+        return x
+    slope = abs(step)
+    later = float(np.clip(x - np.sign(value) * slope, *limits))
+    for _ in range(10):
+        new = excess(later)
+        if abs(new) < tolerance or later == x:
+            return later
+        rise = (new - value) / (later - x)
+        x, value = later, new
+        # A flat or falling piece would send the secant the wrong way.
+        later = float(np.clip(x - value / max(rise, 1e-3 * tolerance), *limits))
+    return later
 
 
 class RightVentricle:
@@ -95,6 +109,7 @@ class RightVentricle:
         self.apex_mm = parameters.rv_apex_level * lv.apex_mm
         x = np.arange(-110.0, 14.0, _CELL_MM, dtype=np.float32)
         y = np.arange(-70.0, 72.0, _CELL_MM, dtype=np.float32)
+        self._tolerance_ml = 0.004 * parameters.rv_edv_ml
         self._grid = tuple(g.astype(np.float32) for g in np.meshgrid(x, y, indexing="ij"))
         self._cell_ml = _CELL_MM**2 * self.step_mm / 1000.0
         self._rest_shells = lv.shells(0.0)
@@ -157,20 +172,22 @@ class RightVentricle:
             gx - rows[:, 0], gy - rows[:, 1], rows[:, 2], rows[:, 3], self.parameters.rv_triangularity, self.turn_rad
         )
         z = self.levels_mm[:, None, None]
-        body = np.clip((edge - rho) / _CELL_MM + 0.5, 0.0, 1.0) * np.clip((z - TOP_MM) / self.step_mm + 0.5, 0.0, 1.0)
-        tube = np.clip((rows[:, 6] - np.hypot(gx - rows[:, 4], gy - rows[:, 5])) / _CELL_MM + 0.5, 0.0, 1.0)
-        tube = tube * ((z >= PULMONARY_VALVE_MM) & (z <= OUTFLOW_END_MM))
+        tube = np.hypot(gx - rows[:, 4], gy - rows[:, 5]) - rows[:, 6]
+        depth = merged_depth(rho - edge, tube, z)
+        inside = np.clip(0.5 - depth / _CELL_MM, 0.0, 1.0) * (z >= PULMONARY_VALVE_MM)
         epi = shells.epi[np.maximum(lv_rows, 0)[:, None, None], index]
         outside = np.clip((np.sqrt(squared) - np.sqrt(epi)) / _CELL_MM + 0.5, 0.0, 1.0)
         outside = np.where(lv_rows[:, None, None] >= 0, outside, 1.0)
         ventricular = np.where(self.levels_mm >= 0, stretch, 1.0)[:, None, None]
-        return float(np.sum(np.maximum(body, tube) * outside * ventricular) * self._cell_ml)
+        return float(np.sum(inside * outside * ventricular) * self._cell_ml)
 
     def _solve_width(self) -> float:
         def excess(log_width: float) -> float:
             return self._volume_ml(self._rest_shells, 0.0, float(np.exp(log_width)), 1.0) - self.parameters.rv_edv_ml
 
-        return float(np.exp(_crossing(excess, np.log(0.15), np.log(3.5), 0.004 * self.parameters.rv_edv_ml)))
+        start = np.log(self.parameters.rv_edv_ml / self._volume_ml(self._rest_shells, 0.0, 1.0, 1.0))
+        limits = (float(np.log(0.12)), float(np.log(3.6)))
+        return float(np.exp(_crossing(excess, float(np.clip(1.3 * start, *limits)), 0.15, limits, self._tolerance_ml)))
 
     def _solve_contraction(self) -> NDArray:
         p = self.parameters
@@ -182,7 +199,7 @@ class RightVentricle:
             def excess(c: float, shells: Shells = shells, stretch: float = stretch, wanted: float = wanted) -> float:
                 return wanted - self._volume_ml(shells, c, self._width, stretch)
 
-            found.append(_crossing(excess, -0.2, 0.8, 0.004 * wanted))
+            found.append(_crossing(excess, 0.42 * float(ejection), 0.1, (-0.2, 0.85), self._tolerance_ml))
         return np.array(found)
 
     def volume_ml(self, ejection: float) -> float:

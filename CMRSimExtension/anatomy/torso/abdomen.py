@@ -141,7 +141,7 @@ class Abdomen:
         def place(x: float, y: float, z: float) -> tuple[float, float, float]:
             return x * s * a, y * s * b, z
 
-        girth = 0.62 + 0.55 * full
+        girth = 0.70 + 0.47 * full
         stomach = (
             Ellipsoid.at(
                 place(-60 + 5 * j[0], -12 + 6 * j[1], left - (16 + 34 * girth) * s),
@@ -166,7 +166,7 @@ class Abdomen:
         food = float(deep + radius * (2.2 * p.stomach_food - 1.0))
         half = 0.5 * p.spleen_mm
         spleen = Ellipsoid.at(
-            place(-103 + 4 * j[6], -34 + 5 * j[7], left - (46 + 5 * j[8]) * s), (0.52 * half, 0.82 * half, half), (18.0, 24.0)
+            place(-103 + 4 * j[6], -40 + 5 * j[7], left - (46 + 5 * j[8]) * s), (0.62 * half, 0.90 * half, half), (18.0, 24.0)
         )
         k = 0.5 * p.kidney_mm
         x0, y0 = spine.centre_at(left - 120 * s)
@@ -201,7 +201,7 @@ class Abdomen:
         wx, wy, wz = self.ripple.apply(x, y, z)
         noise = look_up(self.noise, 0.4 * x + self.offset[0], 0.4 * y + self.offset[1], 0.4 * z + self.offset[2])
         out = np.full(len(x), Structure.VISCERAL_FAT, dtype=np.uint8)
-        gap = np.float32(1.0 + 3.0 * p.visceral_fat)
+        gap = np.float32(1.0 + 3.0 * p.visceral_fat)  # below CORE_MARGIN_MM
         fits = (wall_mm > gap) & (below_mm > 0.6)
         self._bowel(out, x, y, z, wx, wy, wz, fits, noise)
         liver = fits & (liver_mm > 0)

@@ -15,7 +15,8 @@ class Breathing:
 
     The chest and abdomen widen forwards from the fixed back (y only), and what lies inside the trunk slides downwards
     (z only), fully at the diaphragm, less towards the lung apex and the pelvis, not at all at the wall and the spine.
-    The heart follows with about 0.6 of the diaphragm's way (Wang et al., Magn Reson Med 1995;33:713).
+    The heart and the tendon beneath it follow with about 0.6 of the domes' way (Wang et al., Magn Reson Med
+    1995;33:713), all of the heart by nearly the same amount.
 
     Attributes
     ----------
@@ -27,8 +28,10 @@ class Breathing:
         y of the back, which does not move.
     spine_mm
         (x, y) of the vertebral column.
+    heart_mm
+        (x, y) of the heart's centre and the radius of its column.
     heights_mm
-        z of pelvis, lower end of full motion, diaphragm (upper end of full motion), lung apex; ascending.
+        z of pelvis, lower end of full motion, top of the heart (upper end of full motion), lung apex; ascending.
     """
 
     excursion_mm: float
@@ -37,6 +40,7 @@ class Breathing:
     half_depth_mm: float
     back_mm: float
     spine_mm: tuple[float, float]
+    heart_mm: tuple[float, float, float]
     heights_mm: tuple[float, float, float, float]
 
     def __post_init__(self) -> None:
@@ -89,7 +93,7 @@ class Breathing:
         return out
 
     def _stretch(self, breath: float) -> float:
-        return 1.0 + breath * self.expansion_mm / (2.0 * self.half_depth_mm)
+        return 1.0 + breath * self.expansion_mm / (self.half_depth_mm - self.back_mm)
 
     def _across(self, x: NDArray, y: NDArray) -> NDArray:
         """1 amid the trunk, 0 at its wall and at the spine; y at end expiration."""
@@ -97,7 +101,8 @@ class Breathing:
         inside = np.maximum(1.0 - u * u, 0.0) ** 2
         near = ((x - self.spine_mm[0]) / (0.24 * self.half_width_mm)) ** 2
         near += ((y - self.spine_mm[1]) / (0.36 * self.half_depth_mm)) ** 2
-        return inside * (1.0 - np.exp(-near * near))
+        heart = ((x - self.heart_mm[0]) ** 2 + (y - self.heart_mm[1]) ** 2) / self.heart_mm[2] ** 2
+        return inside * (1.0 - np.exp(-near * near)) * (1.0 - 0.33 * np.exp(-heart * heart))
 
     def _along(self, z: NDArray) -> NDArray:
         pelvis, lower, upper, apex = self.heights_mm

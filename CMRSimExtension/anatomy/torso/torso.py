@@ -25,7 +25,7 @@ from CMRSimExtension.anatomy.torso.parameters import TorsoParameters
 from CMRSimExtension.anatomy.torso.placement import PericardialSac, check_orientation
 from CMRSimExtension.anatomy.torso.spine import Spine
 from CMRSimExtension.anatomy.torso.vessel_tree import Branches, VesselVolume, grow_tree
-from CMRSimExtension.anatomy.torso.wall import CAVITY, SKIN_OUTER, Wall
+from CMRSimExtension.anatomy.torso.wall import CAVITY, CORE_MARGIN_MM, SKIN_OUTER, Wall
 from CMRSimExtension.errors import InputError
 
 _CHUNK = 32768
@@ -92,7 +92,9 @@ class Torso:
         forward = self._heart_forward(sac, -left, spine_front - float(low[1]) - 2.0 * s)
         sac_centre = np.array([-left, forward, 0.0])
         self._origin = sac.centre_ras - sac_centre
+        self._heart_centre = sac.centre_ras
         self._spine = Spine.build(p, spine_front - 14.5 * s, streams[2])
+        self._spine_front_mm = float(self._spine.line[:, 1].max() + 1.4 * self._spine.half_depth_mm)
         self._floor = Compartments.build(p, half_width, half_depth, spine_front, sac, sac_centre, streams[3])
         lowest = float(low[2])
         ras_to_torso = -self._origin
@@ -126,7 +128,8 @@ class Torso:
             half_depth,
             -half_depth - 45.0 * s,
             (0.0, spine_front - 22.0 * s),
-            (-330.0 * s, -200.0 * s, lowest + 6.0 * s, 175.0 * s),
+            (-left, float(forward), self.heart_radius_mm),
+            (-330.0 * s, -200.0 * s, min(float(high[2]), 70.0 * s), 175.0 * s),
         )
         # Everything beyond this box is air.
         table = self._wall.table.values[:, SKIN_OUTER]
@@ -154,6 +157,11 @@ class Torso:
         local = np.asarray(rest_mm, dtype=np.float64) - self._origin
         return self._breathing.current(local, respiratory_phase) + self._origin
 
+    def heart_shift_mm(self, respiratory_phase: float) -> NDArray[np.float64]:
+        """(3,) RAS way of the heart's centre from end expiration to `respiratory_phase`."""
+        centre = self._heart_centre[None]
+        return (self.current_mm(centre, respiratory_phase) - centre)[0]
+
     def sample(self, points_mm: NDArray[np.floating], respiratory_phase: float = 0.0) -> NDArray[np.uint8]:
         """(n,) `Structure` numbers of points (n, 3) RAS; `OUTSIDE` is the air around the body."""
         points = np.asarray(points_mm)
@@ -180,20 +188,32 @@ class Torso:
 
     def _trunk(self, x: NDArray, y: NDArray, z: NDArray) -> NDArray[np.uint8]:
         out = np.zeros(len(x), dtype=np.uint8)
-        channels = self._wall.look_up(x, y, z)
-        r = np.sqrt(x * x + y * y)
-        cavity = channels[CAVITY]
-        inside = r < cavity
-        wall = np.flatnonzero((r < channels[SKIN_OUTER]) & ~inside)
-        if len(wall):
-            out[wall] = self._wall.classify(x[wall], y[wall], z[wall], r[wall], channels[:, wall])
+        inside, air = self._wall.core.sort(x, y, z)
         if self.parameters.arms:
-            self._arms(out, x, y, z, r >= channels[SKIN_OUTER])
+            at = np.flatnonzero(air & (np.abs(x) > self._arm_x - 2.6 * self._arm_radius()))
+            if len(at):
+                out[at] = self._arms(x[at], y[at], z[at])
+        wall_mm = np.full(len(x), np.float32(CORE_MARGIN_MM))
+        at = np.flatnonzero(~(inside | air))
+        if len(at):
+            px, py, pz = x[at], y[at], z[at]
+            channels = self._wall.look_up(px, py, pz)
+            r = np.sqrt(px * px + py * py)
+            room = channels[CAVITY] - r
+            inside[at] = room > 0
+            wall_mm[at] = room
+            beyond = r >= channels[SKIN_OUTER]
+            if self.parameters.arms and beyond.any():
+                free = np.flatnonzero(beyond)
+                out[at[free]] = self._arms(px[free], py[free], pz[free])
+            wall = np.flatnonzero(~beyond & (room <= 0))
+            if len(wall):
+                out[at[wall]] = self._wall.classify(px[wall], py[wall], pz[wall], r[wall], channels[:, wall])
         core = np.flatnonzero(inside)
         if len(core):
-            out[core] = self._cavity(x[core], y[core], z[core], (cavity - r)[core])
+            out[core] = self._cavity(x[core], y[core], z[core], wall_mm[core])
         s = self.parameters.body_scale
-        back = np.flatnonzero((np.abs(x) < 42.0 * s) & (y < self._spine_front_limit()) & (r < channels[SKIN_OUTER] - 4))
+        back = np.flatnonzero((np.abs(x) < 42.0 * s) & (y < self._spine_front_mm) & (out > 0) & (out != Structure.SKIN))
         if len(back):
             bone = self._spine.classify(x[back], y[back], z[back])
             hit = bone > 0
@@ -236,9 +256,6 @@ class Torso:
         self._tubes.classify_chains(x, y, z, out)
         return out
 
-    def _spine_front_limit(self) -> float:
-        return float(self._spine.line[:, 1].max() + 1.4 * self._spine.half_depth_mm)
-
     def _heart_forward(self, sac: PericardialSac, x_mm: float, least_mm: float) -> float:
         """y of the heart's centre at which it touches the front of the chest (but not less than `least_mm`)."""
         surface = sac.surface_mm()
@@ -268,28 +285,25 @@ class Torso:
         low = np.abs(z) < 110.0 * self.parameters.body_scale
         return float(max(table[a // 4][low].max(), table[3 * a // 4][low].max()))
 
-    def _arms(self, out: NDArray[np.uint8], x: NDArray, y: NDArray, z: NDArray, air: NDArray[np.bool_]) -> None:
+    def _arms(self, x: NDArray, y: NDArray, z: NDArray) -> NDArray[np.uint8]:
         p, s = self.parameters, self.parameters.body_scale
         radius = self._arm_radius()
-        away = np.abs(x)
-        at = np.flatnonzero(air & (away > self._arm_x - 2.6 * radius) & (z < 185.0 * s))
-        if len(at) == 0:
-            return
-        ax, ay, az = away[at], y[at], z[at]
+        out = np.zeros(len(x), dtype=np.uint8)
         # The upper arm leans in towards the shoulder.
-        centre = self._arm_x - 0.0030 / s * np.square(np.clip(az - 30.0 * s, 0.0, None))
-        scale = 1.0 + 0.10 * np.clip((az + 60.0) / 150.0, -1.0, 1.0)
-        over = np.clip(az - 138.0 * s, 0.0, None)
-        r = np.sqrt((ax - centre) ** 2 + ((ay + 18.0 * s) * 0.86) ** 2 + over * over) / scale
-        part = out[at]
-        skin, fat = radius - 1.8, radius - 1.8 - (0.6 * p.subcutaneous_fat_mm + 1.0)
-        part[r < radius] = Structure.SKIN
-        part[r < skin] = Structure.BODY_FAT
-        part[r < fat] = Structure.MUSCLE
-        bone = np.hypot(ax - centre, ay + 16.0 * s) / s
-        part[(bone < 10.5) & (r < fat)] = Structure.BONE_CORTEX
-        part[(bone < 7.0) & (r < fat)] = Structure.BONE_MARROW
-        out[at] = part
+        centre = self._arm_x - 0.0030 / s * np.square(np.clip(z - 30.0 * s, 0.0, 130.0 * s))
+        scale = 1.0 + 0.10 * np.clip((z + 60.0 * s) / (150.0 * s), -1.0, 1.0)
+        over = np.clip(z - 138.0 * s, 0.0, None)
+        aside = np.abs(x) - centre
+        r = np.sqrt(aside**2 + ((y + 18.0 * s) * 0.86) ** 2 + over * over) / scale
+        skin = radius - 1.8
+        fat = skin - 0.6 * p.subcutaneous_fat_mm - 1.0
+        out[r < radius] = Structure.SKIN
+        out[r < skin] = Structure.BODY_FAT
+        out[r < fat] = Structure.MUSCLE
+        bone = np.hypot(aside, y + 16.0 * s) / s
+        out[(bone < 10.5) & (r < fat)] = Structure.BONE_CORTEX
+        out[(bone < 7.0) & (r < fat)] = Structure.BONE_MARROW
+        return out
 
     def _grow_lung_vessels(self, marks: Landmarks, rng: np.random.Generator) -> VesselVolume:
         p, s = self.parameters, self.parameters.body_scale

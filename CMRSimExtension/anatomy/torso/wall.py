@@ -24,6 +24,9 @@ CAVITY, RIBS, MUSCLE, SKIN_INNER, SKIN_OUTER, GLAND, RIB_SHIFT, AROUND = range(8
 """Channels of the wall table: five radii, glandular thickness of the breast, height of the ribs below their heads, and
 the way around from the back (0) to the front (1)."""
 
+CORE_MARGIN_MM = 6.0
+"""Distance from the cavity's wall beyond which no organ heeds it."""
+
 # How far around each rib runs as bone: true ribs to their cartilage, false ribs shorter, floating ribs not past the
 # flank; index 0 is the first rib.
 _BONE_END = np.array([0.78, 0.80, 0.82, 0.83, 0.83, 0.82, 0.80, 0.76, 0.71, 0.64, 0.48, 0.34], dtype=np.float32)
@@ -32,6 +35,56 @@ _CARTILAGE_END = np.array([1, 1, 1, 1, 1, 1, 1, 0.93, 0.86, 0.75, 0.48, 0.34], d
 
 def _superellipse(dx: NDArray, dy: NDArray, a: NDArray, b: NDArray, n: float) -> NDArray:
     return ((np.abs(dx) / a) ** n + (np.abs(dy) / b) ** n) ** (-1.0 / n)
+
+
+@dataclass(frozen=True)
+class Core:
+    """Two ellipses at each height, one well inside the cavity, one around the skin: cheap tests that settle most points.
+
+    Attributes
+    ----------
+    centre_y_mm, per_width, per_depth
+        Centre of the ellipses on the midline, and the reciprocals of the half axes of the unit ellipse.
+    inner, outer
+        (heights,) squared sizes of the two, in unit ellipses.
+    bottom_mm, step_mm
+        Heights of the rows.
+    """
+
+    centre_y_mm: float
+    per_width: float
+    per_depth: float
+    inner: Float
+    outer: Float
+    bottom_mm: float
+    step_mm: float
+
+    @classmethod
+    def of(cls, table: Table, half_width_mm: float, half_depth_mm: float) -> "Core":
+        """From the radii of a wall table."""
+        around, heights = table.shape
+        channels = table.values.reshape(around, heights, -1)
+        dx, dy = (v[:, None] for v in circle_direction(np.arange(around) * table.step[0]))
+        y0, u, v = 0.2 * half_depth_mm, 1.0 / half_width_mm, 1.0 / half_depth_mm
+
+        def size(r: NDArray) -> NDArray[np.float64]:
+            return (r * dx * u) ** 2 + ((r * dy - y0) * v) ** 2
+
+        inside = channels[..., CAVITY] - CORE_MARGIN_MM
+        inner = np.where(inside.min(axis=0) > 0.3 * half_depth_mm, size(inside).min(axis=0), 0.0)
+        outer = size(channels[..., SKIN_OUTER] + 3.0).max(axis=0)
+        # A point between two rows must pass at both.
+        inner = np.minimum(inner, np.minimum(np.roll(inner, 1), np.roll(inner, -1)))
+        outer = np.maximum(outer, np.maximum(np.roll(outer, 1), np.roll(outer, -1)))
+        return cls(y0, u, v, inner.astype(np.float32), outer.astype(np.float32), table.start[1], table.step[1])
+
+    def sort(self, x: Float, y: Float, z: Float) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+        """Masks of the points surely inside the cavity (by `CORE_MARGIN_MM`) and surely outside the skin."""
+        row = ((z - np.float32(self.bottom_mm)) * np.float32(1.0 / self.step_mm) + np.float32(0.5)).astype(np.int32)
+        np.clip(row, 0, len(self.inner) - 1, out=row)
+        size = np.square(x * np.float32(self.per_width))
+        size += np.square((y - np.float32(self.centre_y_mm)) * np.float32(self.per_depth))
+        return size < self.inner.take(row), size > self.outer.take(row)
 
 
 @dataclass(frozen=True)
@@ -44,6 +97,7 @@ class Wall:
     sternum_mm: tuple[float, float, float]
     noise: NDArray[np.float32]
     plane: float
+    core: "Core"
 
     @classmethod
     def build(
@@ -142,7 +196,8 @@ class Wall:
         sternum = (float(-55.0 * s), float(112.0 * s), float(rng.uniform(15.0, 20.0) * s))
         plane = float(np.clip(0.012 + 0.0018 * p.subcutaneous_fat_mm, 0.015, 0.05))
         first_rib = float(168.0 * s + rng.uniform(-0.5, 0.5) * p.rib_spacing_mm)
-        return cls(table, p.rib_spacing_mm, first_rib, sternum, noise, plane)
+        core = Core.of(table, half_width_mm, half_depth_mm)
+        return cls(table, p.rib_spacing_mm, first_rib, sternum, noise, plane, core)
 
     def look_up(self, x: Float, y: Float, z: Float) -> Float:
         """(8, n) channels of the wall table in the directions of the points."""

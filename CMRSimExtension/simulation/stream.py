@@ -1,0 +1,167 @@
+"""Single labelled slices without end, each of a new look, for training: the simulator as a data set."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from CMRSimExtension.anatomy.subject import Subject
+from CMRSimExtension.errors import InputError
+from CMRSimExtension.scanner.acquisition import Acquisition
+from CMRSimExtension.scanner.noise import noise_sd_for_snr
+from CMRSimExtension.scanner.planning import plan
+from CMRSimExtension.scanner.protocol import Protocol
+from CMRSimExtension.simulation.appearance import Appearance
+from CMRSimExtension.simulation.scene import Modulation, SliceScene
+
+
+@dataclass(frozen=True)
+class SliceRanges:
+    """From where the slices of a stream are drawn.
+
+    Attributes
+    ----------
+    pixel_mm
+        Smallest and largest pixel; drawn evenly in its logarithm.
+    above_mm, below_mm
+        How far beyond the annulus plane and the apex a slice may lie.
+    tilt_deg
+        SD of the angle between a slice and the true short axis, about either axis.
+    shift_mm
+        SD of the distance of the heart from the image's centre.
+    frames_per_slice
+        Frames taken of each slice position.
+    """
+
+    pixel_mm: tuple[float, float] = (1.0, 2.6)
+    above_mm: float = 22.0
+    below_mm: float = 12.0
+    tilt_deg: float = 6.0
+    shift_mm: float = 18.0
+    frames_per_slice: int = 2
+
+
+def draw_slices(
+    seed: np.random.SeedSequence, count: int, *, size: int = 128, sub_samples: int = 4, **ranges: Any
+) -> tuple[NDArray[np.float32], NDArray[np.uint8], list[dict[str, Any]]]:
+    """Slices and frames of one random subject under random scans.
+
+    Parameters
+    ----------
+    seed
+        The same seed gives the same images.
+    count
+        How many images.
+    size
+        Rows and columns.
+    sub_samples
+        Points per voxel.
+    ranges
+        Fields of `SliceRanges` to change.
+
+    Returns
+    -------
+    images (count, size, size) float32 magnitude, labels (count, size, size) uint8 (1 LV blood, 2 LV myocardium, 3 RV
+    blood), and a record of each image (pathology, field, pixel size, level as a fraction of the LV's length, phase).
+
+    Raises
+    ------
+    InputError
+        For a count or size below 1.
+    """
+    if count < 1 or size < 16:
+        raise InputError(f"count is {count} and size {size}; at least 1 image of 16 pixels is needed")
+    limits = SliceRanges(**ranges)
+    subject_seed, scan_seed = seed.spawn(2)
+    subject = Subject.random(subject_seed, pathology=None)
+    rng = np.random.default_rng(scan_seed)
+    images = np.empty((count, size, size), np.float32)
+    labels = np.empty((count, size, size), np.uint8)
+    records: list[dict[str, Any]] = []
+    while len(records) < count:
+        take = slice(len(records), min(len(records) + limits.frames_per_slice, count))
+        records += _one_position(subject, rng, limits, sub_samples, images[take], labels[take])
+    return images, labels, records
+
+
+def _one_position(
+    subject: Subject,
+    rng: np.random.Generator,
+    limits: SliceRanges,
+    sub_samples: int,
+    images: NDArray[np.float32],
+    labels: NDArray[np.uint8],
+    modulation: Modulation | None = None,
+) -> list[dict[str, Any]]:
+    """Fill `images` and `labels` (frames, size, size) with frames of one slice position."""
+    size = images.shape[-1]
+    pixel = float(np.exp(rng.uniform(*np.log(limits.pixel_mm))))
+    protocol = _protocol(rng, size, pixel)
+    frame = subject.heart_frame
+    length = frame.lv_length_mm
+    # Base and apex are where networks fail: the ends get half of all slices.
+    level_mm = float(rng.uniform(-limits.above_mm, length + limits.below_mm))
+    if rng.random() < 0.25:
+        level_mm = float(rng.uniform(-limits.above_mm, 0.3 * length))
+    shift = rng.normal(0.0, limits.shift_mm, size=2)
+    tilt = rng.normal(0.0, limits.tilt_deg, size=2)
+    grid = plan(
+        frame,
+        protocol,
+        "sax",
+        slices=1,
+        centre_offset_mm=(float(shift[0]), float(shift[1]), level_mm),
+        in_plane_rotation_deg=float(rng.uniform(0.0, 360.0)),
+        tilt_deg=(float(tilt[0]), float(tilt[1])),
+        base_margin_mm=0.0,
+    )
+    appearance = Appearance.draw(rng, subject, protocol)
+    scene = SliceScene(subject, protocol, appearance, grid, 0, sub_samples=sub_samples)
+    function = subject.function
+    left, right = (function.lv_ef_percent or 0.0) / 100.0, (function.rv_ef_percent or 0.0) / 100.0
+    acquisition = Acquisition(protocol, (size, size))
+    records = []
+    for index in range(len(images)):
+        phase = _phase(rng, subject)
+        content = scene.beating(phase, appearance.blood_factors(subject.ejection(phase), left, right), modulation)
+        labels[index] = scene.labels(content, "clinical")
+        whole = scene.image(content)
+        free = acquisition.noise_free(whole)
+        heart = labels[index] > 0
+        if heart.sum() < 20:
+            heart = free > 0.3 * np.quantile(free, 0.98)
+        sd = noise_sd_for_snr(free, heart, protocol.snr)
+        images[index] = acquisition.magnitude(whole, rng, sd)
+        records.append(
+            {
+                "pathology": subject.parameters.pathology,
+                "field_t": protocol.field_t,
+                "vendor": protocol.vendor,
+                "pixel_mm": pixel,
+                "level": level_mm / length,
+                "phase": phase,
+            }
+        )
+    return records
+
+
+def _protocol(rng: np.random.Generator, size: int, pixel_mm: float) -> Protocol:
+    """A random protocol whose image has `size` pixels of `pixel_mm`; coarser than drawn where they ask for it."""
+    protocol = Protocol.random(rng)
+    phase, read = protocol.acquired_resolution_mm
+    return protocol.replace(
+        matrix=(size, size),
+        fov_mm=(size * pixel_mm, size * pixel_mm),
+        acquired_resolution_mm=(max(phase, pixel_mm), max(read, pixel_mm)),
+    )
+
+
+def _phase(rng: np.random.Generator, subject: Subject) -> float:
+    """End diastole, end systole or any other phase: a third each, roughly as readers annotate."""
+    kind = rng.random()
+    if kind < 0.35:
+        return float(abs(rng.normal(0.0, 0.012)) % 1.0)
+    if kind < 0.75:
+        return float(np.clip(subject.heart.timing.end_systole + rng.normal(0.0, 0.015), 0.0, 0.99))
+    return float(rng.random())
