@@ -42,7 +42,7 @@ class Acquisition:
     @cached_property
     def encoding(self) -> CartesianEncoding:
         """The linear part: k-space, apodisation, zero-filling."""
-        return CartesianEncoding.of_protocol(self.protocol, self.object_shape, self.workers)
+        return CartesianEncoding.of_protocol(self.protocol, self.object_shape, workers=self.workers)
 
     @cached_property
     def _other_channels(self) -> ColouredChiSquare | None:

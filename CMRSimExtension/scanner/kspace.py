@@ -15,6 +15,7 @@ import scipy.fft
 from numpy.typing import NDArray
 
 from CMRSimExtension.errors import InputError
+from CMRSimExtension.physics.array_namespace import array_namespace, is_torch
 from CMRSimExtension.scanner.protocol import Protocol
 
 
@@ -47,6 +48,8 @@ def apodisation(kind: str, strength: float, count: int) -> NDArray[np.float64]:
 class CartesianEncoding:
     """The linear operators of a Cartesian acquisition, with their adjoints.
 
+    They take NumPy arrays or torch tensors, on any device and differentiably, and give back the same kind.
+
     Attributes
     ----------
     object_shape, acquired_shape, image_shape
@@ -57,7 +60,7 @@ class CartesianEncoding:
     window
         Same shape, real: apodisation and whatever else weights k-space before reconstruction, or None.
     workers
-        Threads of the Fourier transform.
+        Threads of NumPy's Fourier transform.
 
     Raises
     ------
@@ -71,7 +74,7 @@ class CartesianEncoding:
     sampled: NDArray[np.bool_] | None = None
     window: NDArray[np.floating] | None = None
     workers: int = 1
-    _tables: dict[str, Any] = field(default_factory=dict, repr=False, compare=False)
+    _tables: dict[Any, Any] = field(default_factory=dict, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         for axis, name in enumerate(("rows", "columns")):
@@ -86,93 +89,105 @@ class CartesianEncoding:
                 )
 
     @classmethod
-    def of_protocol(cls, protocol: Protocol, object_shape: tuple[int, int], workers: int = 1) -> "CartesianEncoding":
-        """Acquired matrix, partial Fourier and apodisation of `protocol`, undersampling left out."""
+    def of_protocol(
+        cls, protocol: Protocol, object_shape: tuple[int, int], *, undersampled: bool = False, workers: int = 1
+    ) -> "CartesianEncoding":
+        """Acquired matrix, partial Fourier and apodisation of `protocol`, and its undersampling if `undersampled`."""
         shape = protocol.acquired_matrix
         rows, columns = (apodisation(protocol.filter, protocol.filter_strength, n) for n in shape)
-        window = np.outer(rows, columns)
-        sampled = None
-        if protocol.partial_fourier < 1:
-            sampled = np.ones(shape, dtype=bool)
-            lines = partial_fourier_lines(shape[protocol.phase_axis], protocol.partial_fourier)
-            sampled &= lines[:, None] if protocol.phase_direction == "rows" else lines[None, :]
-        return cls(object_shape, shape, protocol.matrix, sampled, window, workers)
+        lines = partial_fourier_lines(shape[protocol.phase_axis], protocol.partial_fourier)
+        if undersampled:
+            lines &= uniform_lines(len(lines), protocol.acceleration)
+        sampled = None if lines.all() else along_phase(lines, protocol, shape)
+        return cls(object_shape, shape, protocol.matrix, sampled, np.outer(rows, columns), workers)
 
-    def forward(self, objects: NDArray[Any]) -> NDArray[np.complexfloating]:
+    def forward(self, objects: Any) -> Any:
         """k-space (..., acquired rows, acquired columns) of objects (..., rows, columns)."""
         self._expect(objects, self.object_shape, "object")
-        kspace = _pruned_fft(objects, self.acquired_shape, self.workers)
-        kspace *= self._phase("object", kspace.dtype, scale=1 / (self.object_shape[0] * self.object_shape[1]))
-        return kspace if self.sampled is None else kspace * self.sampled
+        kspace = pruned_fft(objects, self.acquired_shape, self.workers)
+        return kspace * self._table("forward", kspace)
 
-    def forward_adjoint(self, kspace: NDArray[Any]) -> NDArray[np.complexfloating]:
+    def forward_adjoint(self, kspace: Any) -> Any:
         """The adjoint of `forward`: objects from k-space."""
         self._expect(kspace, self.acquired_shape, "k-space")
-        scale = 1 / (self.object_shape[0] * self.object_shape[1])
-        weighted = kspace * np.conj(self._phase("object", _complex(kspace), scale=scale))
-        if self.sampled is not None:
-            weighted = weighted * self.sampled
-        return _padded_ifft(weighted, self.object_shape, self.workers)
+        return padded_ifft(kspace * self._table("forward adjoint", kspace), self.object_shape, self.workers)
 
-    def reconstruct(self, kspace: NDArray[Any]) -> NDArray[np.complexfloating]:
+    def reconstruct(self, kspace: Any) -> Any:
         """Image (..., rows, columns): k-space weighted by `window`, zero-filled and transformed."""
         self._expect(kspace, self.acquired_shape, "k-space")
-        weighted = kspace * np.conj(self._phase("image", _complex(kspace)))
-        return _padded_ifft(self._windowed(weighted), self.image_shape, self.workers)
+        return padded_ifft(kspace * self._table("reconstruct", kspace), self.image_shape, self.workers)
 
-    def reconstruct_adjoint(self, images: NDArray[Any]) -> NDArray[np.complexfloating]:
+    def reconstruct_adjoint(self, images: Any) -> Any:
         """The adjoint of `reconstruct`: k-space from images."""
         self._expect(images, self.image_shape, "image")
-        kspace = _pruned_fft(images, self.acquired_shape, self.workers)
-        return self._windowed(kspace * self._phase("image", kspace.dtype))
+        kspace = pruned_fft(images, self.acquired_shape, self.workers)
+        return kspace * self._table("reconstruct adjoint", kspace)
 
-    def image(self, objects: NDArray[Any]) -> NDArray[np.complexfloating]:
+    def image(self, objects: Any) -> Any:
         """`reconstruct` of `forward`, the noise-free image, in one sweep."""
         self._expect(objects, self.object_shape, "object")
-        kspace = _pruned_fft(objects, self.acquired_shape, self.workers)
-        kspace *= self.transfer(kspace.dtype)
-        return _padded_ifft(kspace, self.image_shape, self.workers)
+        kspace = pruned_fft(objects, self.acquired_shape, self.workers)
+        return padded_ifft(kspace * self._table("image", kspace), self.image_shape, self.workers)
 
-    def transfer(self, dtype: Any) -> NDArray[np.complexfloating]:
-        """All weights between the two transforms of `image` in one table."""
-        key = f"transfer {np.dtype(dtype)}"
-        if key not in self._tables:
-            scale = 1 / (self.object_shape[0] * self.object_shape[1])
-            table = self._phase("object", np.complex128, scale=scale) * np.conj(self._phase("image", np.complex128))
-            if self.sampled is not None:
-                table = table * self.sampled
-            self._tables[key] = self._windowed(table).astype(dtype)
-        return self._tables[key]
+    @cached_property
+    def weights(self) -> NDArray[np.float64]:
+        """(acquired rows, acquired columns) real: what each k-space sample counts in the image."""
+        weights = np.ones(self.acquired_shape) if self.window is None else np.asarray(self.window, dtype=np.float64)
+        return weights if self.sampled is None else weights * self.sampled
 
     @cached_property
     def noise_gain(self) -> float:
         """SD of the image's noise (real part) over that of each k-space sample (real part), which is white."""
-        weights = np.ones(self.acquired_shape) if self.window is None else np.asarray(self.window, dtype=np.float64)
-        if self.sampled is not None:
-            weights = weights * self.sampled
-        return float(np.sqrt(np.sum(weights**2)))
+        return float(np.sqrt(np.sum(self.weights**2)))
 
-    def _windowed(self, kspace: NDArray[Any]) -> NDArray[Any]:
-        if self.window is None:
-            return kspace
-        return kspace * self.window.astype(np.finfo(kspace.dtype).dtype)
-
-    def _phase(self, which: str, dtype: Any, scale: float = 1.0) -> NDArray[np.complexfloating]:
-        """exp(-2 pi i k x0), x0 the position of the first sample in fields of view, for both axes."""
-        key = f"{which} {np.dtype(dtype)}"
+    def _table(self, operator: str, like: Any) -> Any:
+        """Weights of an operator, in the precision, library and place of `like`."""
+        xp = array_namespace(like)
+        key = (operator, str(like.dtype), str(getattr(like, "device", "cpu")))
         if key not in self._tables:
-            shape = self.object_shape if which == "object" else self.image_shape
-            phases = [
-                np.exp(-2j * np.pi * frequencies(k) * (0.5 / n - 0.5))
-                for k, n in zip(self.acquired_shape, shape, strict=True)
-            ]
-            self._tables[key] = (scale * np.outer(*phases)).astype(dtype)
+            table = self._weights_of(operator)
+            if is_torch(like):
+                table = xp.asarray(table, device=like.device)
+            self._tables[key] = xp.astype(table, _complex(xp, like))
         return self._tables[key]
 
+    def _weights_of(self, operator: str) -> NDArray[np.complex128]:
+        scale = 1 / (self.object_shape[0] * self.object_shape[1])
+        forward = scale * self._phase(self.object_shape)
+        if self.sampled is not None:
+            forward = forward * self.sampled
+        reconstruct = np.conj(self._phase(self.image_shape))
+        if self.window is not None:
+            reconstruct = reconstruct * self.window
+        if operator == "image":
+            return np.asarray(forward * reconstruct)
+        table = forward if operator.startswith("forward") else reconstruct
+        return np.conj(table) if operator.endswith("adjoint") else table
+
+    def _phase(self, shape: tuple[int, int]) -> NDArray[np.complex128]:
+        """exp(-2 pi i k x0), x0 the position of the first sample in fields of view, for both axes."""
+        rows, columns = (
+            np.exp(-2j * np.pi * frequencies(k) * (0.5 / n - 0.5))
+            for k, n in zip(self.acquired_shape, shape, strict=True)
+        )
+        return np.outer(rows, columns)
+
     @staticmethod
-    def _expect(array: NDArray[Any], shape: tuple[int, int], what: str) -> None:
-        if array.shape[-2:] != shape:
-            raise InputError(f"the {what} has {array.shape[-2:]} rows and columns; this acquisition needs {shape}")
+    def _expect(array: Any, shape: tuple[int, int], what: str) -> None:
+        if tuple(array.shape[-2:]) != shape:
+            raise InputError(
+                f"the {what} has {tuple(array.shape[-2:])} rows and columns; this acquisition needs {shape}"
+            )
+
+
+def along_phase(lines: NDArray[np.bool_], protocol: Protocol, shape: tuple[int, int]) -> NDArray[np.bool_]:
+    """`lines` along the phase direction of `protocol`, as a mask of all of k-space."""
+    return np.broadcast_to(lines[:, None] if protocol.phase_direction == "rows" else lines[None, :], shape)
+
+
+def uniform_lines(count: int, acceleration: int) -> NDArray[np.bool_]:
+    """(count,) every `acceleration`-th phase-encoding line, the centre of k-space among them."""
+    return frequencies(count) % acceleration == 0
 
 
 def partial_fourier_lines(count: int, fraction: float) -> NDArray[np.bool_]:
@@ -212,39 +227,52 @@ def homodyne(
     return np.real(full * np.conj(centre / magnitude))
 
 
-def _complex(array: NDArray[Any]) -> np.dtype:
-    return np.dtype(np.complex64 if array.dtype in (np.float32, np.complex64) else np.complex128)
-
-
-def _bins(count: int, of: int) -> list[tuple[slice, slice]]:
-    """Pairs (where in ascending k-space, where in transform order), both halves."""
-    low = count // 2
-    pairs = [(slice(low, count), slice(0, count - low))]
-    if low:
-        pairs.append((slice(0, low), slice(of - low, of)))
-    return pairs
-
-
-def _pruned_fft(arrays: NDArray[Any], kept: tuple[int, int], workers: int) -> NDArray[np.complexfloating]:
+def pruned_fft(arrays: Any, kept: tuple[int, int], workers: int = 1) -> Any:
     """Unnormalised 2D transform of the last axes, of which only the `kept` lowest frequencies are made, ascending."""
-    along = scipy.fft.fft(arrays.astype(_complex(arrays), copy=False), axis=-1, workers=workers)
-    columns = np.empty((*arrays.shape[:-1], kept[1]), dtype=along.dtype)
-    for ascending, order in _bins(kept[1], arrays.shape[-1]):
-        columns[..., ascending] = along[..., order]
-    both = scipy.fft.fft(columns, axis=-2, workers=workers, overwrite_x=True)
-    result = np.empty((*arrays.shape[:-2], *kept), dtype=along.dtype)
-    for ascending, order in _bins(kept[0], arrays.shape[-2]):
-        result[..., ascending, :] = both[..., order, :]
-    return result
+    xp = array_namespace(arrays)
+    along = _fft(xp, xp.astype(arrays, _complex(xp, arrays), copy=False), -1, workers)
+    columns = _ascending(xp, along, kept[1], -1)
+    return _ascending(xp, _fft(xp, columns, -2, workers), kept[0], -2)
 
 
-def _padded_ifft(kspace: NDArray[Any], shape: tuple[int, int], workers: int) -> NDArray[np.complexfloating]:
-    """Unnormalised inverse of k-space in ascending order, zero-filled to `shape`; the adjoint of `_pruned_fft`."""
-    rows = np.zeros((*kspace.shape[:-2], shape[0], kspace.shape[-1]), dtype=_complex(kspace))
-    for ascending, order in _bins(kspace.shape[-2], shape[0]):
-        rows[..., order, :] = kspace[..., ascending, :]
-    down = scipy.fft.ifft(rows, axis=-2, norm="forward", workers=workers, overwrite_x=True)
-    padded = np.zeros((*kspace.shape[:-2], *shape), dtype=down.dtype)
-    for ascending, order in _bins(kspace.shape[-1], shape[1]):
-        padded[..., order] = down[..., ascending]
-    return scipy.fft.ifft(padded, axis=-1, norm="forward", workers=workers, overwrite_x=True)
+def padded_ifft(kspace: Any, shape: tuple[int, int], workers: int = 1) -> Any:
+    """Unnormalised inverse of k-space in ascending order, zero-filled to `shape`; the adjoint of `pruned_fft`."""
+    xp = array_namespace(kspace)
+    down = _ifft(xp, _transform_order(xp, kspace, shape[0], -2), -2, workers)
+    return _ifft(xp, _transform_order(xp, down, shape[1], -1), -1, workers)
+
+
+def _complex(xp: Any, array: Any) -> Any:
+    return xp.complex64 if array.dtype in (xp.float32, xp.complex64) else xp.complex128
+
+
+def _fft(xp: Any, array: Any, axis: int, workers: int) -> Any:
+    return scipy.fft.fft(array, axis=axis, workers=workers) if xp is np else xp.fft.fft(array, axis=axis)
+
+
+def _ifft(xp: Any, array: Any, axis: int, workers: int) -> Any:
+    if xp is np:
+        # The array was made for this transform, so it may be overwritten.
+        return scipy.fft.ifft(array, axis=axis, norm="forward", workers=workers, overwrite_x=True)
+    return xp.fft.ifft(array, axis=axis, norm="forward")
+
+
+def _ascending(xp: Any, array: Any, kept: int, axis: int) -> Any:
+    """The `kept` lowest frequencies of an axis in transform order, in ascending order."""
+    low, of = kept // 2, array.shape[axis]
+    after = (slice(None),) * (-axis - 1)
+    return xp.concat([array[(..., slice(of - low, of), *after)], array[(..., slice(0, kept - low), *after)]], axis=axis)
+
+
+def _transform_order(xp: Any, array: Any, of: int, axis: int) -> Any:
+    """Ascending frequencies of an axis put in transform order, zeros between them up to length `of`."""
+    kept = array.shape[axis]
+    low = kept // 2
+    after = (slice(None),) * (-axis - 1)
+    parts = [array[(..., slice(low, kept), *after)], array[(..., slice(0, low), *after)]]
+    if of > kept:
+        shape = list(array.shape)
+        shape[axis] = of - kept
+        keywords = {"device": array.device} if is_torch(array) else {}
+        parts.insert(1, xp.zeros(tuple(shape), dtype=array.dtype, **keywords))
+    return xp.concat(parts, axis=axis)

@@ -91,14 +91,11 @@ class ColouredChiSquare:
         self.degrees = degrees
         self.shape = encoding.image_shape
         self.workers = encoding.workers
-        weights = np.ones(encoding.acquired_shape) if encoding.window is None else np.asarray(encoding.window, float)
-        if encoding.sampled is not None:
-            weights = weights * encoding.sampled
         rows, columns = (
             (np.arange(k) - k // 2) % n for k, n in zip(encoding.acquired_shape, encoding.image_shape, strict=True)
         )
         power = np.zeros(self.shape)
-        power[np.ix_(rows, columns)] = weights**2
+        power[np.ix_(rows, columns)] = encoding.weights**2
         correlation = np.abs(scipy.fft.ifft2(power, norm="forward") / power.sum()) ** 2
         spectrum = np.maximum(scipy.fft.fft2(correlation).real, 0.0)
         self._amplitude = np.sqrt(spectrum / (self.shape[0] * self.shape[1])).astype(np.float32)
