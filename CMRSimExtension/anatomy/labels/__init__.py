@@ -1,0 +1,1 @@
+"""What turns somebody's label voxels into smooth, beating anatomy."""
