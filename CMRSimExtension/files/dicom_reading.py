@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from CMRSimExtension.errors import FileFormatError, MissingDependencyError
 from CMRSimExtension.files.cine_files import with_sidecar
 from CMRSimExtension.files.dicom_images import DicomImage
+from CMRSimExtension.files.dicom_segmentation import labels_beside
 from CMRSimExtension.files.dicom_stacks import DicomStack, build_stack, choose_stack, is_even
 from CMRSimExtension.files.sidecar import read_sidecar
 from CMRSimExtension.files.third_party import GeometryWarning, reading
@@ -49,7 +50,10 @@ def read_dicom(path: Path | str, series: str | None = None) -> Cine:
         Missing phases, duplicate instances, two spacings, damaged or undecodable files.
     """
     path = Path(path)
-    cine = cine_of(build_stack(choose_stack(path, series)))
+    stack = build_stack(choose_stack(path, series))
+    cine = cine_of(stack)
+    if path.is_dir():
+        cine = replace(cine, labels=labels_beside(path, cine, stack.images))
     sidecar = read_sidecar(dicom_sidecar_path(path))
     if sidecar is None:
         return cine

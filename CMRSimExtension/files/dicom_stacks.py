@@ -121,6 +121,9 @@ def build_stack(images: Sequence[DicomImage]) -> DicomStack:
                 f"two slices lie in one plane, shifted sideways ({frames[0].path.name}); these are several "
                 "acquisitions, give one of them"
             )
+    if all(dict(image.protocol).get("manufacturer") == "CMRSimExtension" for image in images):
+        # Our own series are numbered from the first slice on, whichever way the body lies.
+        slices.sort(key=lambda frames: min(frame.instance_number for frame in frames))
     ordered = tuple(tuple(_in_time(frames)) for frames in slices)
     counts = [len(frames) for frames in ordered]
     if len(set(counts)) > 1:

@@ -1,0 +1,174 @@
+"""Who and what a DICOM object written here says it is: identifiers, marks and the modules that all of them share."""
+
+import hashlib
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from CMRSimExtension.errors import InputError
+from CMRSimExtension.files.preview import heartbeat_ms
+from CMRSimExtension.simulation.cine import Cine
+from CMRSimExtension.version import __version__
+
+WHITE = 4095
+"""Largest stored value of a series (DESIGN section 6)."""
+
+_LPS = np.diag([-1.0, -1.0, 1.0])
+
+
+@dataclass(frozen=True)
+class Stored:
+    """A cine as DICOM stores it.
+
+    Attributes
+    ----------
+    pixels
+        (frames, slices, rows, columns) uint16.
+    scale
+        Stored value over true value.
+    quantum
+        Step of which all true values are multiples, so that the scaling can be undone exactly, or None.
+    key
+        Digest of pixels, geometry and times: the same cine has the same identifiers wherever it is written.
+    """
+
+    pixels: NDArray[np.uint16]
+    scale: float
+    quantum: float | None
+    key: str
+
+
+def stored(cine: Cine) -> Stored:
+    """Scale the image so that its maximum is 4095.
+
+    Raises
+    ------
+    InputError
+        It holds negative values.
+    """
+    low, high = float(cine.image.min()), float(cine.image.max())
+    if low < 0:
+        raise InputError(f"the image holds negative values (down to {low:g}), which unsigned DICOM pixels cannot; "
+                         "shift it above 0 first")
+    scale = WHITE / high if high > 0 else 1.0
+    pixels = np.rint(cine.image.astype(np.float64) * scale).astype(np.uint16)
+    # Whole numbers that grow by the scaling come back by rounding; those that shrink do not.
+    whole = scale >= 1.0 and bool(np.all(cine.image == np.rint(cine.image)))
+    digest = hashlib.sha256(pixels.tobytes())
+    for part in (cine.grid.affine_ras, cine.times_ms, cine.slice_origins_mm):
+        if part is not None:
+            digest.update(np.ascontiguousarray(part, dtype="<f8").tobytes())
+    return Stored(pixels, scale, 1.0 if whole else None, digest.hexdigest())
+
+
+def uid(key: str, *parts: object) -> str:
+    """A UID of the form 2.25.<number> that follows from its arguments (DICOM PS3.5, B.2)."""
+    digest = hashlib.sha256("/".join([key, *map(str, parts)]).encode()).digest()
+    return f"2.25.{int.from_bytes(digest[:16], 'big')}"
+
+
+def source_of(cine: Cine) -> dict[str, Any]:
+    """What the record says of the study that the cine was read from; empty for a simulated one."""
+    source = cine.sidecar.get("source")
+    return source if isinstance(source, dict) else {}
+
+
+def is_simulated(cine: Cine) -> bool:
+    """Whether the record says that the image was simulated."""
+    return "simulation" in cine.sidecar or "seed" in cine.sidecar
+
+
+def frame_of_reference(cine: Cine, key: str) -> str:
+    """UID of the space that the image lies in: its source's where there is one."""
+    return str(source_of(cine).get("frame_of_reference_uid") or uid(key, "space"))
+
+
+def study_dataset(cine: Cine, key: str) -> Any:
+    """Patient, study and equipment modules, and the marks, for every object of one cine."""
+    from pydicom.dataset import Dataset
+
+    ds = Dataset()
+    ds.SpecificCharacterSet = "ISO_IR 192"
+    simulated = is_simulated(cine)
+    if simulated:
+        # Synthetic Data (0008,001C), DICOM PS3.3 C.12.1.
+        ds.add_new(0x0008001C, "CS", "YES")
+    name = "SIM" if simulated else "CONVERTED"
+    ds.PatientName = f"{name}^CMRSIM"
+    ds.PatientID = f"CMRSIM-{name}-{key[:12].upper()}"
+    ds.PatientBirthDate = ""
+    body = cine.sidecar.get("anatomy", {}).get("parameters", {}).get("torso", {}) if simulated else {}
+    ds.PatientSex = str(body.get("sex", ""))[:1]
+    if "age_years" in body:
+        ds.PatientAge = f"{min(999, int(body['age_years'])):03d}Y"
+    if "height_cm" in body and "weight_kg" in body:
+        ds.PatientSize, ds.PatientWeight = f"{body['height_cm'] / 100:.3f}", f"{body['weight_kg']:.1f}"
+    ds.PatientIdentityRemoved = "YES"
+    ds.DeidentificationMethod = "No patient: simulated" if simulated else "Identifiers left out by CMRSimExtension"
+    ds.PatientComments = "For research, not for clinical use"
+    ds.StudyInstanceUID = uid(str(source_of(cine).get("study_uid") or key), "study")
+    ds.StudyDate = ds.StudyTime = ds.AccessionNumber = ds.ReferringPhysicianName = ""
+    ds.StudyID = "CMRSIM"
+    ds.StudyDescription = "Simulated cardiac MR" if simulated else "Cardiac MR"
+    ds.Manufacturer = "CMRSimExtension"
+    ds.ManufacturerModelName = "cmrsim"
+    ds.DeviceSerialNumber = "0"
+    ds.SoftwareVersions = __version__
+    ds.PositionReferenceIndicator = ""
+    ds.FrameOfReferenceUID = frame_of_reference(cine, key)
+    return ds
+
+
+def protocol_values(cine: Cine) -> dict[str, Any]:
+    """Field strength, TR, TE and flip angle from the record, whether simulated or read."""
+    values = dict(cine.sidecar.get("protocol") or {})
+    return {name: values.get(name, source_of(cine).get(name)) for name in
+            ("field_t", "repetition_time_ms", "echo_time_ms", "flip_angle_deg", "sequence", "phase_direction")}
+
+
+def geometry(cine: Cine) -> tuple[list[str], list[list[str]], list[str]]:
+    """(orientation, position of each slice, pixel spacing) as decimal strings in DICOM's LPS.
+
+    Raises
+    ------
+    InputError
+        Rows and columns are not perpendicular, which DICOM cannot say.
+    """
+    affine = cine.grid.affine_ras
+    axes = _LPS @ (affine[:3, :2] / np.linalg.norm(affine[:3, :2], axis=0))
+    if abs(axes[:, 0] @ axes[:, 1]) > 1e-4:
+        raise InputError(f"rows and columns of the image meet at {np.degrees(np.arccos(axes[:, 0] @ axes[:, 1])):.2f} "
+                         "degrees; DICOM needs a right angle, resample it first")
+    origins = cine.slice_origins_mm
+    if origins is None:
+        origins = affine[:3, 3] + np.arange(cine.grid.shape[0])[:, None] * affine[:3, 2]
+    dx, dy, _ = cine.grid.spacing_mm
+    return ([ds_text(v) for v in axes.T.reshape(-1)], [[ds_text(v) for v in o] for o in origins @ _LPS],
+            [ds_text(dy), ds_text(dx)])
+
+
+def ds_text(value: float) -> str:
+    """`value` in the 16 characters of a DICOM decimal string, as exactly as they allow."""
+    for digits in range(17, 0, -1):
+        text = f"{float(value):.{digits}g}"
+        if len(text) <= 16:
+            return text
+    raise InputError(f"{value} does not fit a DICOM decimal string")
+
+
+def heartbeats(cine: Cine) -> NDArray[np.float64] | None:
+    """(slices,) length of each slice's heartbeat; from the frame times where nothing else is known."""
+    if cine.heartbeats_ms is not None:
+        return cine.heartbeats_ms
+    if cine.times_ms is None or cine.times_ms.shape[1] < 2:
+        return None
+    frames = cine.times_ms.shape[1]
+    return np.asarray((cine.times_ms[:, -1] - cine.times_ms[:, 0]) * frames / (frames - 1))
+
+
+def mean_heart_rate(cine: Cine) -> int | None:
+    """Beats per minute, or None."""
+    beat = heartbeat_ms(cine)
+    return None if not beat else round(60000.0 / beat)

@@ -1,0 +1,189 @@
+"""DICOM Segmentation objects (through highdicom), one for each labelled frame, with references to its images."""
+
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from CMRSimExtension.anatomy.terminology import Code, term_of
+from CMRSimExtension.errors import FileFormatError, InputError
+from CMRSimExtension.files.dicom_identity import is_simulated, uid
+from CMRSimExtension.files.dicom_images import SEGMENTATION, DicomImage, is_dicom
+from CMRSimExtension.files.third_party import reading
+from CMRSimExtension.simulation.cine import Cine
+from CMRSimExtension.version import __version__
+
+
+def segmentation_datasets(
+    cine: Cine, images: Sequence[Sequence[Any]], labels: NDArray[np.uint8] | None = None
+) -> list[tuple[int, Any]]:
+    """A Segmentation for each frame with any label.
+
+    Parameters
+    ----------
+    cine
+        Cine that the labels belong to.
+    images
+        pydicom data sets of its images, [slice][frame], which the segmentations refer to.
+    labels
+        (frames, slices, rows, columns) labels; the clinical ones of `cine` when None.
+
+    Returns
+    -------
+    list of (int, highdicom.seg.Segmentation)
+        With the index of the frame.
+
+    Raises
+    ------
+    InputError
+        There are no labels, or they have another shape than the images.
+    """
+    import highdicom
+
+    values = cine.labels if labels is None else labels
+    if values is None or not values.any():
+        raise InputError("there are no labels to write as a DICOM segmentation; give an image with its _labels file")
+    if len(images) != values.shape[1] or len(images[0]) != values.shape[0]:
+        raise InputError(
+            f"the labels have {values.shape[1]} slices of {values.shape[0]} frames, the images they belong to "
+            f"{len(images)} of {len(images[0])}; give the matching --reference"
+        )
+    key = str(images[0][0].SOPInstanceUID)
+    present = [int(n) for n in np.unique(values) if n]
+    found = []
+    for frame in range(values.shape[0]):
+        if not values[frame].any():
+            continue
+        # A segment for every label of the series, so that segment numbers mean the same in every frame.
+        planes = np.stack([values[frame] == n for n in present], axis=-1).astype(np.uint8)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            dataset = highdicom.seg.Segmentation(
+                source_images=[of_slice[frame] for of_slice in images],
+                pixel_array=planes,
+                segmentation_type=highdicom.seg.SegmentationTypeValues.BINARY,
+                segment_descriptions=[_description(highdicom, number, n) for number, n in enumerate(present, 1)],
+                series_instance_uid=uid(key, "segmentation series"),
+                series_number=100,
+                sop_instance_uid=uid(key, "segmentation", frame),
+                instance_number=frame + 1,
+                manufacturer="CMRSimExtension",
+                manufacturer_model_name="cmrsim",
+                software_versions=__version__,
+                device_serial_number="0",
+                series_description="True labels" if is_simulated(cine) else "Labels",
+                content_label="LABELS",
+                content_description=f"frame {frame + 1} of {values.shape[0]}",
+                omit_empty_frames=True,
+            )
+        if is_simulated(cine):
+            dataset.add_new(0x0008001C, "CS", "YES")
+        # highdicom stamps the time of writing; the same labels shall give the same file.
+        for name in ("InstanceCreationDate", "InstanceCreationTime"):
+            if name in dataset:
+                delattr(dataset, name)
+        dataset.ContentDate, dataset.ContentTime = "20000101", "000000"
+        for name in ("SeriesDate", "SeriesTime"):
+            if name in dataset:
+                delattr(dataset, name)
+        found.append((frame, dataset))
+    return found
+
+
+def labels_beside(folder: Path, cine: Cine, stack: Sequence[Sequence[DicomImage]]) -> NDArray[np.uint8] | None:
+    """Labels from the segmentations below `folder` that refer to the images of `stack`; None where there are none.
+
+    Raises
+    ------
+    FileFormatError
+        A segmentation refers to the images and is damaged, or names a structure this project has no number for.
+    """
+    where = {(image.sop_uid, image.frame): (f, s) for s, frames in enumerate(stack) for f, image in enumerate(frames)}
+    labels = np.zeros(cine.image.shape, np.uint8)
+    any_found = False
+    for path in sorted(p for p in folder.rglob("*") if p.is_file()):
+        if is_dicom(path):
+            any_found |= _read_into(labels, path, where)
+    return labels if any_found else None
+
+
+def _read_into(labels: NDArray[np.uint8], path: Path, where: dict[tuple[str, int], tuple[int, int]]) -> bool:
+    import pydicom
+
+    with reading(path, "a DICOM segmentation"):
+        header = pydicom.dcmread(path, stop_before_pixels=True, specific_tags=["SOPClassUID"])
+        if header.get("SOPClassUID") != SEGMENTATION:
+            return False
+        dataset = pydicom.dcmread(path)
+        planes = np.atleast_3d(dataset.pixel_array) if int(dataset.NumberOfFrames) > 1 else dataset.pixel_array[None]
+        numbers = {int(s.SegmentNumber): _label_of(path, s) for s in dataset.SegmentSequence}
+        found = False
+        for plane, group in zip(planes, dataset.PerFrameFunctionalGroupsSequence):
+            number = int(group.SegmentIdentificationSequence[0].ReferencedSegmentNumber)
+            for source in group.DerivationImageSequence[0].SourceImageSequence:
+                frame = int(np.atleast_1d(source.get("ReferencedFrameNumber", 1))[0]) - 1
+                place = where.get((str(source.ReferencedSOPInstanceUID), frame))
+                if place is None:
+                    continue
+                target = labels[place]
+                if plane.shape != target.shape:
+                    raise FileFormatError(f"{path.name} has planes of {plane.shape}, its images {target.shape}; "
+                                          "export it again")
+                target[plane > 0] = numbers[number]
+                found = True
+        return found
+
+
+def _label_of(path: Path, segment: Any) -> int:
+    """Our number of a segment: by its label, else by its coded type."""
+    from CMRSimExtension.anatomy.terminology import structure_of_segment
+
+    code = segment.SegmentedPropertyTypeCodeSequence[0]
+    tracking = str(segment.get("TrackingID", "") or "")
+    structure = structure_of_segment(tracking, str(segment.SegmentLabel))
+    if structure is not None:
+        return int(structure)
+    raise FileFormatError(
+        f"{path.name} has a segment {segment.SegmentLabel!r} ({code.CodeMeaning}) that has no number here; rename it "
+        "to a known structure such as 'LV blood pool'"
+    )
+
+
+def _description(highdicom: Any, number: int, label: int) -> Any:
+    term = term_of(label)
+    description = highdicom.seg.SegmentDescription(
+        segment_number=number,
+        segment_label=term.name,
+        segmented_property_category=_concept(highdicom, term.category),
+        segmented_property_type=_concept(highdicom, term.type_code),
+        algorithm_type=highdicom.seg.SegmentAlgorithmTypeValues.AUTOMATIC,
+        algorithm_identification=highdicom.AlgorithmIdentificationSequence(
+            name="CMRSimExtension", version=__version__,
+            family=highdicom.sr.CodedConcept("123104", "DCM", "Artificial Intelligence"),
+        ),
+        tracking_id=term.segment_id,
+        tracking_uid=uid("CMRSimExtension", "segment", term.segment_id),
+    )
+    description.RecommendedDisplayCIELabValue = _cielab(term.rgb)
+    if term.modifier is not None:
+        code = _concept(highdicom, term.modifier)
+        description.SegmentedPropertyTypeCodeSequence[0].SegmentedPropertyTypeModifierCodeSequence = [code]
+    return description
+
+
+def _concept(highdicom: Any, code: Code) -> Any:
+    return highdicom.sr.CodedConcept(code.value, code.scheme, code.meaning)
+
+
+def _cielab(rgb: tuple[int, int, int]) -> list[int]:
+    """CIELab of an sRGB colour, scaled to 16 bits as PS3.3 C.10.7.1.1 says (D65 white point)."""
+    linear = np.array([(c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4) for c in np.array(rgb) / 255.0])
+    xyz = np.array([[0.4124564, 0.3575761, 0.1804375], [0.2126729, 0.7151522, 0.0721750],
+                    [0.0193339, 0.1191920, 0.9503041]]) @ linear / np.array([0.95047, 1.0, 1.08883])
+    f = np.where(xyz > (6 / 29) ** 3, np.cbrt(xyz), xyz / (3 * (6 / 29) ** 2) + 4 / 29)
+    lab = np.array([116 * f[1] - 16, 500 * (f[0] - f[1]), 200 * (f[1] - f[2])])
+    return [int(round(v)) for v in (lab[0] * 655.35, (lab[1] + 128) * 257.0, (lab[2] + 128) * 257.0)]
+
