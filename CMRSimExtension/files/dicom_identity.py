@@ -125,7 +125,8 @@ def protocol_values(cine: Cine) -> dict[str, Any]:
     """Field strength, TR, TE and flip angle from the record, whether simulated or read."""
     values = dict(cine.sidecar.get("protocol") or {})
     return {name: values.get(name, source_of(cine).get(name)) for name in
-            ("field_t", "repetition_time_ms", "echo_time_ms", "flip_angle_deg", "sequence", "phase_direction")}
+            ("field_t", "repetition_time_ms", "echo_time_ms", "flip_angle_deg", "sequence", "phase_direction",
+             "sar_w_per_kg")}
 
 
 def geometry(cine: Cine) -> tuple[list[str], list[list[str]], list[str]]:

@@ -222,7 +222,13 @@ def _protocol(dataset: Any, timing: Any) -> tuple[tuple[str, Any], ...]:
         ("repetition_time_ms", _number(timing, "RepetitionTime")),
         ("echo_time_ms", _number(dataset, "EchoTime")),
         ("flip_angle_deg", _number(timing, "FlipAngle")),
+        ("sar_w_per_kg", _number(dataset, "SAR") or _absorption(timing)),
     )
+
+
+def _absorption(timing: Any) -> float | None:
+    rates = timing.get("SpecificAbsorptionRateSequence")
+    return _number(rates[0], "SpecificAbsorptionRateValue") if rates else None
 
 
 def _checked(file: Path, image: DicomImage) -> DicomImage:

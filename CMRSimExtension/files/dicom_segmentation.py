@@ -85,7 +85,8 @@ def segmentation_datasets(
         for name in ("InstanceCreationDate", "InstanceCreationTime"):
             if name in dataset:
                 delattr(dataset, name)
-        dataset.ContentDate, dataset.ContentTime = "20000101", "000000"
+        dataset.add_new("ContentDate", "DA", "20000101")
+        dataset.add_new("ContentTime", "TM", "000000")
         for name in ("SeriesDate", "SeriesTime"):
             if name in dataset:
                 delattr(dataset, name)

@@ -102,7 +102,7 @@ def save(dataset: Any, path: Path) -> None:
     meta.MediaStorageSOPClassUID = dataset.SOPClassUID
     meta.MediaStorageSOPInstanceUID = dataset.SOPInstanceUID
     meta.TransferSyntaxUID = pydicom.uid.ExplicitVRLittleEndian
-    meta.ImplementationClassUID = IMPLEMENTATION_UID
+    meta.ImplementationClassUID = pydicom.uid.UID(IMPLEMENTATION_UID)
     meta.ImplementationVersionName = "CMRSIM"
     dataset.file_meta = meta
     pydicom.dcmwrite(path, dataset, enforce_file_format=True)

@@ -1,0 +1,226 @@
+"""Enhanced MR: the whole cine as one multi-frame object, which carries its geometry and times frame by frame."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from pydicom.dataset import Dataset
+from pydicom.sequence import Sequence
+
+from CMRSimExtension.errors import InputError
+from CMRSimExtension.files.atomic import StagedFiles
+from CMRSimExtension.files.cine_files import check_cine
+from CMRSimExtension.files.dicom_identity import (
+    ds_text,
+    geometry,
+    heartbeats,
+    is_simulated,
+    protocol_values,
+    stored,
+    study_dataset,
+    uid,
+)
+from CMRSimExtension.files.dicom_images import ENHANCED_MR_IMAGE
+from CMRSimExtension.files.dicom_reading import dicom_sidecar_path
+from CMRSimExtension.files.dicom_writing import pixel_module, save, series_description
+from CMRSimExtension.files.sidecar import sidecar_text
+from CMRSimExtension.simulation.cine import Cine
+
+_TIMESTAMP = "20000101000000"
+"""Type 1 in this object, and unknown to a simulation: the same for all, so that the same cine gives the same bytes."""
+
+
+def write_enhanced(cine: Cine, path: Path | str) -> list[Path]:
+    """Write a cine as one Enhanced MR Image object, with its sidecar beside it.
+
+    Parameters
+    ----------
+    cine
+        Cine to write. Its labels are not part of this object; write them as DICOM segmentation.
+    path
+        Name ending in .dcm.
+
+    Returns
+    -------
+    list of Path
+        The object and the sidecar.
+
+    Raises
+    ------
+    InputError
+        Another ending, negative values, or rows and columns that are not perpendicular.
+    """
+    check_cine(cine)
+    path = Path(path)
+    if path.suffix.lower() != ".dcm":
+        raise InputError(f"{path.name} does not end in .dcm; an enhanced object is one file, name it so")
+    values = stored(cine)
+    dataset = enhanced_dataset(cine, values.pixels, values.key)
+    with StagedFiles() as staged:
+        save(dataset, staged.path(path))
+        text = sidecar_text(cine, {"image": path.name}, scale=values.scale, quantum=values.quantum)
+        staged.path(dicom_sidecar_path(path)).write_text(text, encoding="utf-8")
+    return [path, dicom_sidecar_path(path)]
+
+
+def enhanced_dataset(cine: Cine, pixels: np.ndarray, key: str) -> Dataset:
+    """The pydicom data set of the whole cine; `pixels` (frames, slices, rows, columns), see `dicom_identity.stored`."""
+    simulated = is_simulated(cine)
+    frames, slices = pixels.shape[:2]
+    protocol = protocol_values(cine)
+    ds = Dataset()
+    ds.update(study_dataset(cine, key))
+    ds.SOPClassUID, ds.SOPInstanceUID = ENHANCED_MR_IMAGE, uid(key, "enhanced")
+    ds.Modality = "MR"
+    ds.SeriesInstanceUID, ds.SeriesNumber, ds.InstanceNumber = uid(key, "enhanced series"), 2, 1
+    ds.SeriesDescription = series_description(cine)
+    ds.BodyPartExamined, ds.PatientPosition = "HEART", "HFS"
+    ds.ContentDate, ds.ContentTime = _TIMESTAMP[:8], _TIMESTAMP[8:]
+    ds.AcquisitionDateTime, ds.AcquisitionDuration = _TIMESTAMP, _duration_s(cine)
+    ds.ImageType = ["ORIGINAL" if simulated else "DERIVED", "PRIMARY", "CINE", "NONE"]
+    ds.PixelPresentation, ds.VolumetricProperties, ds.VolumeBasedCalculationTechnique = "MONOCHROME", "VOLUME", "NONE"
+    ds.ComplexImageComponent, ds.AcquisitionContrast = "MAGNITUDE", "UNKNOWN"
+    ds.ContentQualification = "RESEARCH"
+    ds.BurnedInAnnotation, ds.LossyImageCompression, ds.PresentationLUTShape = "NO", "00", "IDENTITY"
+    ds.ResonantNucleus = "1H"
+    field = float(protocol["field_t"] or 1.5)
+    ds.MagneticFieldStrength = field
+    ds.KSpaceFiltering = "NONE"
+    ds.ApplicableSafetyStandardAgency, ds.ApplicableSafetyStandardDescription = "IEC", ""
+    if simulated:
+        _pulse_sequence(ds, protocol)
+    _synchronization(ds, key, simulated)
+    ds.NumberOfFrames = frames * slices
+    ds.AcquisitionContextSequence = Sequence([])
+    dimension = uid(key, "dimensions")
+    ds.DimensionOrganizationSequence = Sequence([_item(DimensionOrganizationUID=dimension)])
+    ds.DimensionOrganizationType = "3D_TEMPORAL" if cine.slice_origins_mm is None and frames > 1 else "3D"
+    ds.DimensionIndexSequence = Sequence([
+        _item(DimensionOrganizationUID=dimension, DimensionIndexPointer=pointer, FunctionalGroupPointer=group,
+              DimensionDescriptionLabel=label)
+        for pointer, group, label in ((0x00209057, 0x00209111, "slice"), (0x00209128, 0x00209111, "time"))
+    ])
+    ds.SharedFunctionalGroupsSequence = Sequence([_shared(cine, protocol, field)])
+    ds.PerFrameFunctionalGroupsSequence = Sequence(_per_frame(cine))
+    pixel_module(ds, np.moveaxis(pixels, 0, 1).reshape(-1, *pixels.shape[2:]))
+    return ds
+
+
+def _pulse_sequence(ds: Dataset, protocol: dict[str, Any]) -> None:
+    ds.PulseSequenceName = "cmrsim"
+    ds.MRAcquisitionType, ds.EchoPulseSequence = "2D", "GRADIENT"
+    ds.MultiPlanarExcitation, ds.PhaseContrast, ds.TimeOfFlightContrast = "NO", "NO", "NO"
+    ds.SteadyStatePulseSequence = "NONE" if protocol["sequence"] == "gre" else "FREE_PRECESSION"
+    ds.EchoPlanarPulseSequence, ds.SaturationRecovery, ds.SpectrallySelectedSuppression = "NO", "NO", "NONE"
+    ds.OversamplingPhase, ds.GeometryOfKSpaceTraversal = "NONE", "RECTILINEAR"
+    ds.RectilinearPhaseEncodeReordering, ds.SegmentedKSpaceTraversal = "LINEAR", "PARTIAL"
+    ds.NumberOfKSpaceTrajectories = 1
+
+
+def _synchronization(ds: Dataset, key: str, simulated: bool) -> None:
+    ds.SynchronizationFrameOfReferenceUID = uid(key, "clock")
+    ds.SynchronizationTrigger, ds.AcquisitionTimeSynchronized = "NO TRIGGER", "N"
+    ds.CardiacSynchronizationTechnique, ds.CardiacSignalSource = "RETROSPECTIVE", "ECG"
+    ds.CardiacBeatRejectionTechnique = "NONE"
+    ds.LowRRValue = ds.HighRRValue = None
+    ds.RespiratoryMotionCompensationTechnique, ds.RespiratorySignalSource = "BREATH_HOLD", "NONE"
+    if simulated:
+        ds.IntervalsAcquired = ds.IntervalsRejected = None
+        ds.CardiacRRIntervalSpecified = 0.0
+        ds.BulkMotionCompensationTechnique = "NONE"
+
+
+def _shared(cine: Cine, protocol: dict[str, Any], field: float) -> Dataset:
+    orientation, _, spacing = geometry(cine)
+    shared = Dataset()
+    measures = _item(PixelSpacing=spacing, SliceThickness=ds_text(cine.grid.slice_thickness_mm))
+    if cine.grid.shape[0] > 1 and cine.slice_origins_mm is None:
+        measures.SpacingBetweenSlices = ds_text(cine.grid.spacing_mm[2])
+    shared.PixelMeasuresSequence = Sequence([measures])
+    shared.PlaneOrientationSequence = Sequence([_item(ImageOrientationPatient=orientation)])
+    region = _code("80891009", "SCT", "Heart")
+    shared.FrameAnatomySequence = Sequence([_item(FrameLaterality="U", AnatomicRegionSequence=Sequence([region]))])
+    rescaling = _item(RescaleIntercept="0", RescaleSlope="1", RescaleType="US")
+    shared.PixelValueTransformationSequence = Sequence([rescaling])
+    simulated = is_simulated(cine)
+    shared.MRImageFrameTypeSequence = Sequence([_item(
+        FrameType=["ORIGINAL" if simulated else "DERIVED", "PRIMARY", "CINE", "NONE"], PixelPresentation="MONOCHROME",
+        VolumetricProperties="VOLUME", VolumeBasedCalculationTechnique="NONE", ComplexImageComponent="MAGNITUDE",
+        AcquisitionContrast="UNKNOWN")])
+    tr, te, flip = (float(protocol[n] or 0) for n in ("repetition_time_ms", "echo_time_ms", "flip_angle_deg"))
+    timing = _item(
+        RepetitionTime=ds_text(tr), FlipAngle=ds_text(flip), EchoTrainLength=1, RFEchoTrainLength=0,
+        GradientEchoTrainLength=1, GradientOutputType="DB_DT",
+        GradientOutput=0.0, OperatingModeSequence=Sequence([
+            _item(OperatingModeType="STATIC FIELD", OperatingMode="IEC_NORMAL"),
+            _item(OperatingModeType="RF", OperatingMode="IEC_NORMAL"),
+            _item(OperatingModeType="GRADIENT", OperatingMode="IEC_NORMAL")]))
+    # A simulation heats nobody. The group must name the absorption rate; where a scanner did not, it is left out.
+    absorbed = 0.0 if simulated else protocol["sar_w_per_kg"]
+    if absorbed is not None:
+        timing.SpecificAbsorptionRateSequence = Sequence([
+            _item(SpecificAbsorptionRateDefinition="IEC_WHOLE_BODY", SpecificAbsorptionRateValue=float(absorbed))])
+        shared.MRTimingAndRelatedParametersSequence = Sequence([timing])
+    rows, columns = cine.grid.shape[1:]
+    along_rows = protocol["phase_direction"] != "columns"
+    shared.MRFOVGeometrySequence = Sequence([_item(
+        InPlanePhaseEncodingDirection="COLUMN" if along_rows else "ROW",
+        MRAcquisitionFrequencyEncodingSteps=columns if along_rows else rows,
+        MRAcquisitionPhaseEncodingStepsInPlane=rows if along_rows else columns,
+        MRAcquisitionPhaseEncodingStepsOutOfPlane=1, PercentSampling="100", PercentPhaseFieldOfView="100")])
+    shared.MREchoSequence = Sequence([_item(EffectiveEchoTime=te)])
+    shared.MRModifierSequence = Sequence([_item(
+        InversionRecovery="NO", FlowCompensation="NONE", Spoiling="RF" if protocol["sequence"] == "gre" else "NONE",
+        T2Preparation="NO", SpectrallySelectedExcitation="NONE", SpatialPresaturation="NONE", PartialFourier="NO",
+        ParallelAcquisition="NO")])
+    shared.MRImagingModifierSequence = Sequence([_item(
+        MagnetizationTransfer="NONE", BloodSignalNulling="NO", Tagging="NONE", TransmitterFrequency=42.577478 * field,
+        PixelBandwidth="1000")])
+    shared.MRReceiveCoilSequence = Sequence([_item(
+        ReceiveCoilName="SIMULATED", ReceiveCoilManufacturerName="CMRSimExtension", ReceiveCoilType="MULTICOIL",
+        QuadratureReceiveCoil="NO", MultiCoilDefinitionSequence=Sequence([
+            _item(MultiCoilElementName="ALL", MultiCoilElementUsed="YES")]))])
+    shared.MRTransmitCoilSequence = Sequence([_item(
+        TransmitCoilName="BODY", TransmitCoilManufacturerName="CMRSimExtension", TransmitCoilType="BODY")])
+    shared.MRAveragesSequence = Sequence([_item(NumberOfAverages="1")])
+    return shared
+
+
+def _per_frame(cine: Cine) -> list[Dataset]:
+    _, positions, _ = geometry(cine)
+    beats = heartbeats(cine)
+    frames, slices = cine.image.shape[:2]
+    duration = 0.0 if beats is None else float(np.mean(beats)) / frames
+    groups = []
+    for s in range(slices):
+        for f in range(frames):
+            group = Dataset()
+            content = _item(
+                FrameReferenceDateTime=_TIMESTAMP, FrameAcquisitionDateTime=_TIMESTAMP, FrameAcquisitionNumber=s + 1,
+                FrameAcquisitionDuration=duration, TemporalPositionIndex=f + 1, StackID="1",
+                InStackPositionNumber=s + 1, DimensionIndexValues=[s + 1, f + 1])
+            group.FrameContentSequence = Sequence([content])
+            group.PlanePositionSequence = Sequence([_item(ImagePositionPatient=positions[s])])
+            if cine.times_ms is not None:
+                cardiac = _item(NominalCardiacTriggerDelayTime=float(cine.times_ms[s, f]))
+                if beats is not None:
+                    cardiac.RRIntervalTimeNominal = float(beats[s])
+                group.CardiacSynchronizationSequence = Sequence([cardiac])
+            groups.append(group)
+    return groups
+
+
+def _duration_s(cine: Cine) -> float:
+    beats = heartbeats(cine)
+    return 0.0 if beats is None else float(beats.sum()) / 1000.0
+
+
+def _code(value: str, scheme: str, meaning: str) -> Dataset:
+    return _item(CodeValue=value, CodingSchemeDesignator=scheme, CodeMeaning=meaning)
+
+
+def _item(**values: Any) -> Dataset:
+    item = Dataset()
+    for name, value in values.items():
+        setattr(item, name, value)
+    return item
