@@ -16,7 +16,13 @@ from CMRSimExtension.anatomy.labels.beating_heart import BeatingHeart
 from CMRSimExtension.anatomy.labels.heart_volume import HeartDetail, build_heart_volume
 from CMRSimExtension.anatomy.labels.placement import Placement, place_heart
 from CMRSimExtension.anatomy.labels.reading import structures_from, voxel_spacing_mm
-from CMRSimExtension.anatomy.labels.surroundings import Background, heart_shift_mm, torso_around
+from CMRSimExtension.anatomy.labels.surroundings import (
+    FOLLOWS_THE_HEART,
+    Background,
+    chest_wall_stays,
+    heart_shift_mm,
+    torso_around,
+)
 from CMRSimExtension.anatomy.labels.volume import LabelVolume
 from CMRSimExtension.anatomy.material import HeartFrame, Material, Moment
 from CMRSimExtension.anatomy.structures import Structure
@@ -99,13 +105,15 @@ class LabelAnatomy:
             clinical = CLINICAL_OF_STRUCTURE[structures] == 1
             parameters = BeatParameters.drawn(drawn, float(clinical.sum() * np.prod(spacing)) / 1000.0, phase_of_labels)
         frame = self._placement.frame
-        torso = torso_around(volume, frame, around) if background == "torso" else background
+        self._heart = BeatingHeart(Beat(volume, parameters, phase_of_labels), still=not beat)
+        torso = torso_around(self._heart, frame, around) if background == "torso" else background
         self._background: Background | None = torso
-        beat_of_heart = Beat(volume, parameters, phase_of_labels)
-        self._heart = BeatingHeart(beat_of_heart, still=not beat)
         self._filled: LabelVolume | None = None
         if torso is not None:
-            self._filled = volume.with_background(lambda heart_mm: torso.sample(frame.to_ras(heart_mm), 0.0)).volume
+            # The body belongs to the heart at rest: each cell of the label map asks where it would be then.
+            self._filled = volume.with_background(
+                lambda at: torso.sample(frame.to_ras(self._heart.to_rest(at)), 0.0)
+            ).volume
 
     @property
     def heart_frame(self) -> HeartFrame:
@@ -138,21 +146,46 @@ class LabelAnatomy:
         The heart moves with breathing as a whole; the body around it breathes, and near the heart follows its beat.
         """
         points = np.asarray(points_mm)
-        frame, background = self.heart_frame, self._background
-        heart_mm = frame.to_heart(points - heart_shift_mm(background, moment.respiratory))
-        quiet = moment.respiratory == 0.0
-        structure, ground, relaxed = self._heart.sample(
-            heart_mm, moment.cardiac, rest=rest, volume=self._filled if quiet else None
+        frame, breath = self.heart_frame, moment.respiratory
+        heart_mm = frame.to_heart(points - heart_shift_mm(self._background, breath))
+        structure, _, relaxed = self._heart.sample(
+            heart_mm, moment.cardiac, rest=True, volume=None if breath else self._filled
         )
-        rest_mm = None if relaxed is None else frame.to_ras(relaxed)
-        outside = np.flatnonzero(structure == Structure.OUTSIDE)
-        if background is not None and outside.size:
-            followed = relaxed[outside] if relaxed is not None else self._heart.to_rest(ground[outside])
-            at = points[outside] + (followed - heart_mm[outside]) @ frame.axes
-            structure[outside] = background.sample(at, moment.respiratory)
-            if rest_mm is not None:
-                rest_mm[outside] = background.rest_mm(at, moment.respiratory)
-        return Material(structure, TISSUE_OF_STRUCTURE[structure], CLINICAL_OF_STRUCTURE[structure], rest_mm)
+        assert relaxed is not None
+        rest_mm = frame.to_ras(relaxed)
+        beside = np.flatnonzero(~FOLLOWS_THE_HEART[structure])
+        if self._background is not None and beside.size:
+            moved = rest_mm[beside] + points[beside] - frame.to_ras(heart_mm[beside])
+            structure[beside], moved = self._around(structure[beside], points[beside], moved, breath)
+            rest_mm[beside] = self._background.rest_mm(moved, breath)
+        tissue, clinical = TISSUE_OF_STRUCTURE[structure], CLINICAL_OF_STRUCTURE[structure]
+        return Material(structure, tissue, clinical, rest_mm if rest else None)
+
+    def _around(
+        self, structure: NDArray[np.uint8], points: NDArray, moved: NDArray, breath: float
+    ) -> tuple[NDArray[np.uint8], NDArray]:
+        """Structures beside the heart at `points`, and where they lie while the heart is at rest.
+
+        `moved` is where they would lie if everything followed the heart, `structure` what that gives (0: not known yet).
+        """
+        assert self._background is not None
+        unknown = np.flatnonzero(structure == Structure.OUTSIDE)
+        structure[unknown] = self._background.sample(moved[unknown], breath)
+        pushed = np.flatnonzero(np.abs(moved - points).max(axis=1) > 1e-9)
+        if pushed.size:
+            unmoved = self._unmoved(points[pushed], breath)
+            stays, found = chest_wall_stays(structure[pushed], unmoved)
+            structure[pushed] = found
+            moved[pushed[stays]] = points[pushed[stays]]
+        return structure, moved
+
+    def _unmoved(self, points: NDArray, breath: float) -> NDArray[np.uint8]:
+        """What lies at `points` while the heart is at rest; 0 or more for what the body lacks."""
+        assert self._background is not None
+        if breath or self._filled is None:
+            return self._background.sample(points, breath)
+        at = self._heart.beat.motion(0.0).to_label_map(self.heart_frame.to_heart(points))
+        return self._filled.look_up(at)
 
     def hold(self, points_mm: NDArray[np.floating], respiratory: float) -> Callable[[float], Material]:
         """`sample` for many cardiac phases of the same points: what the beat cannot reach is looked up once."""

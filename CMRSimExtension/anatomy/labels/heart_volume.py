@@ -292,7 +292,8 @@ class _Builder:
         )
         epi_r = np.maximum(epi_r, endo_r)
         free_r = np.maximum(free_r, epi_r)
-        outer = (free_r + self.detail.rv_wall_mm + 0.5) ** 2
+        # Muscle and fat keep their thickness; what lies beyond them (lung, mostly) gives way.
+        outer = (free_r + self.detail.rv_wall_mm + 2.0 * self.detail.fat_mm + 0.5) ** 2
         return ShellTables(start, _LEVEL_STEP_MM, endo_r**2, epi_r**2, free_r**2, outer, apex)
 
     def _muscle(self, trabeculae: NDArray, papillary: NDArray, pool: NDArray[np.bool_]) -> PoolMuscle:

@@ -5,7 +5,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from CMRSimExtension.anatomy.labels.heart_volume import HeartVolume
+from CMRSimExtension.anatomy.labels.beating_heart import BeatingHeart
 from CMRSimExtension.anatomy.material import HeartFrame
 from CMRSimExtension.anatomy.structures import Structure
 from CMRSimExtension.anatomy.torso.breathing import Breathing
@@ -17,6 +17,51 @@ _SAC_TOP_MM = -50.0
 
 HEART_FOLLOWS_DIAPHRAGM = 0.6
 """Share of the diaphragm's excursion that the heart follows (Wang et al., Magn Reson Med 1995;33:713)."""
+
+
+_FIXED = np.zeros(256, dtype=bool)
+_FIXED[
+    [
+        Structure.BODY_FAT,
+        Structure.SKIN,
+        Structure.MUSCLE,
+        Structure.RIB,
+        Structure.RIB_MARROW,
+        Structure.STERNUM,
+        Structure.VERTEBRA,
+        Structure.INTERVERTEBRAL_DISC,
+        Structure.SPINAL_CANAL,
+        Structure.CARTILAGE,
+        Structure.BREAST,
+    ]
+] = True
+FOLLOWS_THE_HEART = np.zeros(256, dtype=bool)
+FOLLOWS_THE_HEART[[s for s in Structure if s in range(1, 30)]] = True
+"""(256,) True for the structures of the heart, its vessels and its fat."""
+
+
+def chest_wall_stays(
+    followed: NDArray[np.uint8], unmoved: NDArray[np.uint8]
+) -> tuple[NDArray[np.bool_], NDArray[np.uint8]]:
+    """What lies beside a beating heart, if soft organs follow it and the chest wall does not.
+
+    Parameters
+    ----------
+    followed
+        (n,) structures where everything follows the heart.
+    unmoved
+        (n,) structures at the same points while the heart is at rest.
+
+    Returns
+    -------
+    (n,) mask of the points that stay, and (n,) structures: those of the soft organs as they follow, the chest wall as
+    it was, and lung where the wall would have been pulled in.
+    """
+    wall_here, wall_pulled = _FIXED[unmoved], _FIXED[followed]
+    out = np.where(wall_here, unmoved, followed)
+    pulled = wall_pulled & ~wall_here
+    out[pulled] = np.where(FOLLOWS_THE_HEART[unmoved[pulled]], Structure.LUNG_LEFT, unmoved[pulled])
+    return wall_here | pulled, out
 
 
 class Background(Protocol):
@@ -35,23 +80,22 @@ class Background(Protocol):
         ...
 
 
-def torso_around(heart: HeartVolume, frame: HeartFrame, rng: np.random.Generator) -> Torso:
-    """Draw an adult's torso around a labelled heart.
+def torso_around(heart: BeatingHeart, frame: HeartFrame, rng: np.random.Generator) -> Torso:
+    """Draw an adult's torso around a labelled heart at end diastole.
 
     Raises
     ------
     InputError
         If no chest fits around the heart.
     """
-    cells = heart.volume
-    inside = cells.label != Structure.OUTSIDE
-    levels = cells.cell_centres(inside)[:, 2]
+    cells = heart.beat.heart.volume
+    levels = cells.cell_centres(cells.label != Structure.OUTSIDE)[:, 2]
     volume = np.count_nonzero(levels > _SAC_TOP_MM) * cells.voxel_mm3
     radius = float(np.clip((3.0 * volume / (4.0 * np.pi)) ** (1.0 / 3.0), 20.0, 110.0))
 
     def in_sac(points_mm: NDArray[np.float64]) -> NDArray[np.bool_]:
         at = frame.to_heart(points_mm)
-        return (cells.look_up(at) != Structure.OUTSIDE) & (at[:, 2] > _SAC_TOP_MM)
+        return (heart.sample(at, 0.0, rest=False)[0] != Structure.OUTSIDE) & (at[:, 2] > _SAC_TOP_MM)
 
     parameters = TorsoParameters.random(rng)
     return Torso(parameters, frame, radius, int(rng.integers(2**31)), pericardium=in_sac)
