@@ -9,87 +9,10 @@ from CMRSimExtension.anatomy.noise import look_up
 from CMRSimExtension.anatomy.structures import Structure
 from CMRSimExtension.anatomy.torso.compartments import Compartments
 from CMRSimExtension.anatomy.torso.parameters import TorsoParameters
+from CMRSimExtension.anatomy.torso.shapes import Ellipsoid, Ripple, points_within
 from CMRSimExtension.anatomy.torso.spine import Spine
 from CMRSimExtension.anatomy.torso.tables import Float
 from CMRSimExtension.anatomy.torso.vessel_tree import VesselVolume
-
-
-@dataclass(frozen=True)
-class Ripple:
-    """A smooth, volume-preserving irregularity: sinusoidal shears along and across random directions.
-
-    Attributes
-    ----------
-    wave
-        (k, 3) wave vectors in rad/mm.
-    shift
-        (k, 3) displacement amplitudes in mm, each at right angles to its wave vector (so that every shear keeps volume
-        and can be undone).
-    phase
-        (k,) rad.
-    """
-
-    wave: NDArray[np.float32]
-    shift: NDArray[np.float32]
-    phase: NDArray[np.float32]
-
-    @classmethod
-    def draw(cls, rng: np.random.Generator, wavelengths_mm: tuple[float, ...], amplitudes_mm: tuple[float, ...]) -> "Ripple":
-        """One shear for each wavelength and amplitude."""
-        k = len(wavelengths_mm)
-        direction = rng.standard_normal((k, 3))
-        direction /= np.linalg.norm(direction, axis=1, keepdims=True)
-        across = np.cross(direction, rng.standard_normal((k, 3)))
-        across /= np.linalg.norm(across, axis=1, keepdims=True)
-        return cls(
-            (direction * (2 * np.pi / np.asarray(wavelengths_mm))[:, None]).astype(np.float32),
-            (across * np.asarray(amplitudes_mm)[:, None]).astype(np.float32),
-            rng.uniform(0, 2 * np.pi, k).astype(np.float32),
-        )
-
-    def apply(self, x: Float, y: Float, z: Float) -> tuple[Float, Float, Float]:
-        """Moved coordinates."""
-        for (kx, ky, kz), (dx, dy, dz), phase in zip(self.wave, self.shift, self.phase, strict=True):
-            w = np.sin(kx * x + ky * y + kz * z + phase)
-            x, y, z = x + dx * w, y + dy * w, z + dz * w
-        return x, y, z
-
-
-@dataclass(frozen=True)
-class Ellipsoid:
-    """An ellipsoid; rows of `inverse` map mm from its centre to units of its semi-axes."""
-
-    centre: NDArray[np.float32]
-    inverse: NDArray[np.float32]
-
-    @classmethod
-    def at(cls, centre: tuple[float, ...], semi: tuple[float, ...], tilt_deg: tuple[float, float] = (0.0, 0.0)) -> "Ellipsoid":
-        """Upright ellipsoid tilted about y (first angle) and then about x (second)."""
-        a, b = np.deg2rad(tilt_deg)
-        about_y = np.array([[np.cos(a), 0, np.sin(a)], [0, 1, 0], [-np.sin(a), 0, np.cos(a)]])
-        about_x = np.array([[1, 0, 0], [0, np.cos(b), -np.sin(b)], [0, np.sin(b), np.cos(b)]])
-        inverse = (about_x @ about_y) / np.asarray(semi)[:, None]
-        return cls(np.asarray(centre, dtype=np.float32), inverse.astype(np.float32))
-
-    def level(self, x: Float, y: Float, z: Float) -> Float:
-        """Squared distance from the centre in units of the semi-axes: 1 on the surface."""
-        out = np.zeros(len(x), dtype=np.float32)
-        dx, dy, dz = x - self.centre[0], y - self.centre[1], z - self.centre[2]
-        for a, b, c in self.inverse:
-            out += np.square(a * dx + b * dy + c * dz)
-        return out
-
-    def bounds(self, grow: float = 1.0) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Corners of the bounding box of the ellipsoid grown by a factor."""
-        half = grow * np.sqrt((np.linalg.inv(self.inverse.astype(float)) ** 2).sum(axis=1))
-        return self.centre - half, self.centre + half
-
-
-def _within(box: tuple[NDArray, NDArray], x: Float, y: Float, z: Float, margin: float) -> NDArray[np.intp]:
-    low, high = box[0] - margin, box[1] + margin
-    return np.flatnonzero(
-        (x > low[0]) & (x < high[0]) & (y > low[1]) & (y < high[1]) & (z > low[2]) & (z < high[2])
-    )
 
 
 @dataclass(frozen=True)
@@ -166,13 +89,23 @@ class Abdomen:
         food = float(deep + radius * (2.2 * p.stomach_food - 1.0))
         half = 0.5 * p.spleen_mm
         spleen = Ellipsoid.at(
-            place(-103 + 4 * j[6], -40 + 5 * j[7], left - (46 + 5 * j[8]) * s), (0.62 * half, 0.90 * half, half), (18.0, 24.0)
+            place(-103 + 4 * j[6], -40 + 5 * j[7], left - (46 + 5 * j[8]) * s),
+            (0.62 * half, 0.90 * half, half),
+            (18.0, 24.0),
         )
         k = 0.5 * p.kidney_mm
         x0, y0 = spine.centre_at(left - 120 * s)
         kidneys = (
-            Ellipsoid.at((x0 + s * 55, y0 + s * (2 + 2 * j[9]), right - (152 + 8 * j[10]) * s), (0.52 * k, 0.46 * k, k), (14.0, 12.0)),
-            Ellipsoid.at((x0 - s * 56, y0 + s * (2 + 2 * j[11]), left - (122 + 8 * j[12]) * s), (0.52 * k, 0.46 * k, k), (-14.0, 12.0)),
+            Ellipsoid.at(
+                (x0 + s * 55, y0 + s * (2 + 2 * j[9]), right - (152 + 8 * j[10]) * s),
+                (0.52 * k, 0.46 * k, k),
+                (14.0, 12.0),
+            ),
+            Ellipsoid.at(
+                (x0 - s * 56, y0 + s * (2 + 2 * j[11]), left - (122 + 8 * j[12]) * s),
+                (0.52 * k, 0.46 * k, k),
+                (-14.0, 12.0),
+            ),
         )
         gallbladder = Ellipsoid.at(
             place(48 + 5 * j[13], 46 + 4 * j[14], right - (112 + 6 * j[15]) * s),
@@ -180,11 +113,21 @@ class Abdomen:
             (20.0, -30.0),
         )
         return cls(
-            p, ripple, tangle, stomach, (air, food), spleen, kidneys, gallbladder,
+            p,
+            ripple,
+            tangle,
+            stomach,
+            (air, food),
+            spleen,
+            kidneys,
+            gallbladder,
             (s * 33.0, s * (14.0 if p.sex == "F" else 18.0)),
             (s * 11.0, left - (104 + 5 * j[17]) * s, 0.22),
             left - (14 + 6 * j[18]) * s,
-            spine, liver_vessels, noise, rng.uniform(0, 64, 3).astype(np.float32),
+            spine,
+            liver_vessels,
+            noise,
+            rng.uniform(0, 64, 3).astype(np.float32),
         )
 
     def classify(
@@ -209,12 +152,12 @@ class Abdomen:
         at = np.flatnonzero(liver)
         vessel = self.liver_vessels.inside(x[at], y[at], z[at])
         out[at] = np.where(vessel, np.uint8(Structure.LIVER_VESSEL), np.uint8(Structure.LIVER))
-        at = _within(self.gallbladder.bounds(), x, y, z, 14.0 * s)
+        at = points_within(self.gallbladder.bounds(), x, y, z, 14.0 * s)
         if len(at):
             inside = (self.gallbladder.level(wx[at], wy[at], wz[at]) < 1.0) & fits[at]
             out[at[inside]] = Structure.GALLBLADDER
         self._stomach(out, x, y, z, wx, wy, wz, fits, noise)
-        at = _within(self.spleen.bounds(), x, y, z, 16.0 * s)
+        at = points_within(self.spleen.bounds(), x, y, z, 16.0 * s)
         if len(at):
             # It presses a hollow into the stomach and leaves a film of fat between.
             level = self.spleen.level(wx[at], wy[at], wz[at])
@@ -227,13 +170,21 @@ class Abdomen:
         return out
 
     def _stomach(
-        self, out: NDArray[np.uint8], x: Float, y: Float, z: Float, wx: Float, wy: Float, wz: Float,
-        fits: NDArray[np.bool_], noise: NDArray[np.float32],
+        self,
+        out: NDArray[np.uint8],
+        x: Float,
+        y: Float,
+        z: Float,
+        wx: Float,
+        wy: Float,
+        wz: Float,
+        fits: NDArray[np.bool_],
+        noise: NDArray[np.float32],
     ) -> None:
         s = self.parameters.body_scale
         boxes = [e.bounds(1.25) for e in self.stomach]
         box = np.min([b[0] for b in boxes], axis=0), np.max([b[1] for b in boxes], axis=0)
-        at = _within(box, x, y, z, 14.0 * s)
+        at = points_within(box, x, y, z, 14.0 * s)
         if len(at) == 0:
             return
         px, py, pz = wx[at], wy[at], wz[at]
@@ -261,7 +212,14 @@ class Abdomen:
         out[at[lumen]] = content[lumen]
 
     def _pancreas(
-        self, out: NDArray[np.uint8], x: Float, y: Float, z: Float, wx: Float, wy: Float, wz: Float,
+        self,
+        out: NDArray[np.uint8],
+        x: Float,
+        y: Float,
+        z: Float,
+        wx: Float,
+        wy: Float,
+        wz: Float,
         noise: NDArray[np.float32],
     ) -> None:
         s = self.parameters.body_scale
@@ -274,17 +232,26 @@ class Abdomen:
         bow = front + 30.0 * s - (px / (72.0 * s)) ** 2 * 34.0 * s
         thick = radius * (0.9 + 0.45 * (px > 15 * s)) * (0.62 + 0.55 * noise[at])
         inside = ((py - bow) ** 2 + 0.5 * (pz - level + rise * px) ** 2) < thick**2
-        free = np.isin(out[at], (Structure.VISCERAL_FAT, Structure.BOWEL_WALL, Structure.BOWEL_CONTENTS, Structure.BOWEL_AIR))
+        free = np.isin(
+            out[at], (Structure.VISCERAL_FAT, Structure.BOWEL_WALL, Structure.BOWEL_CONTENTS, Structure.BOWEL_AIR)
+        )
         out[at[inside & free]] = Structure.PANCREAS
 
     def _kidneys(
-        self, out: NDArray[np.uint8], x: Float, y: Float, z: Float, wx: Float, wy: Float, wz: Float,
+        self,
+        out: NDArray[np.uint8],
+        x: Float,
+        y: Float,
+        z: Float,
+        wx: Float,
+        wy: Float,
+        wz: Float,
         noise: NDArray[np.float32],
     ) -> None:
         s = self.parameters.body_scale
         fat = (1.05 + 0.35 * self.parameters.visceral_fat) ** 2
         for kidney, outward in zip(self.kidneys, (1.0, -1.0), strict=True):
-            at = _within(kidney.bounds(fat**0.5), x, y, z, 14.0 * s)
+            at = points_within(kidney.bounds(fat**0.5), x, y, z, 14.0 * s)
             if len(at) == 0:
                 continue
             px, py, pz = 0.5 * (x[at] + wx[at]), 0.5 * (y[at] + wy[at]), 0.5 * (z[at] + wz[at])
@@ -320,8 +287,16 @@ class Abdomen:
         out[at[inside]] = Structure.MUSCLE
 
     def _bowel(
-        self, out: NDArray[np.uint8], x: Float, y: Float, z: Float, wx: Float, wy: Float, wz: Float,
-        fits: NDArray[np.bool_], noise: NDArray[np.float32],
+        self,
+        out: NDArray[np.uint8],
+        x: Float,
+        y: Float,
+        z: Float,
+        wx: Float,
+        wy: Float,
+        wz: Float,
+        fits: NDArray[np.bool_],
+        noise: NDArray[np.float32],
     ) -> None:
         p, s = self.parameters, self.parameters.body_scale
         back = self.spine.half_depth_mm + float(self.spine.line[:, 1].max())

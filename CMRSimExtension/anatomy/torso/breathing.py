@@ -27,7 +27,7 @@ class Breathing:
     back_mm
         y of the back, which does not move.
     spine_mm
-        (x, y) of the vertebral column.
+        (x, y) of the vertebral column and the half axes (x, y) of what stays with it.
     heart_mm
         (x, y) of the heart's centre and the radius of its column.
     heights_mm
@@ -39,7 +39,7 @@ class Breathing:
     half_width_mm: float
     half_depth_mm: float
     back_mm: float
-    spine_mm: tuple[float, float]
+    spine_mm: tuple[float, float, float, float]
     heart_mm: tuple[float, float, float]
     heights_mm: tuple[float, float, float, float]
 
@@ -98,9 +98,10 @@ class Breathing:
     def _across(self, x: NDArray, y: NDArray) -> NDArray:
         """1 amid the trunk, 0 at its wall and at the spine; y at end expiration."""
         u = (x * (1.0 / self.half_width_mm)) ** 2 + (y * (1.0 / self.half_depth_mm)) ** 2
+        u *= u
         inside = np.maximum(1.0 - u * u, 0.0) ** 2
-        near = ((x - self.spine_mm[0]) / (0.24 * self.half_width_mm)) ** 2
-        near += ((y - self.spine_mm[1]) / (0.36 * self.half_depth_mm)) ** 2
+        cx, cy, rx, ry = self.spine_mm
+        near = ((x - cx) / (1.65 * rx)) ** 2 + ((y - cy) / (1.65 * ry)) ** 2
         heart = ((x - self.heart_mm[0]) ** 2 + (y - self.heart_mm[1]) ** 2) / self.heart_mm[2] ** 2
         return inside * (1.0 - np.exp(-near * near)) * (1.0 - 0.33 * np.exp(-heart * heart))
 

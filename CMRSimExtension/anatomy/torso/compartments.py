@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.ndimage import minimum_filter
 
 from CMRSimExtension.anatomy.torso.parameters import TorsoParameters
 from CMRSimExtension.anatomy.torso.placement import SAC_STEP_MM, PericardialSac
@@ -102,9 +103,12 @@ class Compartments:
         # Around the heart the diaphragm is its bed: held up to it from below, pressed down beneath it.
         d2 = ((x - centre[0]) / (0.75 * a)) ** 2 + ((y - centre[1]) / (0.9 * b)) ** 2
         bed = np.where(np.isnan(under), _FAR, under - 2.5)
+        # Beside the heart the bed goes on level for one cell, so that nothing between two nodes cuts into the sac, and
+        # then gives way upwards.
+        for rise in (0.0, 1.5, 2.0, 3.0, 4.0):
+            bed = np.minimum(bed, minimum_filter(bed, 3) + rise * _STEP)
         dome = np.maximum(dome, lowest - 4.0 - 70.0 * s * d2**1.5)
-        diaphragm = np.where(np.isnan(under), dome, _smooth_minimum(dome, bed, 6.0))
-        diaphragm = np.minimum(diaphragm, dome)
+        diaphragm = _smooth_minimum(dome, bed, 6.0)
         gx, gy = np.gradient(diaphragm, _STEP)
         thick = np.clip(2.6 * s**0.4 * np.sqrt(1.0 + gx**2 + gy**2), 2.0, 14.0)
         # Liver: thick at the right, a wedge towards the left, leaving the back left of the spine and the stomach free.
@@ -115,7 +119,8 @@ class Compartments:
         behind = 1.0 - front
         span = span - behind * 150.0 * s * np.clip((22.0 * s - x) / (55.0 * s), 0.0, 1.0)
         span -= 22.0 * s * np.clip((y - 0.25 * b) / (0.75 * b), 0.0, 1.0) * side
-        span += 7.0 * s * smooth_noise(rng, shape, (5, 5))
+        span -= 34.0 * s * ((y - 0.1 * b) / b) ** 2
+        span += 9.0 * s * smooth_noise(rng, shape, (5, 5))
         liver = np.maximum(right - span, right - p.liver_span_mm)
         # The left lobe hangs below the heart's bed, a hand thick at the midline, ending in an edge.
         lobe = 62.0 * s * np.clip((x + p.liver_left_mm) / (p.liver_left_mm + 20.0 * s), 0.0, 1.0) ** 0.7
@@ -142,15 +147,23 @@ class Compartments:
         middle = np.clip(1.0 - back - front, 0.0, 1.0)
         upper = np.clip((t - 70.0) / 40.0, 0.0, 1.0)
         below = np.clip(-t / 40.0, 0.0, 1.0)
-        right = s * (back * (14.0 + 8.0 * upper) + middle * (34.0 - 8.0 * upper - 10.0 * below) + front * (3.0 + 5.0 * upper) * (0.7 + p.visceral_fat))
-        left = s * (back * 33.0 + middle * (32.0 - 4.0 * upper - 14.0 * below) + front * (3.5 + 4.0 * upper) * (0.7 + p.visceral_fat))
+        right = s * (
+            back * (14.0 + 8.0 * upper)
+            + middle * (34.0 - 8.0 * upper - 10.0 * below)
+            + front * (3.0 + 5.0 * upper) * (0.7 + p.visceral_fat)
+        )
+        left = s * (
+            back * 33.0
+            + middle * (32.0 - 4.0 * upper - 14.0 * below)
+            + front * (3.5 + 4.0 * upper) * (0.7 + p.visceral_fat)
+        )
         right = right * (1.0 + 0.06 * smooth_noise(rng, shape, (5, 5)))
         left = left * (1.0 + 0.06 * smooth_noise(rng, shape, (5, 5)))
         starts = (centre[1] + sac.start_mm[1], centre[2] + sac.start_mm[2])
         low, high = (_spread(side, starts, y[:, 0], z[0]) + centre[0] for side in sac.profile(0))
         # Pads of fat at the angles between heart and diaphragm, thicker on the right.
         bottom = float(centre[2] + sac.extent_mm()[0, 2])
-        pad = np.exp(-np.clip((z - bottom) / (22.0 * s), 0.0, None) ** 2) * (0.3 + p.visceral_fat) * s
+        pad = np.exp(-(np.clip((z - bottom) / (22.0 * s), 0.0, None) ** 2)) * (0.3 + p.visceral_fat) * s
         right = np.where(np.isnan(high), right, np.maximum(right, high + 1.5 + 9.0 * pad))
         left = np.where(np.isnan(low), left, np.maximum(left, -low + 1.5 + 6.0 * pad))
         # In front of the heart a pad of fat narrows towards the chest wall, slowly low down, where the lungs' edges

@@ -71,8 +71,13 @@ class Tubes:
         columns: list[NDArray[np.float64]] = []
 
         def upright(
-            structure: Structure, wall: Structure, wall_mm: float, heights: list[float], x: list[float],
-            y: list[float], r: list[float],
+            structure: Structure,
+            wall: Structure,
+            wall_mm: float,
+            heights: list[float],
+            x: list[float],
+            y: list[float],
+            r: list[float],
         ) -> None:
             order = np.argsort(heights)
             h = np.asarray(heights, dtype=float)[order]
@@ -94,54 +99,91 @@ class Tubes:
         offset_y = [ra + 3, ra + 3, ra + 3, ra - 1, ra - 6, ra - 4]
         calibre = [0.70, 0.80, 0.9, 1.0, 1.04, 1.06]
         upright(
-            Structure.AORTA, Structure.VESSEL_WALL, 1.3, levels,
+            Structure.AORTA,
+            Structure.VESSEL_WALL,
+            1.3,
+            levels,
             [at(h)[0] + o * s + jitter[1] for h, o in zip(levels, offset_x, strict=True)],
-            [at(h)[1] + o for h, o in zip(levels, offset_y, strict=True)], [ra * c for c in calibre],
+            [at(h)[1] + o for h, o in zip(levels, offset_y, strict=True)],
+            [ra * c for c in calibre],
         )
         atrium = marks.right_atrium
         inlet = float(atrium[2] - 14 * s)
         levels = [bottom, hiatus - 60 * s, inlet - 45 * s, inlet - 18 * s, inlet]
         upright(
-            Structure.IVC, Structure.VESSEL_WALL, 0.8, levels,
+            Structure.IVC,
+            Structure.VESSEL_WALL,
+            0.8,
+            levels,
             [at(bottom)[0] + 17 * s, at(hiatus)[0] + 20 * s, 0.5 * (atrium[0] + 22 * s), atrium[0] - 4 * s, atrium[0]],
-            [at(bottom)[1] + 11 * s, at(hiatus)[1] + 14 * s, 0.6 * at(inlet)[1] + 0.4 * atrium[1] + 4 * s,
-             atrium[1] - 8 * s, atrium[1] - 2 * s],
+            [
+                at(bottom)[1] + 11 * s,
+                at(hiatus)[1] + 14 * s,
+                0.6 * at(inlet)[1] + 0.4 * atrium[1] + 4 * s,
+                atrium[1] - 8 * s,
+                atrium[1] - 2 * s,
+            ],
             [9.5 * s, 10.5 * s, 12 * s, 12.5 * s, 12.5 * s],
         )
         top = float(atrium[2] + 22 * s)
         levels = [top, top + 30 * s, arch_top + 10 * s, arch_top + 45 * s]
         upright(
-            Structure.SVC, Structure.VESSEL_WALL, 0.8, levels,
+            Structure.SVC,
+            Structure.VESSEL_WALL,
+            0.8,
+            levels,
             [atrium[0], max(atrium[0] - 10 * s, 22 * s), 24 * s, 20 * s],
-            [atrium[1], atrium[1] - 4 * s, valve[1] - 10 * s, valve[1] - 6 * s], [10.5 * s, 9.5 * s, 9 * s, 7 * s],
+            [atrium[1], atrium[1] - 4 * s, valve[1] - 10 * s, valve[1] - 6 * s],
+            [10.5 * s, 9.5 * s, 9 * s, 7 * s],
         )
         carina = valve[2] + 46 * s + 3 * jitter[2]
         high = 320.0 * s
         levels = [carina - 4 * s, carina + 40 * s, high]
         behind = [at(carina)[1] + 20 * s, at(carina + 40 * s)[1] + 22 * s, at(high)[1] + 24 * s]
         upright(
-            Structure.AIRWAY, Structure.CARTILAGE, 1.4, levels, [4 * s, 3 * s, 0.0], behind,
+            Structure.AIRWAY,
+            Structure.CARTILAGE,
+            1.4,
+            levels,
+            [4 * s, 3 * s, 0.0],
+            behind,
             [8.5 * s, 8.5 * s, 8.0 * s],
         )
         levels = [hiatus + 12 * s, hiatus + 45 * s, carina, high]
         upright(
-            Structure.OESOPHAGUS, Structure.OESOPHAGUS, 1.0, levels,
+            Structure.OESOPHAGUS,
+            Structure.OESOPHAGUS,
+            1.0,
+            levels,
             [-16 * s, -8 * s + jitter[3], -4 * s, -3 * s],
-            [at(hiatus + 12 * s)[1] + 26 * s, at(hiatus + 45 * s)[1] + 17 * s, at(carina)[1] + 9 * s,
-             at(high)[1] + 9 * s],
+            [
+                at(hiatus + 12 * s)[1] + 26 * s,
+                at(hiatus + 45 * s)[1] + 17 * s,
+                at(carina)[1] + 9 * s,
+                at(high)[1] + 9 * s,
+            ],
             [7.5 * s, 7 * s, 6.5 * s, 6.5 * s],
         )
         levels = [hiatus - 20 * s, hiatus + 60 * s, carina + 12 * s]
         upright(
-            Structure.SVC, Structure.SVC, 0.0, levels, [at(h)[0] + 9 * s for h in levels],
-            [at(h)[1] + 5 * s for h in levels], [3.0 * s, 3.8 * s, 4.4 * s],
+            Structure.SVC,
+            Structure.SVC,
+            0.0,
+            levels,
+            [at(h)[0] + 9 * s for h in levels],
+            [at(h)[1] + 5 * s for h in levels],
+            [3.0 * s, 3.8 * s, 4.4 * s],
         )
         for side in (-1.0, 1.0):
             levels = [hiatus - 85 * s, hiatus - 45 * s, hiatus - 4 * s]
             upright(
-                Structure.DIAPHRAGM, Structure.DIAPHRAGM, 0.0, levels,
+                Structure.DIAPHRAGM,
+                Structure.DIAPHRAGM,
+                0.0,
+                levels,
                 [at(h)[0] + side * o * s for h, o in zip(levels, (11, 14, 13), strict=True)],
-                [at(h)[1] + o * s for h, o in zip(levels, (3, 8, 14), strict=True)], [3.5 * s, 6.0 * s, 6.5 * s],
+                [at(h)[1] + o * s for h, o in zip(levels, (3, 8, 14), strict=True)],
+                [3.5 * s, 6.0 * s, 6.5 * s],
             )
 
         def chain(structure: Structure, points: list, radii: list[float], wall: float) -> None:
@@ -154,20 +196,38 @@ class Tubes:
         asc = 1.28 * ra
         chain(
             Structure.AORTA,
-            [valve + s * np.array([1, 2, 6]), valve + s * np.array([9, 6, 30]), valve + s * np.array([8, 0, 52]),
-             [valve[0] - 2 * s, valve[1] - 20 * s, arch_top], [0.5 * (valve[0] + ax) - 14 * s, ay + 22 * s, arch_top],
-             [ax - 22 * s, ay + ra - 2, arch_top - 16 * s]],
-            [asc, asc, 1.2 * ra, 1.14 * ra, 1.1 * ra, 1.06 * ra], 1.4,
+            [
+                valve + s * np.array([1, 2, 6]),
+                valve + s * np.array([9, 6, 30]),
+                valve + s * np.array([8, 0, 52]),
+                [valve[0] - 2 * s, valve[1] - 20 * s, arch_top],
+                [0.5 * (valve[0] + ax) - 14 * s, ay + 22 * s, arch_top],
+                [ax - 22 * s, ay + ra - 2, arch_top - 16 * s],
+            ],
+            [asc, asc, 1.2 * ra, 1.14 * ra, 1.1 * ra, 1.06 * ra],
+            1.4,
         )
         valve_p = marks.pulmonary_valve
         fork = np.array([valve_p[0] + 6 * s, 0.5 * (valve_p[1] + marks.hilum_left[1]), marks.hilum_left[2] + 4 * s])
         right, left = marks.hilum_right, marks.hilum_left
-        chain(Structure.PULMONARY_ARTERY, [valve_p, 0.5 * (valve_p + fork) + s * np.array([-2, 2, 3]), fork],
-              [12.5 * s, 12.5 * s, 12 * s], 0.8)
-        chain(Structure.PULMONARY_ARTERY, [fork, 0.5 * (fork + right) + s * np.array([4, -4, 2]), right],
-              [11 * s, 10 * s, 8.5 * s], 0.8)
-        chain(Structure.PULMONARY_ARTERY, [fork, 0.5 * (fork + left) + s * np.array([-3, 0, 4]), left],
-              [11 * s, 10 * s, 8.5 * s], 0.8)
+        chain(
+            Structure.PULMONARY_ARTERY,
+            [valve_p, 0.5 * (valve_p + fork) + s * np.array([-2, 2, 3]), fork],
+            [12.5 * s, 12.5 * s, 12 * s],
+            0.8,
+        )
+        chain(
+            Structure.PULMONARY_ARTERY,
+            [fork, 0.5 * (fork + right) + s * np.array([4, -4, 2]), right],
+            [11 * s, 10 * s, 8.5 * s],
+            0.8,
+        )
+        chain(
+            Structure.PULMONARY_ARTERY,
+            [fork, 0.5 * (fork + left) + s * np.array([-3, 0, 4]), left],
+            [11 * s, 10 * s, 8.5 * s],
+            0.8,
+        )
         atrium_l = marks.left_atrium
         for hilum, drop, forward in ((right, -12, 8), (right, -30, -4), (left, -14, 8), (left, -32, -4)):
             chain(Structure.PULMONARY_VEIN, [atrium_l, hilum + s * np.array([0, forward, drop])], [7 * s, 5.5 * s], 0.5)
@@ -177,8 +237,11 @@ class Tubes:
         low = np.min([(c[1] - c[2][:, None] - c[3]).min(0) for c in chains], axis=0)
         upper = np.max([(c[1] + c[2][:, None] + c[3]).max(0) for c in chains], axis=0)
         return cls(
-            np.ascontiguousarray(np.concatenate(columns, axis=1), dtype=np.float32), bottom, tuple(names),
-            tuple(chains), (low, upper),
+            np.ascontiguousarray(np.concatenate(columns, axis=1), dtype=np.float32),
+            bottom,
+            tuple(names),
+            tuple(chains),
+            (low, upper),
         )
 
     def classify(self, x: Float, y: Float, z: Float, out: NDArray[np.uint8], keep: NDArray[np.bool_]) -> None:
@@ -211,8 +274,12 @@ class Tubes:
                 reach = max(ra, rb) + wall
                 lo, hi = np.minimum(a, b) - reach, np.maximum(a, b) + reach
                 inside = np.flatnonzero(
-                    (points[0] > lo[0]) & (points[0] < hi[0]) & (points[1] > lo[1]) & (points[1] < hi[1])
-                    & (points[2] > lo[2]) & (points[2] < hi[2])
+                    (points[0] > lo[0])
+                    & (points[0] < hi[0])
+                    & (points[1] > lo[1])
+                    & (points[1] < hi[1])
+                    & (points[2] > lo[2])
+                    & (points[2] < hi[2])
                 )
                 if len(inside) == 0:
                     continue

@@ -17,8 +17,8 @@ from CMRSimExtension.errors import InputError
 FRONTAL_ANGLE_DEG = (38.0, 10.0)
 TRANSVERSE_ANGLE_DEG = (46.0, 7.0)
 ROLL_DEG = (-8.0, 11.0)
-"""Rotation about the long axis, positive lowers the RV. Chosen so that the angle between the direction to the RV and the
-chest wall in short-axis images spreads over the 20 to 60 degrees seen in ACDC."""
+"""Rotation about the long axis, positive lowers the RV. Chosen so that the angle between the direction to the RV and
+the chest wall in short-axis images spreads over the 20 to 60 degrees seen in ACDC."""
 
 _MAX_TILT_DEG = 65.0
 

@@ -43,16 +43,18 @@ class Spine:
         z = np.arange(bottom, 340.0 * s, _STEP)
         t = z / s
         # Thoracic kyphosis goes back at z = +60, lumbar lordosis forward at z = -190.
-        y = centre_y_mm - p.kyphosis_mm * (np.sin(2.0 * np.pi * (t + 65.0) / 500.0) - np.sin(2.0 * np.pi * 65.0 / 500.0))
+        y = centre_y_mm - p.kyphosis_mm * (
+            np.sin(2.0 * np.pi * (t + 65.0) / 500.0) - np.sin(2.0 * np.pi * 65.0 / 500.0)
+        )
         x = p.scoliosis_mm * np.sin(2.0 * np.pi * (t + 40.0) / 420.0)
         line = np.stack([x, y], axis=1).astype(np.float32)
-        return cls(
-            line, bottom, 17.5 * s, 14.5 * s, p.vertebra_mm, float(rng.uniform(0.0, p.vertebra_mm))
-        )
+        return cls(line, bottom, 17.5 * s, 14.5 * s, p.vertebra_mm, float(rng.uniform(0.0, p.vertebra_mm)))
 
     def centre(self, z: Float) -> tuple[Float, Float]:
         """x and y of the column at heights z."""
-        row = np.clip((z - np.float32(self.bottom_mm)) * np.float32(1.0 / _STEP), 0, len(self.line) - 1).astype(np.int32)
+        row = np.clip((z - np.float32(self.bottom_mm)) * np.float32(1.0 / _STEP), 0, len(self.line) - 1).astype(
+            np.int32
+        )
         at = self.line.take(row, axis=0)
         return at[:, 0], at[:, 1]
 
@@ -60,6 +62,14 @@ class Spine:
         """x and y of the column at one height."""
         x, y = self.centre(np.array([z], dtype=np.float32))
         return float(x[0]), float(y[0])
+
+    def column_mm(self) -> tuple[float, float, float, float]:
+        """Centre (x, y) and half axes (x, y) of an upright column that holds all vertebral bodies."""
+        low, high = self.line.min(axis=0), self.line.max(axis=0)
+        middle, half = 0.5 * (low + high), 0.5 * (high - low)
+        return (
+            float(middle[0]), float(middle[1]), float(half[0] + self.half_width_mm), float(half[1] + self.half_depth_mm)
+        )  # fmt: skip
 
     def classify(self, x: Float, y: Float, z: Float) -> NDArray[np.uint8]:
         """Structures of the points that belong to the spine, `OUTSIDE` for all others."""

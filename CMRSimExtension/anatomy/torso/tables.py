@@ -1,16 +1,22 @@
 """Smooth fields on small grids: built once per torso, looked up bilinearly for any number of points."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter
 
 Float = NDArray[np.float32]
+BoundaryMode = Literal["nearest", "wrap"]
 
 
 def smooth_noise(
-    rng: np.random.Generator, shape: tuple[int, ...], cells: tuple[float, ...], mode: tuple[str, ...] | str = "nearest"
+    rng: np.random.Generator,
+    shape: tuple[int, ...],
+    cells: tuple[float, ...],
+    mode: Sequence[BoundaryMode] = ("nearest", "nearest"),
 ) -> NDArray[np.float64]:
     """Gaussian noise of unit SD, smooth over `cells` grid cells along each axis; `mode` as in scipy.ndimage."""
     field = gaussian_filter(rng.standard_normal(shape), cells, mode=mode)
@@ -26,7 +32,7 @@ def circle_position(x: Float, y: Float) -> Float:
     return np.where(x >= 0, 1 + t, 3 - t)
 
 
-def circle_direction(position: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def circle_direction(position: NDArray[np.floating]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Unit vectors (x, y) of circle positions: the inverse of `circle_position`."""
     position = np.mod(position, 4.0)
     right = position <= 2.0

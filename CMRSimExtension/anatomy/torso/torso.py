@@ -1,7 +1,6 @@
 """The torso around a heart: which structure every point of the trunk belongs to, and how it breathes."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -29,6 +28,7 @@ from CMRSimExtension.anatomy.torso.wall import CAVITY, CORE_MARGIN_MM, SKIN_OUTE
 from CMRSimExtension.errors import InputError
 
 _CHUNK = 32768
+_NOISE_SEED = 20
 
 
 class Torso:
@@ -87,7 +87,8 @@ class Torso:
         half_width = max(p.chest_half_width_mm, left - low[0] + 14.0 * s, 1.30 * half_depth)
         spine_front = -half_depth + 38.0 * s
         self.half_width_mm, self.half_depth_mm = float(half_width), float(half_depth)
-        noise = uniform_field(int(streams[0].integers(2**31)), 1.6)
+        # One volume for all torsos, looked up at a place of this torso's own.
+        noise = uniform_field(_NOISE_SEED, 1.6)
         self._wall = Wall.build(p, half_width, half_depth, spine_front, noise, streams[1])
         forward = self._heart_forward(sac, -left, spine_front - float(low[1]) - 2.0 * s)
         sac_centre = np.array([-left, forward, 0.0])
@@ -127,8 +128,8 @@ class Torso:
             half_width,
             half_depth,
             -half_depth - 45.0 * s,
-            (0.0, spine_front - 22.0 * s),
-            (-left, float(forward), self.heart_radius_mm),
+            self._spine.column_mm(),
+            (-left, float(forward), 1.25 * self.heart_radius_mm),
             (-330.0 * s, -200.0 * s, min(float(high[2]), 70.0 * s), 175.0 * s),
         )
         # Everything beyond this box is air.

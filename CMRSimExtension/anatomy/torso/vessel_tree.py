@@ -53,8 +53,8 @@ def grow_tree(
     active = np.arange(n)
     while len(active):
         count = np.bincount(cluster, minlength=len(node)).astype(float)
-        centre = np.stack([np.bincount(cluster, tips[active, k], len(node)) for k in range(3)], 1)
-        centre /= np.maximum(count, 1.0)[:, None]
+        sums = np.stack([np.bincount(cluster, tips[active, k], len(node)) for k in range(3)], 1)
+        centre = sums / np.maximum(count, 1.0)[:, None]
         offset = tips[active] - centre[cluster]
         spread = np.stack([np.bincount(cluster, offset[:, k] ** 2, len(node)) for k in range(3)], 1)
         # Halving along a slightly random axis keeps the tree from looking like a grid.
@@ -62,8 +62,8 @@ def grow_tree(
         side = (np.einsum("ij,ij->i", offset, axis[cluster]) > 0).astype(np.int64)
         child = 2 * cluster + side
         served = np.bincount(child, minlength=2 * len(node)).astype(float)
-        goal = np.stack([np.bincount(child, tips[active, k], 2 * len(node)) for k in range(3)], 1)
-        goal /= np.maximum(served, 1.0)[:, None]
+        sums = np.stack([np.bincount(child, tips[active, k], 2 * len(node)) for k in range(3)], 1)
+        goal = sums / np.maximum(served, 1.0)[:, None]
         used = np.flatnonzero(served)
         parent = used // 2
         # Go part of the way to the children's centre, so branches fork before the cluster, not inside it.

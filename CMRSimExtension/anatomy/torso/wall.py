@@ -14,7 +14,14 @@ from scipy.interpolate import PchipInterpolator
 from CMRSimExtension.anatomy.noise import look_up
 from CMRSimExtension.anatomy.structures import Structure
 from CMRSimExtension.anatomy.torso.parameters import TorsoParameters
-from CMRSimExtension.anatomy.torso.tables import Float, Table, circle_direction, circle_position, smooth_noise
+from CMRSimExtension.anatomy.torso.tables import (
+    BoundaryMode,
+    Float,
+    Table,
+    circle_direction,
+    circle_position,
+    smooth_noise,
+)
 
 _DIRECTIONS = 192
 _STEP = 5.0
@@ -39,7 +46,7 @@ def _superellipse(dx: NDArray, dy: NDArray, a: NDArray, b: NDArray, n: float) ->
 
 @dataclass(frozen=True)
 class Core:
-    """Two ellipses at each height, one well inside the cavity, one around the skin: cheap tests that settle most points.
+    """Two ellipses at each height, one well inside the cavity, one around the skin: they settle most points cheaply.
 
     Attributes
     ----------
@@ -96,8 +103,9 @@ class Wall:
     first_rib_mm: float
     sternum_mm: tuple[float, float, float]
     noise: NDArray[np.float32]
+    offset: tuple[float, float, float]
     plane: float
-    core: "Core"
+    core: Core
 
     @classmethod
     def build(
@@ -116,7 +124,7 @@ class Wall:
         position = np.arange(_DIRECTIONS + 1) * 4.0 / _DIRECTIONS
         dx, dy = (v[:, None] for v in circle_direction(position))
         zz = z[None, :]
-        modes = ("wrap", "nearest")
+        modes: tuple[BoundaryMode, ...] = ("wrap", "nearest")
 
         def wobble(cells_around: float, cells_up: float) -> NDArray[np.float64]:
             field = smooth_noise(rng, (_DIRECTIONS, len(z)), (cells_around, cells_up), modes)
@@ -175,9 +183,9 @@ class Wall:
             x_surface = np.abs(dx) * skin_inner
             centre = 0.66 * half_width_mm
             wide, high = (36.0 + 0.45 * p.breast_mm) * s, (34.0 + 0.42 * p.breast_mm) * s
-            mound = np.exp(
-                -((np.abs((x_surface - centre) / wide) ** 2.6) + np.abs((zz - 12.0 * s) / high) ** 2.6)
-            ) * (dy > -0.1)
+            mound = np.exp(-((np.abs((x_surface - centre) / wide) ** 2.6) + np.abs((zz - 12.0 * s) / high) ** 2.6)) * (
+                dy > -0.1
+            )
             mound *= 1.0 + 0.1 * wobble(8, 6)
             skin_inner += p.breast_mm * mound * stretch**0.5
             gland = np.clip(mound - 0.25, 0.0, None) * (0.9 * p.breast_mm + 0.5 * p.subcutaneous_fat_mm)
@@ -196,8 +204,10 @@ class Wall:
         sternum = (float(-55.0 * s), float(112.0 * s), float(rng.uniform(15.0, 20.0) * s))
         plane = float(np.clip(0.012 + 0.0018 * p.subcutaneous_fat_mm, 0.015, 0.05))
         first_rib = float(168.0 * s + rng.uniform(-0.5, 0.5) * p.rib_spacing_mm)
+        ox, oy, oz = (float(v) for v in rng.uniform(0.0, 64.0, 3))
+        offset = (ox, oy, oz)
         core = Core.of(table, half_width_mm, half_depth_mm)
-        return cls(table, p.rib_spacing_mm, first_rib, sternum, noise, plane, core)
+        return cls(table, p.rib_spacing_mm, first_rib, sternum, noise, offset, plane, core)
 
     def look_up(self, x: Float, y: Float, z: Float) -> Float:
         """(8, n) channels of the wall table in the directions of the points."""
@@ -209,7 +219,8 @@ class Wall:
         out = np.full(len(x), Structure.BODY_FAT, dtype=np.uint8)
         out[r > inner] = Structure.SKIN
         out[r <= muscle] = Structure.MUSCLE
-        noise = look_up(self.noise, 0.42 * x, 0.42 * y, 0.42 * z)
+        ox, oy, oz = self.offset
+        noise = look_up(self.noise, 0.42 * x + ox, 0.42 * y + oy, 0.42 * z + oz)
         # Planes of fat between the layers of muscle, and streaks within.
         depth = (r - ribs) / np.maximum(muscle - ribs, 1.0)
         thick = (muscle - ribs) > 8.0
