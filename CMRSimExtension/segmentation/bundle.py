@@ -1,0 +1,328 @@
+"""Trained networks as MONAI bundles: weights, configuration, metadata and licence in one folder, with checksums.
+
+Nothing in a bundle is ever run: weights are read with `weights_only=True`, and a network is built by its name from
+this library's catalogue or from MONAI's own networks, never by an expression of the bundle.
+"""
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from CMRSimExtension.errors import FileFormatError, InputError
+from CMRSimExtension.networks.catalogue import build_network
+from CMRSimExtension.segmentation.model import SegmentationModel
+from CMRSimExtension.version import __version__
+
+METADATA, INFERENCE, WEIGHTS, CHECKSUMS = (
+    "configs/metadata.json",
+    "configs/inference.json",
+    "models/model.pt",
+    "checksums.json",
+)
+"""Where things lie in a bundle."""
+
+LABEL_OF_CLASS: Mapping[str, int] = {"lv_blood": 1, "lv_myocardium": 2, "rv_blood": 3}
+"""Label number in files, by class name."""
+
+
+def write_bundle(
+    folder: Path,
+    *,
+    name: str,
+    state: Mapping[str, Tensor],
+    network: str,
+    network_settings: Mapping[str, Any],
+    classes: Sequence[str],
+    description: str,
+    normalisation: str = "robust",
+    pixel_mm: float = 1.5,
+    size: int = 128,
+    slice_mm: float | None = None,
+    training: Mapping[str, Any] | None = None,
+    accuracy: Mapping[str, Any] | None = None,
+    known_failures: Sequence[str] = (),
+    licence: str = "",
+) -> Path:
+    """Write a bundle; its weights are stored in half precision.
+
+    Parameters
+    ----------
+    folder
+        Made; must not exist.
+    state
+        Weights by name.
+    network, network_settings
+        As `networks.catalogue.build_network` takes them.
+    training, accuracy, known_failures
+        Recipe (the training configuration, seed included), measured accuracy and what goes wrong, for the metadata.
+    licence
+        Text of the licence file; empty writes the name of the licence only.
+
+    Raises
+    ------
+    InputError
+        When the folder exists, or the weights do not fit the network.
+    """
+    folder = Path(folder)
+    if folder.exists():
+        raise InputError(f"{folder} exists already; choose another folder for the bundle")
+    built = build_network(network, 1, len(classes) + 1, **network_settings)
+    _load(built, state, name)
+    (folder / "configs").mkdir(parents=True)
+    (folder / "models").mkdir()
+    (folder / "docs").mkdir()
+    half = {
+        key: (value.half() if value.is_floating_point() else value).contiguous().cpu() for key, value in state.items()
+    }
+    torch.save(half, folder / WEIGHTS)
+    own = {
+        "network": network,
+        "network_settings": dict(network_settings),
+        "classes": list(classes),
+        "labels": {str(index + 1): LABEL_OF_CLASS.get(label, index + 1) for index, label in enumerate(classes)},
+        "normalisation": normalisation,
+        "pixel_mm": pixel_mm,
+        "size": size,
+        "slice_mm": slice_mm,
+        "training": dict(training or {}),
+        "accuracy": dict(accuracy or {}),
+        "known_failures": list(known_failures),
+    }
+    _write_json(folder / METADATA, _metadata(name, description, classes, size, slice_mm, own))
+    _write_json(folder / INFERENCE, _inference(network, network_settings, len(classes)))
+    (folder / "LICENSE").write_text(licence or "Apache-2.0: http://www.apache.org/licenses/LICENSE-2.0\n", "utf-8")
+    (folder / "docs" / "README.md").write_text(_readme(name, description, own), "utf-8")
+    _write_json(folder / CHECKSUMS, {"sha256": checksums(folder)})
+    return folder
+
+
+def checksums(folder: Path) -> dict[str, str]:
+    """SHA-256 of every file of a bundle but the list of checksums itself, by path relative to the bundle."""
+    folder = Path(folder)
+    files = sorted(path for path in folder.rglob("*") if path.is_file() and path.name != CHECKSUMS)
+    return {str(PurePosixPath(path.relative_to(folder))): _sha256(path) for path in files}
+
+
+def verify_bundle(folder: Path) -> None:
+    """Check a bundle against its list of checksums.
+
+    Raises
+    ------
+    InputError
+        When the folder or the list is missing.
+    FileFormatError
+        When a file is missing, was altered, or is not in the list; the message names it.
+    """
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise InputError(f"{folder} is no folder; give the folder of a bundle")
+    listed = _read_json(folder / CHECKSUMS).get("sha256")
+    if not isinstance(listed, dict):
+        raise FileFormatError(f"{folder.name}: {CHECKSUMS} holds no list of checksums; add the bundle anew")
+    found = checksums(folder)
+    for name, expected in listed.items():
+        if name not in found:
+            raise FileFormatError(f"bundle {folder.name}: {name} is missing; copy the bundle again")
+        if found[name] != expected:
+            raise FileFormatError(f"bundle {folder.name}: {name} was altered (SHA-256 differs); copy the bundle again")
+    extra = sorted(set(found) - set(listed))
+    if extra:
+        raise FileFormatError(f"bundle {folder.name}: {extra[0]} does not belong to it; remove it or copy it again")
+
+
+def read_bundle(folder: Path, *, verify: bool = True) -> SegmentationModel:
+    """Read a bundle, this library's or any MONAI bundle of a segmentation network with one input channel.
+
+    A bundle without this library's section in its metadata must name its network as ``network_def`` in
+    ``configs/inference.json`` with a class of `monai.networks.nets`.
+
+    Raises
+    ------
+    InputError
+        When a file is missing or the network is unknown.
+    FileFormatError
+        When a file was altered, is damaged, would run code, or does not fit the network.
+    """
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise InputError(f"{folder} is no folder; give the folder of a bundle")
+    for name in (METADATA, WEIGHTS):
+        if not (folder / name).is_file():
+            raise InputError(f"{folder.name} is no complete bundle: {name} is missing")
+    if verify:
+        verify_bundle(folder)
+    metadata = _read_json(folder / METADATA)
+    own = metadata.get("cmrsim")
+    try:
+        if isinstance(own, dict):
+            classes = [str(label) for label in own["classes"]]
+            network = build_network(own["network"], 1, len(classes) + 1, **own["network_settings"])
+            labels = {int(key): int(value) for key, value in own["labels"].items()}
+            options = {key: own[key] for key in ("normalisation", "pixel_mm", "size", "slice_mm")}
+        else:
+            network, classes, labels, options = _foreign(folder, metadata)
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        if isinstance(error, InputError):
+            raise
+        raise FileFormatError(f"bundle {folder.name}: {METADATA} is incomplete or wrong ({error!r})") from error
+    _load(network, _read_weights(folder / WEIGHTS), folder.name)
+    model = SegmentationModel(folder.name, network, tuple(classes), labels, metadata=metadata, **options)
+    model.check_size()
+    return model
+
+
+def _foreign(folder: Path, metadata: Mapping[str, Any]) -> tuple[nn.Module, list[str], dict[int, int], dict[str, Any]]:
+    from monai.networks import nets
+
+    definition = _read_json(folder / INFERENCE).get("network_def")
+    if not isinstance(definition, dict) or "_target_" not in definition:
+        raise InputError(f"bundle {folder.name}: {INFERENCE} has no network_def with a _target_")
+    target = str(definition["_target_"]).removeprefix("monai.networks.nets.")
+    kind = getattr(nets, target, None)
+    if not isinstance(kind, type) or not issubclass(kind, nn.Module):
+        raise InputError(
+            f"bundle {folder.name}: {target!r} is no network of monai.networks.nets, which alone are built"
+        )
+    settings = {key: value for key, value in definition.items() if not key.startswith("_")}
+    if any(isinstance(value, str) and value.startswith(("$", "@")) for value in settings.values()):
+        raise InputError(f"bundle {folder.name}: network_def holds an expression, which is never run; write the value")
+    network = kind(**settings)
+    outputs = metadata["network_data_format"]["outputs"]["pred"]
+    inputs = metadata["network_data_format"]["inputs"]["image"]
+    if int(inputs.get("num_channels", 1)) != 1:
+        raise InputError(f"bundle {folder.name} wants {inputs['num_channels']} channels; one (grey-scale) is needed")
+    names = [str(value) for key, value in sorted(outputs["channel_def"].items(), key=lambda item: int(item[0]))][1:]
+    labels = {index + 1: LABEL_OF_CLASS.get(name.lower(), index + 1) for index, name in enumerate(names)}
+    size = int(inputs["spatial_shape"][-1])
+    options = {"normalisation": "zscore", "pixel_mm": 1.5, "size": size, "slice_mm": None}
+    if int(settings.get("spatial_dims", 2)) == 3:
+        options["slice_mm"] = 10.0
+    return network, names, labels, options
+
+
+def _load(network: nn.Module, state: Mapping[str, Tensor], name: str) -> None:
+    whole = {key: value.float() if value.is_floating_point() else value for key, value in state.items()}
+    try:
+        network.load_state_dict(whole)
+    except RuntimeError as error:
+        first = str(error).splitlines()[1:2] or [str(error)]
+        raise FileFormatError(f"{name}: the weights do not fit the network ({first[0].strip()[:200]})") from error
+
+
+def _read_weights(path: Path) -> Mapping[str, Tensor]:
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # torch raises whatever a broken byte leads it to; each means the same to the user
+        raise FileFormatError(
+            f"{path.name} cannot be read as plain weights: it is damaged, or a pickle that would run code, which is "
+            "refused; use a bundle from a source you trust"
+        ) from error
+    if not isinstance(state, Mapping) or not all(isinstance(value, Tensor) for value in state.values()):
+        raise FileFormatError(f"{path.name} holds no table of tensors")
+    return state
+
+
+def _metadata(
+    name: str, description: str, classes: Sequence[str], size: int, slice_mm: float | None, own: Mapping[str, Any]
+) -> dict[str, Any]:
+    import monai
+    import numpy
+
+    shape = [size, size] if slice_mm is None else ["*", size, size]
+    channels = {"0": "background"} | {str(index + 1): label for index, label in enumerate(classes)}
+    return {
+        "schema": "https://github.com/Project-MONAI/MONAI-extra-test-data/releases/download/0.8.1/meta_schema_20240725.json",
+        "version": __version__,
+        "changelog": {__version__: "trained"},
+        "monai_version": monai.__version__.split("+")[0],
+        "pytorch_version": torch.__version__.split("+")[0],
+        "numpy_version": numpy.__version__,
+        "required_packages_version": {},
+        "supported_apps": {},
+        "name": name,
+        "task": "Segmentation of the left and right ventricle in cardiac magnetic resonance images",
+        "description": description,
+        "authors": "CMRSimExtension contributors",
+        "copyright": "CMRSimExtension contributors; weights trained on simulated images alone",
+        "license": "Apache-2.0",
+        "intended_use": "Research only, not for clinical use",
+        "network_data_format": {
+            "inputs": {
+                "image": {
+                    "type": "image",
+                    "format": "magnitude",
+                    "modality": "MR",
+                    "num_channels": 1,
+                    "spatial_shape": shape,
+                    "dtype": "float32",
+                    "value_range": [],
+                    "is_patch_data": False,
+                    "channel_def": {"0": "image"},
+                }
+            },
+            "outputs": {
+                "pred": {
+                    "type": "image",
+                    "format": "segmentation",
+                    "num_channels": len(classes) + 1,
+                    "spatial_shape": shape,
+                    "dtype": "float32",
+                    "value_range": [0, 1],
+                    "is_patch_data": False,
+                    "channel_def": channels,
+                }
+            },
+        },
+        "cmrsim": own,
+    }
+
+
+def _inference(network: str, settings: Mapping[str, Any], classes: int) -> dict[str, Any]:
+    return {
+        "bundle_root": ".",
+        "device": "$torch.device('cuda' if torch.cuda.is_available() else 'cpu')",
+        "imports": ["$import torch"],
+        "network_def": {
+            "_target_": "CMRSimExtension.networks.catalogue.build_network",
+            "name": network,
+            "in_channels": 1,
+            "out_channels": classes + 1,
+            **settings,
+        },
+        "checkpoint": f"$@bundle_root + '/{WEIGHTS}'",
+    }
+
+
+def _readme(name: str, description: str, own: Mapping[str, Any]) -> str:
+    accuracy = json.dumps(own["accuracy"], indent=2) if own["accuracy"] else "not measured yet"
+    failures = "\n".join(f"- {line}" for line in own["known_failures"]) or "- none recorded"
+    return (
+        f"# {name}\n\n{description}\n\nFor research, not for clinical use. Trained on simulated images alone; the "
+        f"recipe is in `{METADATA}`.\n\n## Accuracy\n\n```\n{accuracy}\n```\n\n## Known failures\n\n{failures}\n"
+    )
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _write_json(path: Path, value: Mapping[str, Any]) -> None:
+    path.write_text(json.dumps(value, indent=1, ensure_ascii=False) + "\n", "utf-8")
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    if not path.is_file():
+        raise InputError(f"{path.parent.name}/{path.name} is missing; this is no complete bundle")
+    try:
+        content = json.loads(path.read_text("utf-8"))
+    except (ValueError, OSError) as error:
+        raise FileFormatError(f"{path.name} is damaged: {error}") from error
+    if not isinstance(content, dict):
+        raise FileFormatError(f"{path.name} holds no table")
+    return content

@@ -1,0 +1,115 @@
+"""Anatomical clean-up: what a network says, made into one heart."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+
+LV, MYOCARDIUM, RV = 1, 2, 3
+_TOUCHING = np.ones((3, 3, 3), bool)
+
+
+@dataclass(frozen=True)
+class CleanUp:
+    """Which corrections to make.
+
+    Attributes
+    ----------
+    one_heart
+        Keep the largest connected left ventricle (blood and wall together) and the right ventricle beside it.
+    fill_wall
+        Fill holes: within the outer contour of the left ventricle there is nothing but blood and wall.
+    blood_inside
+        LV blood that is not within the wall's outer contour but off on its own becomes background.
+    smallest_fraction
+        A second piece within a slice survives when it is at least this fraction of the largest.
+    """
+
+    one_heart: bool = True
+    fill_wall: bool = True
+    blood_inside: bool = True
+    smallest_fraction: float = 0.35
+
+    def __call__(self, labels: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """Clean one frame, (slices, rows, columns); other labels than 1 to 3 stay where they are."""
+        result = labels.copy()
+        if self.one_heart:
+            result = self._one_heart(result)
+        for index in range(len(result)):
+            result[index] = self._slice(result[index])
+        return result
+
+    def _one_heart(self, labels: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        result = labels.copy()
+        left = np.isin(labels, (LV, MYOCARDIUM))
+        if not left.any():
+            # Without a left ventricle a lone right one cannot be told from an atrium or a vessel.
+            result[labels == RV] = 0
+            return result
+        kept = _largest_part(left)
+        result[left & ~kept] = 0
+        right = labels == RV
+        if right.any():
+            parts, count = ndimage.label(right, structure=_TOUCHING)
+            near = ndimage.binary_dilation(kept, structure=_TOUCHING, iterations=2)
+            sizes = ndimage.sum_labels(right, parts, np.arange(1, count + 1))
+            contact = ndimage.sum_labels(near & right, parts, np.arange(1, count + 1))
+            # The right ventricle is the largest piece that lies against the left one.
+            score = np.where(contact > 0, sizes, 0.0)
+            if score.max() > 0:
+                result[right & (parts != 1 + int(np.argmax(score)))] = 0
+            else:
+                result[right] = 0
+        return result
+
+    def _slice(self, labels: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        result = labels.copy()
+        left = np.isin(result, (LV, MYOCARDIUM))
+        if left.any():
+            kept = self._main_parts(left)
+            result[left & ~kept] = 0
+            blood = result == LV
+            if self.blood_inside and blood.any():
+                result[blood & ~self._main_parts(blood)] = MYOCARDIUM
+            if self.fill_wall:
+                left = np.isin(result, (LV, MYOCARDIUM))
+                holes = ndimage.binary_fill_holes(left) & ~left
+                result = _fill(result, holes)
+                # A speck of wall that the blood encloses is a papillary muscle, which readers count as blood.
+                blood = result == LV
+                enclosed = ndimage.binary_fill_holes(blood) & ~blood
+                result[enclosed] = LV
+        right = result == RV
+        if right.any():
+            result[right & ~self._main_parts(right)] = 0
+            holes = ndimage.binary_fill_holes(result == RV) & (result == 0)
+            result[holes] = RV
+        return result
+
+    def _main_parts(self, mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
+        parts, count = ndimage.label(mask)
+        if count < 2:
+            return mask
+        sizes = ndimage.sum_labels(mask, parts, np.arange(1, count + 1))
+        return np.isin(parts, 1 + np.flatnonzero(sizes >= self.smallest_fraction * sizes.max()))
+
+
+def _largest_part(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    parts, count = ndimage.label(mask, structure=_TOUCHING)
+    if count < 2:
+        return mask
+    sizes = ndimage.sum_labels(mask, parts, np.arange(1, count + 1))
+    return parts == 1 + int(np.argmax(sizes))
+
+
+def _fill(labels: NDArray[np.uint8], holes: NDArray[np.bool_]) -> NDArray[np.uint8]:
+    """Give each hole the label that most of its border has."""
+    result = labels.copy()
+    parts, count = ndimage.label(holes)
+    for number in range(1, count + 1):
+        hole = parts == number
+        border = ndimage.binary_dilation(hole) & ~hole
+        around = labels[border]
+        result[hole] = LV if np.sum(around == LV) > np.sum(around == MYOCARDIUM) else MYOCARDIUM
+    return result

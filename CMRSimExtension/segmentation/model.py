@@ -1,0 +1,176 @@
+"""A trained network together with all that is needed to feed it."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from CMRSimExtension.errors import InputError
+from CMRSimExtension.networks.catalogue import fixed_input_shape, input_multiple
+from CMRSimExtension.networks.normalisation import normalise
+
+_SMALLEST_BATCH = 1
+
+
+@dataclass(frozen=True)
+class SegmentationModel:
+    """A network, the images it expects and what its classes mean.
+
+    Attributes
+    ----------
+    name
+        What the registry calls it.
+    network
+        Gives logits (n, classes, ...) of normalised images (n, 1, ...); 2D or 3D.
+    classes
+        Names of the foreground classes 1, 2, ...
+    labels
+        Class number -> label number in files (1 LV blood pool, 2 LV myocardium, 3 RV blood pool).
+    normalisation
+        See `networks.normalisation`.
+    pixel_mm
+        In-plane pixel that the network was trained around.
+    size
+        Side of the square it looks at, in those pixels.
+    slice_mm
+        Slice distance of a 3D network; None for one that takes slices one by one.
+    metadata
+        All else that the bundle says.
+    """
+
+    name: str
+    network: nn.Module
+    classes: Sequence[str] = ("lv_blood", "lv_myocardium", "rv_blood")
+    labels: Mapping[int, int] = field(default_factory=lambda: {1: 1, 2: 2, 3: 3})
+    normalisation: str = "robust"
+    pixel_mm: float = 1.5
+    size: int = 128
+    slice_mm: float | None = None
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def dimensions(self) -> int:
+        """2 or 3 spatial dimensions of what goes in."""
+        return 2 if self.slice_mm is None else 3
+
+    def multiple(self) -> tuple[int, ...]:
+        """What each side of an input must be a multiple of."""
+        return input_multiple(self.network, self.dimensions)
+
+    def check_size(self) -> None:
+        """Raise `InputError` when `size` does not fit the network."""
+        fixed, multiple = fixed_input_shape(self.network), self.multiple()[-1]
+        if self.size % multiple or (fixed is not None and self.size != fixed[-1]):
+            raise InputError(
+                f"model {self.name!r} asks for images of {self.size} pixels, but its network takes "
+                f"{'exactly ' + str(fixed[-1]) if fixed is not None else 'multiples of ' + str(multiple)}"
+            )
+
+
+def choose_device(name: str) -> torch.device:
+    """The device called ``auto``, ``cpu`` or ``cuda``.
+
+    Raises
+    ------
+    InputError
+        When the name is another one, or a GPU is asked for that is not there.
+    """
+    if name not in ("auto", "cpu", "cuda"):
+        raise InputError(f"device is {name!r}; choose auto, cpu or cuda")
+    found = torch.cuda.is_available()
+    if name == "cuda" and not found:
+        raise InputError("device cuda was asked for, and torch finds no GPU here; use --device cpu")
+    return torch.device("cuda" if name == "cuda" or (name == "auto" and found) else "cpu")
+
+
+class Predictor:
+    """Runs a model over many images, in batches that fit the memory.
+
+    Parameters
+    ----------
+    model
+        What to run.
+    device
+        See `choose_device`.
+    batch_pixels
+        Largest number of pixels in one batch.
+    warn
+        Called with a sentence when a batch did not fit the GPU and something smaller was taken.
+    """
+
+    def __init__(
+        self,
+        model: SegmentationModel,
+        device: str = "auto",
+        batch_pixels: int = 16 * 128 * 128,
+        warn: Callable[[str], None] = lambda message: None,
+    ) -> None:
+        self.model = model
+        self.device = choose_device(device)
+        self.warn = warn
+        self.batch_pixels = batch_pixels if self.device.type == "cpu" else 16 * batch_pixels
+        self._network = model.network.to(self.device).eval()
+        if model.dimensions == 2:
+            self._network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self._half = self.device.type == "cuda" or _cpu_computes_bfloat16()
+
+    @torch.inference_mode()
+    def probabilities(self, images: Tensor) -> Tensor:
+        """Class probabilities (n, classes + 1, ...) float32 on the CPU, of images (n, 1, ...) of any intensity unit.
+
+        Sides that are no multiple of what the network needs are padded with their border and cut again.
+        """
+        padded, box = _pad(images, self.model.multiple())
+        parts, start = [], 0
+        while start < len(padded):
+            size = max(_SMALLEST_BATCH, self.batch_pixels // max(1, padded[0].numel()))
+            try:
+                parts.append(self._run(padded[start : start + size]))
+            except torch.OutOfMemoryError:
+                self._shrink(size)
+                continue
+            start += size
+        return torch.cat(parts)[box]
+
+    def _run(self, images: Tensor) -> Tensor:
+        batch = normalise(images.to(self.device), self.model.normalisation)
+        if batch.ndim == 4:
+            batch = batch.contiguous(memory_format=torch.channels_last)
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self._half):
+            output = self._network(batch)
+        logits = output if isinstance(output, Tensor) else output[0]
+        return logits.float().softmax(1).cpu()
+
+    def _shrink(self, size: int) -> None:
+        torch.cuda.empty_cache()
+        if size > _SMALLEST_BATCH:
+            self.batch_pixels = max(1, self.batch_pixels // 4)
+            self.warn(f"the GPU's memory does not hold {size} images at once; going on with smaller batches")
+        elif self.device.type == "cuda":
+            self.device = torch.device("cpu")
+            self._network = self._network.to(self.device)
+            self._half = _cpu_computes_bfloat16()
+            self.warn("the GPU's memory does not hold a single image; going on with the CPU, which is slower")
+        else:
+            raise MemoryError("the memory does not hold a single image; free memory or use a smaller model")
+
+
+def _pad(images: Tensor, multiple: Sequence[int]) -> tuple[Tensor, tuple[slice, ...]]:
+    """Pad the spatial sides up to multiples; also give the slices that undo it."""
+    sides = images.shape[2:]
+    missing = [-side % step for side, step in zip(sides, multiple, strict=True)]
+    box = (slice(None), slice(None)) + tuple(
+        slice(extra // 2, extra // 2 + side) for extra, side in zip(missing, sides, strict=True)
+    )
+    if not any(missing):
+        return images, box
+    pads = [part for extra in reversed(missing) for part in (extra // 2, extra - extra // 2)]
+    return nn.functional.pad(images, pads, mode="replicate"), box
+
+
+def _cpu_computes_bfloat16() -> bool:
+    """Whether this CPU multiplies bfloat16 itself; elsewhere it is emulated, slower than float32."""
+    check = getattr(torch.ops.mkldnn, "_is_mkldnn_bf16_supported", None)
+    return bool(check and check()) and "AVX512" in torch.backends.cpu.get_cpu_capability()

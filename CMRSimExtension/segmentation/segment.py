@@ -1,0 +1,210 @@
+"""Segmenting a cine of any spacing, orientation and field of view."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn import functional
+
+from CMRSimExtension.errors import Cancelled, InputError
+from CMRSimExtension.scanner.geometry import ImageGrid
+from CMRSimExtension.segmentation.clean_up import CleanUp
+from CMRSimExtension.segmentation.localisation import HeartPlace, find_heart
+from CMRSimExtension.segmentation.model import Predictor, SegmentationModel
+from CMRSimExtension.segmentation.sampling import VIEWS, View
+
+DEFAULT_CLEAN_UP = CleanUp()
+"""What `segment` corrects unless told otherwise."""
+
+_SEARCH_FRAMES = 2
+"""Frames that the heart is searched in; it does not wander from one to the next."""
+
+
+@dataclass(frozen=True)
+class Segmentation:
+    """What was found in a cine.
+
+    Attributes
+    ----------
+    labels
+        (frames, slices, rows, columns) uint8: 1 LV blood pool, 2 LV myocardium, 3 RV blood pool; frames that were not
+        asked for are empty.
+    frames
+        Indices of the frames that were segmented.
+    place
+        Where the heart was found.
+    probabilities
+        (frames, classes + 1, slices, rows, columns) float16 of the frames segmented, background first; or None.
+    uncertainty
+        (frames, slices, rows, columns) float16 of the frames segmented, 0 to 1: entropy of the probabilities over
+        its largest value; or None.
+    notes
+        Sentences for the user: nothing found, smaller batches, a pixel size that was not believed.
+    """
+
+    labels: NDArray[np.uint8]
+    frames: tuple[int, ...]
+    place: HeartPlace
+    probabilities: NDArray[np.float16] | None = None
+    uncertainty: NDArray[np.float16] | None = None
+    notes: list[str] = field(default_factory=list)
+
+
+def check_image(image: NDArray[Any]) -> None:
+    """Raise `InputError` for what is no cine stack that a network could read.
+
+    Empty, constant and non-finite images, wrong dimensions, colour, and CT (Hounsfield units).
+    """
+    if image.ndim == 5 and image.shape[-1] in (3, 4):
+        raise InputError(f"the image has {image.shape[-1]} colour channels; give a grey-scale image")
+    if image.ndim != 4:
+        raise InputError(
+            f"the image has {image.ndim} dimensions {image.shape}; (frames, slices, rows, columns) is needed, with one "
+            "frame or one slice where there is no more"
+        )
+    if 0 in image.shape:
+        raise InputError(f"the image of shape {image.shape} is empty; give one with voxels")
+    if min(image.shape[-2:]) < 32:
+        raise InputError(
+            f"the slices have {image.shape[-2]} x {image.shape[-1]} pixels, fewer than 32 a side; give axial or "
+            "short-axis slices, the slice direction being the third of the file"
+        )
+    if image.dtype.kind not in "iufb":
+        raise InputError(f"the image holds {image.dtype} values; give real numbers")
+    low, high = float(image.min()), float(image.max())
+    if not np.isfinite(low) or not np.isfinite(high):
+        raise InputError("the image holds values that are not finite; replace them first")
+    if low == high:
+        raise InputError(f"every voxel of the image is {low:g}; it shows nothing")
+    if low <= -500.0 and high >= 200.0:
+        raise InputError(
+            f"the values reach from {low:g} to {high:g}, as Hounsfield units of a CT do; this model segments magnetic "
+            "resonance images, whose magnitude is never negative"
+        )
+
+
+def segment(
+    image: NDArray[Any],
+    grid: ImageGrid,
+    model: SegmentationModel,
+    *,
+    frames: Sequence[int] | None = None,
+    device: str = "auto",
+    views: str = "four",
+    clean_up: CleanUp | None = DEFAULT_CLEAN_UP,
+    spacing_trusted: bool = True,
+    probabilities: bool = False,
+    progress: Callable[[float], bool] = lambda fraction: True,
+) -> Segmentation:
+    """Segment a cine on its own grid.
+
+    Parameters
+    ----------
+    image
+        (frames, slices, rows, columns), any intensity unit.
+    grid
+        Its geometry.
+    frames
+        Which frames; None takes all.
+    views
+        ``none``, ``four`` or ``eight`` flips and turns whose probabilities are averaged.
+    clean_up
+        Anatomical corrections; None makes none.
+    spacing_trusted
+        False when the voxel sizes of the file are known to be wrong: the heart's apparent size is used instead.
+    probabilities
+        Keep probabilities and uncertainty.
+    progress
+        Told the fraction done; returning False cancels.
+
+    Raises
+    ------
+    InputError
+        When the image cannot be segmented (see `check_image`), or a frame does not exist.
+    Cancelled
+        When `progress` says so.
+    """
+    image = np.asarray(image)
+    check_image(image)
+    if views not in VIEWS:
+        raise InputError(f"views is {views!r}; choose one of {', '.join(VIEWS)}")
+    chosen = tuple(range(len(image))) if frames is None else tuple(dict.fromkeys(int(frame) for frame in frames))
+    wrong = [frame for frame in chosen if not 0 <= frame < len(image)]
+    if wrong or not chosen:
+        raise InputError(f"frames {wrong or 'none'} asked for; the cine has the frames 0 to {len(image) - 1}")
+    model.check_size()
+    notes: list[str] = []
+    predictor = Predictor(model, device, warn=notes.append)
+    dx, dy, dz = grid.spacing_mm
+    search = sorted({chosen[0], chosen[len(chosen) // 3]})[:_SEARCH_FRAMES]
+    place = find_heart(_tensor(image[search]), (dy, dx), spacing_trusted, predictor)
+    labels = np.zeros(image.shape, np.uint8)
+    kept: list[NDArray[np.float16]] = []
+    doubts: list[NDArray[np.float16]] = []
+    if not place.confidence:
+        notes.append("no heart was found in this image; its segmentation is empty")
+    for done, frame in enumerate(chosen):
+        if not progress(done / len(chosen)):
+            raise Cancelled("segmentation was cancelled")
+        if not place.confidence and not probabilities:
+            continue
+        chances = _frame(_tensor(image[frame]), place, dz, predictor, VIEWS[views])
+        if place.confidence:
+            labels[frame] = _labels(chances, model, clean_up)
+        if probabilities:
+            kept.append(chances.movedim(0, 1).numpy().astype(np.float16))
+            doubts.append(_entropy(chances).numpy().astype(np.float16))
+    progress(1.0)
+    return Segmentation(
+        labels, chosen, place, np.stack(kept) if kept else None, np.stack(doubts) if doubts else None, notes
+    )
+
+
+def _tensor(image: NDArray[Any]) -> Tensor:
+    return torch.from_numpy(np.ascontiguousarray(image, dtype=np.float32))
+
+
+def _frame(volume: Tensor, place: HeartPlace, slice_mm: float, predictor: Predictor, views: Sequence[View]) -> Tensor:
+    """Mean probabilities (slices, classes + 1, rows, columns) of one frame (slices, rows, columns)."""
+    model, images = predictor.model, volume.unsqueeze(1)
+    total: Tensor | None = None
+    for view in views:
+        small = place.window.look(images, view)
+        if model.slice_mm is None:
+            found = predictor.probabilities(small)
+        else:
+            found = _whole_stack(small, slice_mm, predictor)
+        back = place.window.back(found, volume.shape[-2:], view)
+        total = back if total is None else total + back
+    assert total is not None
+    return total / len(views)
+
+
+def _whole_stack(slices: Tensor, slice_mm: float, predictor: Predictor) -> Tensor:
+    """Probabilities (slices, classes + 1, size, size) of a network that takes the stack as one volume."""
+    model = predictor.model
+    assert model.slice_mm is not None
+    count, size = len(slices), slices.shape[-1]
+    wanted = max(1, round(count * slice_mm / model.slice_mm))
+    volume = slices[:, 0][None, None]
+    volume = functional.interpolate(volume, (wanted, size, size), mode="trilinear", align_corners=False)
+    found = predictor.probabilities(volume)
+    found = functional.interpolate(found, (count, size, size), mode="trilinear", align_corners=False)
+    return found[0].movedim(0, 1)
+
+
+def _labels(chances: Tensor, model: SegmentationModel, clean_up: CleanUp | None) -> NDArray[np.uint8]:
+    table = np.zeros(chances.shape[1], np.uint8)
+    for number, label in model.labels.items():
+        table[number] = label
+    labels = table[chances.argmax(1).numpy()]
+    return labels if clean_up is None else clean_up(labels)
+
+
+def _entropy(chances: Tensor) -> Tensor:
+    """(slices, rows, columns): 0 where the network is sure, 1 where all classes are equally likely."""
+    return -(chances * chances.clamp_min(1e-6).log()).sum(1) / float(np.log(chances.shape[1]))
