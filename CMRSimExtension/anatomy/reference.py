@@ -49,34 +49,34 @@ class GroupRanges:
 # Length, profile and growth of mass: fitted to manual contours of short-axis cines (60 people of ACDC: Bernard et al.,
 # IEEE Trans Med Imaging 2018;37:2514), as are the groups of patients.
 _NORMAL_MEN = GroupRanges(
-    Range(84, 13), Range(59, 4.5), Range(55, 8), Range(92, 15), Range(54, 5), Range(16.1, 0.8), Range(0.165, 0.012),
-    Range(2.5, 0.25), Range(0.10, 0.02), Range(65, 10),
+    Range(84, 13), Range(59, 4.5), Range(59, 8.5), Range(92, 15), Range(54, 5), Range(15.9, 0.8), Range(0.165, 0.012),
+    Range(2.15, 0.2), Range(0.10, 0.02), Range(65, 10),
 )  # fmt: skip
 _NORMAL_WOMEN = GroupRanges(
-    Range(75, 11), Range(61, 4.5), Range(45, 7), Range(79, 12), Range(57, 5), Range(16.1, 0.8), Range(0.170, 0.012),
-    Range(2.5, 0.25), Range(0.10, 0.02), Range(68, 10),
+    Range(75, 11), Range(61, 4.5), Range(49, 7.5), Range(79, 12), Range(57, 5), Range(15.9, 0.8), Range(0.170, 0.012),
+    Range(2.15, 0.2), Range(0.10, 0.02), Range(68, 10),
 )  # fmt: skip
 # Children: Buechel et al., JCMR 2009;11:19.
 _NORMAL_CHILDREN = GroupRanges(
-    Range(76, 11), Range(63, 4.5), Range(48, 8), Range(82, 13), Range(61, 5), Range(16.1, 0.8), Range(0.170, 0.012),
-    Range(2.5, 0.25), Range(0.10, 0.02), Range(85, 12),
+    Range(76, 11), Range(63, 4.5), Range(48, 8), Range(82, 13), Range(61, 5), Range(15.9, 0.8), Range(0.170, 0.012),
+    Range(2.15, 0.2), Range(0.10, 0.02), Range(85, 12),
 )  # fmt: skip
 _PATIENTS: dict[str, GroupRanges] = {
     "dcm": GroupRanges(
-        Range(146, 20), Range(19, 6), Range(94, 14), Range(88, 32), Range(36, 11), Range(14.7, 0.6), Range(0.055, 0.02),
-        Range(3.0, 0.3), Range(0.065, 0.02), Range(78, 12),
+        Range(146, 20), Range(19, 6), Range(94, 14), Range(88, 32), Range(36, 11), Range(13.7, 0.6), Range(0.055, 0.02),
+        Range(2.45, 0.2), Range(0.065, 0.02), Range(78, 12),
     ),
     "hcm": GroupRanges(
-        Range(67, 16), Range(69, 7), Range(96, 24), Range(62, 17), Range(61, 7), Range(17.4, 1.2), Range(0.130, 0.025),
-        Range(2.4, 0.3), Range(0.11, 0.025), Range(65, 10),
+        Range(67, 16), Range(69, 7), Range(96, 24), Range(62, 17), Range(61, 7), Range(16.7, 1.2), Range(0.130, 0.025),
+        Range(2.2, 0.3), Range(0.11, 0.025), Range(65, 10),
     ),
     "minf": GroupRanges(
-        Range(92, 22), Range(33, 8), Range(64, 11), Range(63, 18), Range(54, 10), Range(14.7, 0.9), Range(0.080, 0.02),
-        Range(2.9, 0.3), Range(0.12, 0.03), Range(70, 11),
+        Range(92, 22), Range(33, 8), Range(64, 11), Range(63, 18), Range(54, 10), Range(13.6, 0.9), Range(0.080, 0.02),
+        Range(2.4, 0.3), Range(0.12, 0.03), Range(70, 11),
     ),
     "rv": GroupRanges(
-        Range(60, 17), Range(55, 8), Range(41, 10), Range(106, 22), Range(32, 8), Range(15.2, 0.9), Range(0.130, 0.025),
-        Range(2.5, 0.3), Range(0.13, 0.03), Range(75, 12),
+        Range(60, 17), Range(55, 8), Range(41, 10), Range(106, 22), Range(32, 8), Range(14.4, 0.9), Range(0.130, 0.025),
+        Range(2.15, 0.25), Range(0.13, 0.03), Range(75, 12),
     ),
     # Duchenne: Hor et al., J Am Coll Cardiol 2009;53:1204 (EF falls from 65 to below 45 % with age).
     "dmd": GroupRanges(
@@ -154,15 +154,16 @@ def draw_heart(
         lv_length_mm=float(max(group.length_factor.at(z[7]), 12.0) * edv ** (1.0 / 3.0)),
         lv_profile_power=float(np.clip(group.profile_power.at(z[8]), 1.9, 4.0)),
         lv_waist=float(np.clip(0.20 + 0.06 * z[9], 0.05, 0.4)),
-        basal_narrowing=float(np.clip(0.07 + 0.05 * z[10], 0.0, 0.25)),
+        basal_narrowing=float(np.clip(0.04 + 0.035 * z[10], 0.0, 0.2)),
         cross_section=(0.025 * z[11], 0.025 * z[12], 0.012 * z[13], 0.012 * z[14]),
         septal_flattening=float(np.clip(0.03 + 0.02 * z[15], 0.0, 0.1)),
         apical_thinning=float(np.clip(0.55 + 0.12 * z[16], 0.3, 0.9)),
         bend_mm=(3.0 * size * z[17], 3.0 * size * z[18]),
         longitudinal_shortening=float(np.clip(shortening, 0.01, 0.26)),
         torsion_deg=float(np.clip(11.0 + 3.0 * z[19], 1.0, 22.0) * np.clip(ef / 60.0, 0.1, 1.2)),
-        trabecular_mass_fraction=float(np.clip(group.mass_growth.at(z[20]), 0.02, 0.24)),
-        trabecular_muscle_fraction=float(np.clip(0.5 + 0.07 * z[21], 0.35, 0.68)),
+        basal_thickening=float(np.clip(0.18 + 0.06 * z[45], 0.0, 0.35)),
+        trabecular_mass_fraction=float(np.clip(group.mass_growth.at(z[20]) / 0.5, 0.04, 0.40)),
+        trabecular_muscle_fraction=float(np.clip(0.40 + 0.05 * z[21], 0.3, 0.55)),
         papillary_radius_mm=(
             float(np.clip(4.2 + 0.7 * z[22], 2.4, 6.2)) * (mass / 100.0) ** (1 / 3),
             float(np.clip(4.5 + 0.7 * z[23], 2.6, 6.6)) * (mass / 100.0) ** (1 / 3),
@@ -174,17 +175,19 @@ def draw_heart(
         ),
         papillary_heads=(1 + int(u[0] < 0.45), 1 + int(u[1] < 0.65)),
         rv_wall_mm=float(np.clip(2.6 + 0.4 * z[30], 1.6, 4.0)) * (size if age_years < 17 else 1.0),
-        rv_apex_level=float(np.clip(0.90 + 0.05 * z[31], 0.74, 0.99)),
+        rv_apex_level=float(np.clip(0.88 + 0.05 * z[31], 0.74, 0.99)),
         rv_half_angle_deg=float(np.clip(55.0 + 6.0 * z[32], 40.0, 72.0)),
         rv_triangularity=(-0.04 + 0.035 * z[33], -0.03 + 0.03 * z[34]),
         rv_sag_deg=float(-6.0 + 8.0 * z[35]),
         rv_outflow_radius_mm=float(np.clip(13.5 + 1.3 * z[36], 9.0, 18.0)) * size,
+        rv_outflow_labelled_mm=float(np.clip(3.0 + 5.0 * z[46], 0.0, 16.0)) * size,
+        rv_descent_mm=float(np.clip(9.0 + 3.0 * z[47], 1.0, 17.0) * np.clip(rv_ef / 55.0, 0.2, 1.2)) * size,
         rv_trabeculation=float(np.clip(0.33 + 0.1 * z[37], 0.08, 0.6)),
         aortic_radius_mm=float(np.clip(11.4 + 1.0 * z[38], 8.0, 15.0)) * (size if age_years < 17 else 1.0),
         notch_mm=float(np.clip(9.0 + 3.5 * z[39], 2.0, 18.0)) * size,
         notch_width_deg=float(np.clip(33.0 + 6.0 * z[40], 18.0, 50.0)),
         atrial_scale=float(np.clip(1.0 + 0.09 * z[41], 0.75, 1.4)) * size,
-        fat_mm=float(np.clip(2.6 * np.exp(0.45 * z[42]), 0.6, 8.0)) * (0.5 if age_years < 17 else 1.0),
+        fat_mm=float(np.clip(1.2 * np.exp(0.6 * z[42]), 0.3, 7.0)) * (0.5 if age_years < 17 else 1.0),
         pericardial_fluid_mm=float(np.clip(0.3 + 0.4 * z[43], 0.0, 2.0)),
         heart_rate_bpm=heart_rate,
         systole_fraction=float(np.clip(systole_ms * heart_rate / 60000.0, 0.25, 0.52)),
@@ -226,5 +229,5 @@ def _with_pathology(heart: HeartParameters, pathology: str, rng: np.random.Gener
         patch = WallPatch(315.0, 0.4, 45.0, 0.3, float(rng.uniform(0.75, 1.0)), float(rng.uniform(0.2, 0.9)))
         return replace(heart, patches=(patch,))
     if pathology == "dcm":
-        return replace(heart, lv_waist=heart.lv_waist + 0.12, basal_narrowing=heart.basal_narrowing + 0.05)
+        return replace(heart, lv_waist=heart.lv_waist + 0.06, basal_narrowing=heart.basal_narrowing + 0.02)
     return heart

@@ -59,12 +59,15 @@ class BloodModel:
     left_fading, right_fading
         Coefficients of the two ventricles.
     inflow
-        Factor on blood from fresh inflow, at any time.
+        Factor on all blood: spins that enter the slice have met fewer pulses than the steady state assumes.
+    venous
+        Further factor on venous blood, whose oxygenation (so T2) varies most between people.
     """
 
-    left_fading: float = 0.75
-    right_fading: float = 0.75
-    inflow: float = 1.0
+    left_fading: float = 0.6
+    right_fading: float = 0.6
+    inflow: float = 1.1
+    venous: float = 0.8
 
 
 @dataclass(frozen=True)
@@ -100,8 +103,10 @@ class Appearance:
         tissues = draw_tissues(rng, protocol.field_t)
         receive = ReceiveField.draw(rng, middle)
         field = OffResonanceField.draw(rng, frame, protocol.field_t)
-        u = rng.uniform(size=3)
-        blood = BloodModel(0.55 + 0.45 * float(u[0]), 0.5 + 0.5 * float(u[1]), 0.92 + 0.2 * float(u[2]))
+        u = rng.uniform(size=4)
+        blood = BloodModel(
+            0.35 + 0.5 * float(u[0]), 0.35 + 0.5 * float(u[1]), 1.0 + 0.3 * float(u[2]), 0.66 + 0.24 * float(u[3])
+        )
         strength = float(np.clip(rng.normal(1.0, 0.25), 0.3, 1.8))
         return cls(tissues, receive, field, blood, strength, int(rng.integers(0, 8)))
 
@@ -148,6 +153,7 @@ class Appearance:
         # Turbulent, fresh blood outshines the steady state everywhere alike.
         for tissue in (Tissue.BLOOD_ARTERIAL, Tissue.BLOOD_VENOUS):
             signal[tissue] *= self.blood.inflow
+        signal[Tissue.BLOOD_VENOUS] *= self.blood.venous
         return SignalTable(signal.astype(np.complex64), float(frequency[0]), float(frequency[1] - frequency[0]))
 
     def texture(self, tissue: NDArray[np.uint8], rest_mm: NDArray[np.floating], phase: float) -> NDArray[np.float32]:

@@ -19,8 +19,8 @@ from CMRSimExtension.anatomy.heart.right_ventricle import (
     outline_radius,
 )
 from CMRSimExtension.anatomy.heart.timing import CardiacTiming
-from CMRSimExtension.anatomy.heart.trabeculae import Papillaries, is_strand, moderator_band
-from CMRSimExtension.anatomy.heart.valves import mitral_leaflets, semilunar_cusps
+from CMRSimExtension.anatomy.heart.trabeculae import Papillaries, is_strand, moderator_band, strand_share
+from CMRSimExtension.anatomy.heart.valves import mitral_leaflets, mitral_opening, semilunar_cusps
 from CMRSimExtension.anatomy.heart.ventricle import ANGLES, LeftVentricle
 from CMRSimExtension.anatomy.structures import Structure
 
@@ -247,7 +247,9 @@ class Heart:
         structure = np.full(len(index), Structure.LV_BLOOD, np.uint8)
         structure[in_wall] = Structure.LV_MYOCARDIUM
         layer = np.flatnonzero(~in_wall & ~in_pool)
-        strands = is_strand(rest_x[layer], rest_y[layer], level[layer], state.muscle_share, p.seed)
+        depth = (squared[layer] - cavity[layer]) / np.maximum(endo[layer] - cavity[layer], 1e-9)
+        share = strand_share(depth, state.muscle_share)
+        strands = is_strand(rest_x[layer], rest_y[layer], level[layer], share, p.seed)
         structure[layer[strands]] = Structure.LV_TRABECULAE
         blood = np.flatnonzero(in_pool)
         muscle = state.papillaries.contain(np.sqrt(squared[blood]), theta[blood], level[blood])
@@ -343,12 +345,20 @@ class Heart:
 
         structure = np.where(blood, np.uint8(Structure.RV_BLOOD), np.uint8(Structure.RV_MYOCARDIUM)).astype(np.uint8)
         structure[blood & (level < 0.0) & ~of_body] = Structure.RV_OUTFLOW
-        clinical = np.where(blood, 3, 0).astype(np.uint8)
+        # What lies above the tricuspid annulus beside the outflow tract is atrium by now.
+        top = self.rv.top_mm(state.ejection)
+        atrial = of_body & (merged_depth(rho - edge, distance - now[:, 6], level, top) >= 0.0) & (level < top)
+        structure[atrial] = np.where(blood[atrial], Structure.RA_BLOOD, Structure.RA_WALL)
+        leaflet = of_body & blood & (np.abs(level - top) < 0.7)
+        if mitral_opening(self.timing, state.phase) < 0.3:
+            structure[leaflet] = Structure.TRICUSPID_VALVE
+        clinical = np.where(blood & ~atrial & (level >= -p.rv_outflow_labelled_mm), 3, 0).astype(np.uint8)
         share = np.clip(level / self.rv.apex_mm, 0.0, 1.0)
-        layer = np.flatnonzero(blood & (-depth < 1.5 + 6.5 * share))
+        thickness = 3.5 + 5.0 * share
+        layer = np.flatnonzero(blood & ~atrial & (-depth < thickness))
         strands = is_strand(
             q.rest_x[index[layer]], q.rest_y[index[layer]], level[layer],
-            p.rv_trabeculation * (0.4 + 0.9 * share[layer]), p.seed + 1,
+            strand_share(1.0 + depth[layer] / thickness[layer], p.rv_trabeculation * (0.8 + 0.4 * share[layer])), p.seed + 1,
         )  # fmt: skip
         structure[layer[strands]] = Structure.RV_TRABECULAE
         start, end = state.band

@@ -66,19 +66,26 @@ class HeartParameters:
         1 - length at ES / length at ED.
     torsion_deg
         Twist of the apex against the base at ES, counter-clockwise seen from the apex.
+    basal_thickening
+        How much thicker than the mean the wall is at the base, falling evenly to as much thinner at the apex.
     trabecular_mass_fraction
-        Trabecular muscle over compact LV mass; by this clinical mass grows from ED to ES.
+        Trabecular muscle over compact LV mass.
+    contour_share
+        Share of the compacted trabeculated layer that readers leave outside the pool at ES (at ED all of it is inside);
+        clinical mass grows by this share of the trabecular muscle.
     trabecular_muscle_fraction
         Share of muscle in the trabeculated layer at ED.
     papillary_radius_mm, papillary_angles_deg, papillary_levels, papillary_heads
         Of the anterolateral and the posteromedial papillary muscle: radius, angle, (from, to) levels, heads each.
+    rv_descent_mm
+        By how much more than the mitral annulus the tricuspid annulus descends until ES, in material levels.
     rv_wall_mm
         RV free wall thickness.
     rv_apex_level, rv_half_angle_deg, rv_triangularity, rv_sag_deg
         Where the RV ends (fraction of LV length), half of the angle between the insertions at mid level, third
         harmonic of its outline (cosine, sine), and rotation of the RV around the LV axis.
-    rv_outflow_radius_mm, rv_trabeculation
-        Radius of the outflow tract; share of muscle in the apical RV's trabeculated layer.
+    rv_outflow_radius_mm, rv_outflow_labelled_mm, rv_trabeculation
+        Radius of the outflow tract; how far above the annulus plane readers count it as RV; share of muscle in the apical RV's trabeculated layer.
     aortic_radius_mm, notch_mm, notch_width_deg
         Radius of the aortic annulus; how deep and how wide the wall gives way to the outflow tract at the base.
     atrial_scale
@@ -103,7 +110,7 @@ class HeartParameters:
     rv_edv_ml: float = 155.0
     rv_esv_ml: float = 68.0
     lv_length_mm: float = 84.0
-    lv_profile_power: float = 2.4
+    lv_profile_power: float = 2.15
     lv_waist: float = 0.18
     basal_narrowing: float = 0.06
     cross_section: tuple[float, float, float, float] = (0.0, 0.0, 0.0, 0.0)
@@ -112,24 +119,28 @@ class HeartParameters:
     bend_mm: tuple[float, float] = (0.0, 0.0)
     longitudinal_shortening: float = 0.16
     torsion_deg: float = 11.0
-    trabecular_mass_fraction: float = 0.09
-    trabecular_muscle_fraction: float = 0.5
+    basal_thickening: float = 0.18
+    trabecular_mass_fraction: float = 0.18
+    contour_share: float = 0.5
+    trabecular_muscle_fraction: float = 0.4
     papillary_radius_mm: tuple[float, float] = (4.2, 4.4)
     papillary_angles_deg: tuple[float, float] = (42.0, -80.0)
     papillary_levels: tuple[tuple[float, float], tuple[float, float]] = ((0.30, 0.78), (0.32, 0.80))
     papillary_heads: tuple[int, int] = (1, 2)
+    rv_descent_mm: float = 9.0
     rv_wall_mm: float = 2.8
-    rv_apex_level: float = 0.9
+    rv_apex_level: float = 0.88
     rv_half_angle_deg: float = 55.0
     rv_triangularity: tuple[float, float] = (-0.04, -0.03)
     rv_sag_deg: float = -8.0
     rv_outflow_radius_mm: float = 14.0
+    rv_outflow_labelled_mm: float = 3.0
     rv_trabeculation: float = 0.35
     aortic_radius_mm: float = 11.5
     notch_mm: float = 10.0
     notch_width_deg: float = 34.0
     atrial_scale: float = 1.0
-    fat_mm: float = 2.5
+    fat_mm: float = 1.4
     pericardial_fluid_mm: float = 0.5
     heart_rate_bpm: float = 66.0
     systole_fraction: float = 0.36

@@ -76,7 +76,7 @@ def enclose(heart: "Heart", state: "HeartState", p: HeartParameters) -> SacTable
     # Fat is thick in the atrioventricular groove, over the RV and at the apex, thin over the LV's free wall.
     groove = np.exp(-0.5 * ((levels[:, None] + 2.0) / 10.0) ** 2)
     right = 0.5 - 0.5 * np.cos(angles)[None, :]
-    fat = p.fat_mm * np.clip(0.1 + 0.95 * right + 0.7 * groove + 0.4 * noise, 0.05, None)
+    fat = p.fat_mm * np.clip(0.05 + 0.85 * right + 0.7 * groove + 0.45 * noise, 0.05, None)
     sac = gaussian_filter(sac, (1.0, 1.5), mode=("nearest", "wrap")) + fat + 1.1 + p.pericardial_fluid_mm
     last = int(np.flatnonzero(occupied)[-1])
     sac[last + 2 :] = 0.0

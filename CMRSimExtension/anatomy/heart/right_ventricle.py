@@ -16,7 +16,7 @@ from CMRSimExtension.anatomy.heart.parameters import HeartParameters
 from CMRSimExtension.anatomy.heart.ventricle import LeftVentricle, Shells
 
 TOP_MM = 0.0
-"""Level of the tricuspid annulus."""
+"""Material level of the tricuspid annulus at end diastole."""
 PULMONARY_VALVE_MM = -20.0
 """Level of the pulmonary valve."""
 OUTFLOW_END_MM = 34.0
@@ -65,15 +65,15 @@ def outline_radius(
     return rho, ellipse * (1.0 + wave)
 
 
-def merged_depth(body: NDArray, tube: NDArray, level: NDArray) -> NDArray:
+def merged_depth(body: NDArray, tube: NDArray, level: NDArray, top_mm: float = TOP_MM) -> NDArray:
     """Signed distance (mm, below 0 inside) to the RV from those to its body and to its outflow tract, per level.
 
-    Above the tricuspid annulus there is only the outflow tract, below `OUTFLOW_END_MM` only the body; between them the
+    Above the tricuspid annulus (at level `top_mm`) there is only the outflow tract, below `OUTFLOW_END_MM` only the body; between them the
     two blend (polynomial smooth minimum), so that no notch separates them.
     """
     share = np.clip(0.5 + 0.5 * (tube - body) / BLEND_MM, 0.0, 1.0)
     both = tube + (body - tube) * share - BLEND_MM * share * (1.0 - share)
-    return np.where(level < TOP_MM, tube, np.where(level > OUTFLOW_END_MM, body, both))
+    return np.where(level < top_mm, tube, np.where(level > OUTFLOW_END_MM, body, both))
 
 
 def _crossing(
@@ -142,7 +142,7 @@ class RightVentricle:
         level = np.clip(z / self.apex_mm, 0.0, 1.6)
         radius = self._septal_radius(shells)
         basal = np.clip(1.0 - level / 0.5, 0.0, 1.0)
-        taper = np.clip(1.0 - np.clip(level, 0, 1) ** 2.3, 0.0, None) ** 0.75
+        taper = np.clip(1.0 - np.clip(level, 0, 1) ** 3.0, 0.0, None) ** 0.75
         beyond = np.clip(level - 1.0, 0.0, 1.0)
         free = width * (27.0 * (1.0 + 0.32 * basal) * taper) * (1.0 - contraction) - 30.0 * beyond - 1.0 * (level > 0.98)
         # A slim RV beside a large LV covers less of its circumference.
@@ -164,7 +164,13 @@ class RightVentricle:
         tube = p.rv_outflow_radius_mm * width**0.5 * (1.0 - 0.55 * contraction) * np.where(z < 0, 1.0, 1.0 - 0.35 * (1 - climb))
         return np.stack([cx, cy, a, b, ox, oy, tube], axis=1)
 
-    def _volume_ml(self, shells: Shells, contraction: float, width: float, stretch: float) -> float:
+    def top_mm(self, ejection: float) -> float:
+        """Material level of the tricuspid annulus: it descends farther than the mitral one."""
+        return TOP_MM + self.parameters.rv_descent_mm * ejection
+
+    def _volume_ml(
+        self, shells: Shells, contraction: float, width: float, stretch: float, top_mm: float = TOP_MM
+    ) -> float:
         rows = self.outline_rows(shells, contraction, width).astype(np.float32)[:, :, None, None]
         gx, gy = self._grid
         index, squared, lv_rows = self._epi_angles
@@ -173,8 +179,14 @@ class RightVentricle:
         )
         z = self.levels_mm[:, None, None]
         tube = np.hypot(gx - rows[:, 4], gy - rows[:, 5]) - rows[:, 6]
-        depth = merged_depth(rho - edge, tube, z)
-        inside = np.clip(0.5 - depth / _CELL_MM, 0.0, 1.0) * (z >= PULMONARY_VALVE_MM)
+        upper = merged_depth(rho - edge, tube, z, top_mm + 0.5 * self.step_mm)
+        lower = merged_depth(rho - edge, tube, z, top_mm - 0.5 * self.step_mm)
+        # A cell that the annulus cuts counts by the share below it.
+        share = np.clip((z - top_mm) / self.step_mm + 0.5, 0.0, 1.0)
+        depth = share * lower + (1.0 - share) * upper
+        inside = np.clip(0.5 - depth / _CELL_MM, 0.0, 1.0) * np.clip(
+            (z + self.parameters.rv_outflow_labelled_mm) / self.step_mm + 0.5, 0.0, 1.0
+        )
         epi = shells.epi[np.maximum(lv_rows, 0)[:, None, None], index]
         outside = np.clip((np.sqrt(squared) - np.sqrt(epi)) / _CELL_MM + 0.5, 0.0, 1.0)
         outside = np.where(lv_rows[:, None, None] >= 0, outside, 1.0)
@@ -194,10 +206,13 @@ class RightVentricle:
         found = [0.0]
         for ejection in self._knots[1:]:
             shells, stretch = self.lv.shells(float(ejection)), self.lv.stretch(float(ejection))
+            top = self.top_mm(float(ejection))
             wanted = p.rv_edv_ml - ejection * (p.rv_edv_ml - p.rv_esv_ml)
 
-            def excess(c: float, shells: Shells = shells, stretch: float = stretch, wanted: float = wanted) -> float:
-                return wanted - self._volume_ml(shells, c, self._width, stretch)
+            def excess(
+                c: float, shells: Shells = shells, stretch: float = stretch, wanted: float = wanted, top: float = top
+            ) -> float:
+                return wanted - self._volume_ml(shells, c, self._width, stretch, top)
 
             found.append(_crossing(excess, 0.42 * float(ejection), 0.1, (-0.2, 0.85), self._tolerance_ml))
         return np.array(found)
@@ -205,7 +220,9 @@ class RightVentricle:
     def volume_ml(self, ejection: float) -> float:
         """RV volume at `ejection`, integrated over the quadrature grid."""
         contraction = float(np.interp(ejection, self._knots, self._contractions))
-        return self._volume_ml(self.lv.shells(ejection), contraction, self._width, self.lv.stretch(ejection))
+        return self._volume_ml(
+            self.lv.shells(ejection), contraction, self._width, self.lv.stretch(ejection), self.top_mm(ejection)
+        )
 
     def outline(self, ejection: float, dtype: type = np.float64) -> RightOutline:
         """Outline at `ejection` in [0, 1]."""

@@ -24,6 +24,20 @@ def is_strand(rest_x: NDArray, rest_y: NDArray, level: NDArray, share: NDArray |
     return u < share
 
 
+def strand_share(depth: NDArray, mean: float) -> NDArray:
+    """Share of muscle within a trabeculated layer: dense at the wall, sparse towards the cavity.
+
+    Parameters
+    ----------
+    depth
+        Place in the layer by area, 0 at the cavity and 1 at the compact wall.
+    mean
+        Share of muscle over the whole layer; a layer pressed together is dense throughout.
+    """
+    slope = min(0.85, (1.0 - mean) / mean)
+    return mean * (1.0 + slope * (2.0 * depth - 1.0))
+
+
 @dataclass(frozen=True)
 class Papillaries:
     """Papillary heads at one ejection.

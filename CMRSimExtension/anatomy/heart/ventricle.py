@@ -126,6 +126,7 @@ class LeftVentricle:
         profile = _profile(level, p.lv_profile_power, p.lv_waist, p.basal_narrowing)[:, None] * self._outline()[None, :]
         endo = np.sqrt(self.rest_endo)
         wall = self.wall_exists()
+        regional = regional * (1.0 + p.basal_thickening * (1.0 - 2.0 * np.clip(level, 0.0, 1.0)))[:, None]
 
         def epi_squared(thickness: float) -> NDArray:
             outer = (self._amplitude + thickness) * profile
@@ -188,7 +189,7 @@ class LeftVentricle:
         layer = self._layer * self.rest_endo * kept / stretch
         # Where the walls meet at the apex nothing is left of the cavity.
         cavity = np.maximum(endo - layer, 0.02 * endo)
-        return cavity, endo, endo - ejection * (endo - cavity)
+        return cavity, endo, endo - ejection * self.parameters.contour_share * (endo - cavity)
 
     def _solve_contraction(self) -> None:
         """Contraction c for each ejection such that the clinical volume is the one asked for."""

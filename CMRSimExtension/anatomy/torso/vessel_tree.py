@@ -174,9 +174,9 @@ def _stamp(
             plane = squares[0, i] + squares[1, j]
             for k, dk in enumerate(span):
                 # Nodes farther than any bead of this size reaches would only be written as "outside".
-                if di * di + dj * dj + dk * dk > (largest + 1.9) ** 2:
+                if di * di + dj * dj + dk * dk > (largest + 1.6) ** 2:
                     continue
                 value = 128.0 + 64.0 * (radii - np.sqrt(plane + squares[2, k]))
-                hit = value > 1.0
+                hit = value > 24.0
                 index = base[hit] + int((di * shape[1] + dj) * shape[2] + dk)
                 np.maximum.at(flat, index, np.minimum(value[hit], 255.0).astype(np.uint8))
