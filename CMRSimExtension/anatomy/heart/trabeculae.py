@@ -24,7 +24,7 @@ def is_strand(rest_x: NDArray, rest_y: NDArray, level: NDArray, share: NDArray |
     return u < share
 
 
-def strand_share(depth: NDArray, mean: float) -> NDArray:
+def strand_share(depth: NDArray, mean: NDArray | float) -> NDArray:
     """Share of muscle within a trabeculated layer: dense at the wall, sparse towards the cavity.
 
     Parameters
@@ -34,7 +34,7 @@ def strand_share(depth: NDArray, mean: float) -> NDArray:
     mean
         Share of muscle over the whole layer; a layer pressed together is dense throughout.
     """
-    slope = min(0.85, (1.0 - mean) / mean)
+    slope = np.minimum(0.85, (1.0 - mean) / mean)
     return mean * (1.0 + slope * (2.0 * depth - 1.0))
 
 
