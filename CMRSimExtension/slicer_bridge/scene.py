@@ -108,11 +108,11 @@ class AllOrNothing:
 
     def __init__(self) -> None:
         self._scene = slicer.mrmlScene
-        self._before: set[int] = set()
+        self._before: set[str] = set()
 
     def __enter__(self) -> "AllOrNothing":
-        # Object identity rather than node ids: an id can be given to another node after its owner has gone.
-        self._before = {id(node) for node in self._nodes()}
+        # By MRML id: the Python object of a node may go and come back as another one while the node stays.
+        self._before = {node.GetID() for node in self._nodes()}
         return self
 
     def __exit__(
@@ -120,8 +120,11 @@ class AllOrNothing:
     ) -> None:
         if kind is None:
             return
-        for node in reversed(self._nodes()):
-            if id(node) not in self._before and self._scene.IsNodePresent(node):
+        added = [node for node in reversed(self._nodes()) if node.GetID() not in self._before]
+        # Browsers first: one that lives makes a new proxy node for each that is removed.
+        added.sort(key=lambda node: not node.IsA("vtkMRMLSequenceBrowserNode"))
+        for node in added:
+            if self._scene.IsNodePresent(node):
                 self._scene.RemoveNode(node)
 
     def _nodes(self) -> list[Any]:

@@ -1,0 +1,198 @@
+"""Runs one job in a child process of 3D Slicer, with progress and cancel.
+
+The whole job runs in the child, so a long run neither blocks the application nor leaves it with torch loaded, and
+Cancel ends it at once with all that it has started.
+"""
+
+import json
+import os
+import queue
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import slicer
+
+import CMRSimExtension
+from CMRSimExtension.errors import Cancelled, InputError
+from CMRSimExtension.slicer_bridge.bare_scene import inside_application
+from CMRSimExtension.slicer_bridge.job import MARK
+from CMRSimExtension.slicer_bridge.store import read_values, write_values
+
+POLL_MS = 50
+"""How often a panel looks for news; well under what a user feels as a delay."""
+END_TIMEOUT_S = 5.0
+KEPT_LOG_LINES = 40
+JOB_MODULE = "CMRSimExtension.slicer_bridge.job"
+
+
+class JobFailed(RuntimeError):
+    """The child process failed in a way that is not the user's; the log says how."""
+
+
+def python_executable() -> str:
+    """The Python that runs jobs: PythonSlicer inside the application, this one without it.
+
+    Raises
+    ------
+    RuntimeError
+        If the application's Python cannot be found.
+    """
+    if not inside_application():
+        return sys.executable
+    found = shutil.which("PythonSlicer")
+    if found is not None:
+        return found
+    if "slicer" not in Path(sys.executable).name.lower():  # a host that stands for the application
+        return sys.executable
+    raise RuntimeError("PythonSlicer was not found beside 3D Slicer; reinstall 3D Slicer")
+
+
+class ChildJob:
+    """One job, started at once.
+
+    Parameters
+    ----------
+    kind, values
+        As `jobs.run`.
+    on_progress
+        Called on the thread that polls, with the share done and a line of text.
+    """
+
+    def __init__(
+        self, kind: str, values: dict[str, Any], on_progress: Callable[[float, str], None] | None = None
+    ) -> None:
+        self._folder = Path(tempfile.mkdtemp(prefix="cmrsim-job-"))
+        self._on_progress = on_progress
+        self._error: str | None = None
+        self._unusable_input = False
+        self._cancelled = False
+        self._lines: queue.SimpleQueue[str | None] = queue.SimpleQueue()
+        self._ended = False
+        self.log: list[str] = []
+        try:
+            write_values(self._folder / "request", {"kind": kind, **values})
+            self._process = self._launch()
+        except BaseException:
+            self._remove_folder()
+            raise
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
+
+    def _launch(self) -> Any:
+        library = str(Path(CMRSimExtension.__file__).resolve().parents[1])
+        existing = os.environ.get("PYTHONPATH")
+        environment = {
+            "PYTHONPATH": library if not existing else os.pathsep.join((library, existing)),
+            "PYTHONIOENCODING": "utf-8",
+        }
+        arguments = [
+            python_executable(), "-m", JOB_MODULE, str(self._folder / "request"), str(self._folder / "result")]
+        # The same call in every supported version; the newer ones can also poll, but hide the process then.
+        return slicer.util.launchConsoleProcess(
+            arguments, useStartupEnvironment=False, updateEnvironment=environment)
+
+    def _read(self) -> None:
+        for line in self._process.stdout:
+            self._lines.put(line.rstrip())
+        self._process.wait()
+        self._lines.put(None)
+
+    @property
+    def process_id(self) -> int:
+        """Of the child."""
+        return int(self._process.pid)
+
+    def poll(self) -> bool:
+        """Take in what the child has said; True once it has ended. Callbacks are called from here."""
+        # Slicer's event loop keeps Python's lock: without a pause here the reading thread may never get it.
+        time.sleep(0.001)
+        while not self._ended:
+            try:
+                line = self._lines.get_nowait()
+            except queue.Empty:
+                break
+            self._take(line)
+        return self._ended
+
+    def _take(self, line: str | None) -> None:
+        if line is None:
+            self._ended = True
+            return
+        if not line.startswith(MARK):
+            self.log.append(line)
+            return
+        message = json.loads(line[len(MARK):])
+        if "error" in message:
+            self._error, self._unusable_input = message["error"], message["unusable_input"]
+        elif "progress" in message and self._on_progress is not None and not self._cancelled:
+            self._on_progress(message["progress"], message["text"])
+
+    def result(self) -> dict[str, Any]:
+        """The job's values; waits for the end.
+
+        Raises
+        ------
+        Cancelled
+            After `cancel`.
+        InputError
+            If the library could not use the input; the message is the library's.
+        JobFailed
+            For any other end without a result.
+        """
+        while not self._ended:
+            self._take(self._lines.get())
+        try:
+            if self._cancelled:
+                raise Cancelled("the run was cancelled; nothing was changed")
+            if self._error is not None:
+                raise InputError(self._error) if self._unusable_input else JobFailed(self._error)
+            if self._process.returncode != 0:
+                last = "\n".join(self.log[-KEPT_LOG_LINES:])
+                raise JobFailed(f"the child process ended with code {self._process.returncode}:\n{last}")
+            return read_values(self._folder / "result")
+        finally:
+            self._remove_folder()
+
+    def cancel(self) -> None:
+        """End the child and everything that it started; returns when it has gone."""
+        self._cancelled = True
+        if not self._ended:
+            end_process_tree(self._process)
+        while not self._ended:
+            self._take(self._lines.get())
+        self._remove_folder()
+
+    def _remove_folder(self) -> None:
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+
+def end_process_tree(process: "subprocess.Popen[str]") -> None:
+    """End a child process with all of its descendants."""
+    if process.poll() is not None:
+        return
+    if os.name == "nt":
+        subprocess.run(["taskkill", "/PID", str(process.pid), "/T", "/F"], capture_output=True, check=False)
+        process.wait(END_TIMEOUT_S)
+        return
+    for sign in (signal.SIGTERM, signal.SIGKILL):
+        try:
+            # The job makes itself leader of a group; in its first instant it may not be yet, and has no children then.
+            if os.getpgid(process.pid) == process.pid:
+                os.killpg(process.pid, sign)
+            else:
+                process.send_signal(sign)
+        except ProcessLookupError:
+            return
+        try:
+            process.wait(END_TIMEOUT_S)
+            return
+        except subprocess.TimeoutExpired:
+            continue

@@ -1,0 +1,213 @@
+"""CMRSimulate's panel: started, bound, pressed, cancelled, saved and restored."""
+
+import numpy as np
+import pytest
+import slicer
+
+from CMRSimExtension.slicer_bridge.segmentations import labels_of_node
+from CMRSimExtension.slicer_bridge.sequences import cine_of_node
+
+CHILD_SECONDS = 120
+"""A child starts Python and scans a tiny cine; only a hang takes this long."""
+
+
+def node_ids() -> set[str]:
+    scene = slicer.mrmlScene
+    return {scene.GetNthNode(index).GetID() for index in range(scene.GetNumberOfNodes())}
+
+
+@pytest.fixture
+def panel(open_panel):
+    return open_panel("CMRSimulate")
+
+
+@pytest.fixture
+def tiny(panel):
+    """A panel set to the smallest useful scan."""
+    parameters = panel.logic.getParameterNode()
+    parameters.matrixSize, parameters.slices, parameters.phases = 64, 2, 3
+    return panel
+
+
+def test_the_panel_shows_the_parameters(panel):
+    parameters = panel.logic.getParameterNode()
+    assert panel.ui.edvSlider.value == parameters.edvMl
+    assert panel.ui.sourceComboBox.currentText == "Virtual patient"
+
+
+def test_a_slider_changes_its_parameter(panel):
+    panel.ui.edvSlider.value = 180
+    assert panel.logic.getParameterNode().edvMl == 180.0
+
+
+def test_a_parameter_moves_its_slider(panel):
+    panel.logic.getParameterNode().flipDeg = 35.0
+    assert panel.ui.flipSlider.value == 35.0
+
+
+def test_the_range_of_a_slider_is_that_of_the_parameter(panel):
+    assert (panel.ui.edvSlider.minimum, panel.ui.edvSlider.maximum) == (20.0, 450.0)
+
+
+def test_only_the_chosen_source_is_shown(panel, host):
+    from CMRSimulate import SourceKind
+
+    panel.logic.getParameterNode().source = SourceKind.LABELS
+    assert not panel.ui.parametricWidget.isVisibleTo(panel.parent)
+    assert panel.ui.labelsWidget.isVisibleTo(panel.parent)
+
+
+def test_a_preset_sets_the_scan_when_it_is_picked(panel):
+    panel.ui.presetComboBox.currentIndex = 3  # Philips 3 T
+    panel.ui.presetComboBox.activated.emit(3)
+    parameters = panel.logic.getParameterNode()
+    assert (parameters.fieldT.value, parameters.trMs, parameters.flipDeg) == (3.0, 2.8, 45.0)
+
+
+def test_a_preset_that_a_scene_restores_leaves_the_user_s_values(panel):
+    from CMRSimulate import Preset
+
+    parameters = panel.logic.getParameterNode()
+    parameters.flipDeg = 33.0
+    parameters.preset = Preset.PHILIPS_3T
+    assert parameters.flipDeg == 33.0
+
+
+def test_random_draws_a_subject_of_the_chosen_pathology(panel):
+    from CMRSimulate import Pathology
+
+    parameters = panel.logic.getParameterNode()
+    parameters.pathology = Pathology.DCM
+    panel.ui.randomButton.click()
+    assert parameters.edvMl > parameters.esvMl > 0
+    assert parameters.edvMl > 126.0  # dilated: above the mean of normal women
+
+
+def test_apply_adds_a_cine_and_its_segmentation(tiny, host):
+    tiny.ui.applyButton.click()
+    assert host.run_until(lambda: not tiny.job.running, CHILD_SECONDS)
+    cine = cine_of_node(slicer.util.getNode("Simulated cine"))
+    labels, _ = labels_of_node(slicer.util.getNode("Simulated cine heart"))
+    assert cine.image.shape[:2] == (3, 2)
+    assert labels.shape == cine.image.shape
+    assert {1, 2} <= set(np.unique(labels))
+
+
+def test_apply_shows_the_cine_in_the_slice_views(tiny, host):
+    tiny.ui.applyButton.click()
+    assert host.run_until(lambda: not tiny.job.running, CHILD_SECONDS)
+    proxy = slicer.util.getNode("Simulated cine")
+    for composite in slicer.util.getNodesByClass("vtkMRMLSliceCompositeNode"):
+        assert composite.GetBackgroundVolumeID() == proxy.GetID()
+
+
+def test_the_child_makes_what_this_process_makes(tiny, host):
+    tiny.ui.applyButton.click()
+    assert host.run_until(lambda: not tiny.job.running, CHILD_SECONDS)
+    parameters = tiny.logic.getParameterNode()
+    nodes = tiny.logic.process(parameters)
+    np.testing.assert_array_equal(
+        cine_of_node(nodes.cine.sequence).image, cine_of_node(slicer.util.getNode("Simulated cine")).image)
+
+
+def test_apply_becomes_cancel_while_it_runs(tiny, host):
+    tiny.ui.applyButton.click()
+    assert tiny.ui.applyButton.text == "Cancel"
+    tiny.ui.applyButton.click()
+    assert tiny.ui.applyButton.text == "Apply"
+
+
+def test_cancel_leaves_the_scene_as_it_was(tiny, host):
+    before = node_ids()
+    tiny.ui.applyButton.click()
+    tiny.ui.applyButton.click()
+    host.run_until(lambda: False, 0.2)
+    assert node_ids() == before
+    assert "nothing was changed" in tiny.ui.statusLabel.text
+
+
+def test_an_impossible_heart_is_refused_before_anything_runs(tiny, host, slot_errors):
+    before = node_ids()
+    parameters = tiny.logic.getParameterNode()
+    parameters.edvMl, parameters.esvMl = 60.0, 80.0
+    tiny.ui.applyButton.click()
+    assert not tiny.job.running
+    assert "lower the one or raise the other" in str(slot_errors[0])
+    assert node_ids() == before
+
+
+def test_a_refusal_of_the_library_reaches_the_user_and_leaves_the_scene(tiny, host, slot_errors):
+    before = node_ids()
+    tiny.job.run("simulate", tiny.logic.request(tiny.logic.getParameterNode()) | {"plane": "oblique"}, print)
+    assert host.run_until(lambda: not tiny.job.running, CHILD_SECONDS)
+    assert "plane is 'oblique'; choose from" in str(slot_errors[0])
+    assert node_ids() == before
+
+
+def test_no_segmentation_is_refused_with_the_cure(tiny, slot_errors):
+    from CMRSimulate import SourceKind
+
+    tiny.logic.getParameterNode().source = SourceKind.LABELS
+    tiny.ui.applyButton.click()
+    assert "choose one and press Apply again" in str(slot_errors[0])
+
+
+def test_the_preview_appears_and_goes(tiny, host):
+    before = node_ids()
+    tiny.ui.livePreviewCheckBox.checked = True
+    shown = lambda: slicer.mrmlScene.GetFirstNodeByName("CMRSimulate preview")  # noqa: E731
+    assert host.run_until(lambda: shown() is not None, CHILD_SECONDS)
+    assert slicer.util.getNodesByClass("vtkMRMLSliceCompositeNode")[0].GetBackgroundVolumeID() == shown().GetID()
+    tiny.ui.livePreviewCheckBox.checked = False
+    assert node_ids() == before
+
+
+def test_the_preview_is_offered_in_no_selector(tiny, host):
+    tiny.ui.livePreviewCheckBox.checked = True
+    host.run_until(lambda: slicer.mrmlScene.GetFirstNodeByName("CMRSimulate preview") is not None, CHILD_SECONDS)
+    preview = slicer.mrmlScene.GetFirstNodeByName("CMRSimulate preview")
+    assert preview.GetHideFromEditors() and not preview.GetSaveWithScene()
+
+
+def test_a_saved_scene_restores_the_panel(panel, host, tmp_path):
+    parameters = panel.logic.getParameterNode()
+    panel.ui.edvSlider.value = 199
+    panel.ui.seedSpinBox.value = 77
+    parameters.outputName = "Restored; cine: 100 %"
+    path = str(tmp_path / "scene.mrml")
+    slicer.mrmlScene.SetURL(path)
+    assert slicer.mrmlScene.Commit(path)
+    slicer.mrmlScene.Clear(False)
+    assert panel.ui.edvSlider.value == 126.0
+    slicer.mrmlScene.SetURL(path)
+    slicer.mrmlScene.Connect()
+    panel.enter()
+    assert (panel.ui.edvSlider.value, panel.ui.seedSpinBox.value) == (199.0, 77)
+    assert panel.ui.outputNameLineEdit.text == "Restored; cine: 100 %"
+
+
+def test_closing_the_scene_ends_the_job(tiny, host):
+    tiny.ui.applyButton.click()
+    slicer.mrmlScene.Clear(False)
+    assert not tiny.job.running
+    assert tiny.ui.applyButton.text == "Apply"
+
+
+def test_the_choices_are_those_of_the_library():
+    from CMRSimExtension.anatomy.reference import PATHOLOGIES
+    from CMRSimExtension.scanner.planning import PLANES
+    from CMRSimExtension.scanner.presets import PRESETS
+    from CMRSimExtension.scanner.protocol import TRAJECTORIES
+    from CMRSimulate import Pathology, Plane, Preset, Trajectory
+
+    for choices, library in (
+        (Preset, PRESETS), (Plane, PLANES), (Pathology, PATHOLOGIES), (Trajectory, TRAJECTORIES)
+    ):
+        assert {member.value for member in choices} == set(library)
+
+
+def test_every_choice_has_a_text_of_its_own():
+    from CMRSimulate import Pathology, Plane, Preset, Sex, SourceKind, Trajectory
+
+    for choices in (Preset, Plane, Pathology, Trajectory, Sex, SourceKind):
+        assert len({member.label() for member in choices}) == len(choices)
