@@ -300,7 +300,7 @@ class Abdomen:
     ) -> None:
         p, s = self.parameters, self.parameters.body_scale
         back = self.spine.half_depth_mm + float(self.spine.line[:, 1].max())
-        ok = fits & (wz < self.bowel_top_mm + 0.25 * (wx + 40.0 * s)) & (y > back - 6.0 * s + 0.10 * np.abs(x))
+        ok = fits & (wz < self.bowel_top_mm + 0.25 * (wx + 40.0 * s)) & (wy > back - 6.0 * s + 0.10 * np.abs(wx))
         at = np.flatnonzero(ok)
         if len(at) == 0:
             return

@@ -147,13 +147,16 @@ class Compartments:
         middle = np.clip(1.0 - back - front, 0.0, 1.0)
         upper = np.clip((t - 70.0) / 40.0, 0.0, 1.0)
         below = np.clip(-t / 40.0, 0.0, 1.0)
+        # Behind, the lungs lie against the vertebrae; the aorta bulges into the left one, and the right one reaches
+        # behind the heart.
+        beside = 1.0 / (1.0 + np.exp((y - (spine_front - 2.0 * s)) / (4.0 * s)))
         right = s * (
-            back * (14.0 + 8.0 * upper)
+            back * (13.0 + 8.0 * upper + 6.0 * beside)
             + middle * (34.0 - 8.0 * upper - 10.0 * below)
             + front * (3.0 + 5.0 * upper) * (0.7 + p.visceral_fat)
         )
         left = s * (
-            back * 33.0
+            back * (29.0 - 9.0 * beside)
             + middle * (32.0 - 4.0 * upper - 14.0 * below)
             + front * (3.5 + 4.0 * upper) * (0.7 + p.visceral_fat)
         )

@@ -228,6 +228,18 @@ class Tubes:
             [11 * s, 10 * s, 8.5 * s],
             0.8,
         )
+        # Off the arch: brachiocephalic, left carotid and left subclavian artery; the brachiocephalic vein before them.
+        for share, bend, radius in ((0.0, 12, 6.0), (0.4, -3, 4.0), (0.8, -18, 4.5)):
+            foot = np.array([valve[0] - 2 * s, valve[1] - 20 * s, arch_top]) * (1 - share)
+            foot += np.array([ax - 4 * s, ay + ra + 8 * s, arch_top]) * share
+            chain(
+                Structure.AORTA,
+                [foot, foot + s * np.array([0.5 * bend, -2, 34]), foot + s * np.array([2.0 * bend, -8, 78])],
+                [radius * s, radius * s, 0.8 * radius * s],
+                0.8,
+            )
+        vein = [[22 * s, valve[1] - 4 * s, arch_top + 16 * s], [-30 * s, valve[1] - 6 * s, arch_top + 42 * s]]
+        chain(Structure.SVC, vein, [6.5 * s, 6 * s], 0.6)
         atrium_l = marks.left_atrium
         for hilum, drop, forward in ((right, -12, 8), (right, -30, -4), (left, -14, 8), (left, -32, -4)):
             chain(Structure.PULMONARY_VEIN, [atrium_l, hilum + s * np.array([0, forward, drop])], [7 * s, 5.5 * s], 0.5)

@@ -116,6 +116,8 @@ class Torso:
             np.array([-46.0 * s, hila_y - 4.0 * s, valve[2] + 30.0 * s]),
             lowest - 12.0 * s,
         )
+        # The thymus fills the front of the upper mediastinum until it turns to fat after puberty.
+        self._thymus_from_mm = 40.0 * s if p.age_years < 20.0 else None
         self._tubes = Tubes.build(p, self._spine, marks, streams[4])
         self._lung_vessels = self._grow_lung_vessels(marks, streams[5])
         liver_vessels = self._grow_liver_vessels(streams[5])
@@ -254,6 +256,9 @@ class Torso:
         if len(lung):
             vessel = self._lung_vessels.inside(x[lung], y[lung], z[lung])
             out[lung[vessel]] = Structure.LUNG_VESSEL
+        if self._thymus_from_mm is not None:
+            front = np.flatnonzero(~(right | left) & (y > 0.40 * self.half_depth_mm) & (z > self._thymus_from_mm))
+            out[front] = Structure.THYMUS
         self._tubes.classify_chains(x, y, z, out)
         return out
 
