@@ -1,0 +1,215 @@
+"""The NRRD header: written in 3D Slicer's dialect, read in any, with its data found and checked.
+
+Positions are LPS in the files written here, as ITK and Slicer write them.
+"""
+
+import gzip
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from CMRSimExtension.errors import FileFormatError
+from CMRSimExtension.files.third_party import reading
+
+_TYPES = {"f4": "float", "u1": "unsigned char", "i2": "short", "u2": "unsigned short"}
+_TO_RAS = {
+    "left-posterior-superior": (-1, -1, 1), "lps": (-1, -1, 1),
+    "right-anterior-superior": (1, 1, 1), "ras": (1, 1, 1),
+    "left-anterior-superior": (-1, 1, 1), "las": (-1, 1, 1),
+}
+_COLOUR_KINDS = {"rgb-color", "rgba-color", "hsv-color", "xyz-color", "3-color", "4-color", "vector", "3-vector",
+                 "4-vector", "complex", "2-vector", "covariant-vector", "3-gradient", "3-normal", "quaternion"}
+_LARGEST_RATIO = 1040
+
+
+@dataclass(frozen=True)
+class NrrdImage:
+    """What one NRRD file holds.
+
+    Attributes
+    ----------
+    values
+        (lists, slices, rows, columns): the list axis is time in a sequence and layers in a segmentation; 1 without.
+    affine_ras
+        (4, 4): (column, row, slice, 1) to RAS mm.
+    thickness_mm
+        Slice thickness if the header says one, or None.
+    fields
+        Key/value pairs of the header.
+    """
+
+    values: NDArray
+    affine_ras: NDArray[np.float64]
+    thickness_mm: float | None
+    fields: dict[str, str] = field(default_factory=dict)
+
+
+def write_nrrd(
+    path: Path, values: NDArray, affine_ras: NDArray[np.float64], fields: dict[str, str], *,
+    thickness_mm: float | None = None, sequence_unit: str | None = None,
+) -> None:
+    """Write to exactly `path`, gzip-compressed, the same bytes for the same input.
+
+    Parameters
+    ----------
+    path
+        Name to write to.
+    values
+        (slices, rows, columns), or (frames, slices, rows, columns) with `sequence_unit`.
+    affine_ras
+        (4, 4): (column, row, slice, 1) to RAS mm.
+    fields
+        Key/value pairs, written in this order.
+    thickness_mm
+        Slice thickness.
+    sequence_unit
+        Unit of the index of the fourth axis, "ms" or "".
+    """
+    affine = np.diag([-1.0, -1.0, 1.0, 1.0]) @ affine_ras
+    directions = [_vector(affine[:3, axis]) for axis in range(3)]
+    # No unit for the spatial axes: Slicer's sequence reader refuses a file that says they are millimetres.
+    kinds, labels, units = ["domain"] * 3, ['""'] * 3, ['""'] * 3
+    nothing = "" if thickness_mm is None else f"thicknesses: NaN NaN {_number(thickness_mm)}"
+    if sequence_unit is not None:
+        directions.append("none")
+        kinds.append("list")
+        labels.append('"time"' if sequence_unit else '"frame"')
+        units.append(f'"{sequence_unit}"')
+        nothing += " NaN" if nothing else ""
+    lines = [
+        "NRRD0005", f"type: {_TYPES[values.dtype.str[1:]]}", f"dimension: {values.ndim}",
+        "space: left-posterior-superior", f"sizes: {' '.join(str(n) for n in values.shape[::-1])}",
+        f"space directions: {' '.join(directions)}", f"kinds: {' '.join(kinds)}", *([nothing] if nothing else []),
+        f"labels: {' '.join(labels)}", f"units: {' '.join(units)}", "endian: little", "encoding: gzip",
+        f"space origin: {_vector(affine[:3, 3])}", *(f"{key}:={_escaped(value)}" for key, value in fields.items()),
+    ]
+    with path.open("wb") as raw:
+        raw.write(("\n".join(lines) + "\n\n").encode("utf-8"))
+        level = 1 if values.dtype.kind == "f" else 6
+        with gzip.GzipFile(filename="", mode="wb", compresslevel=level, fileobj=raw, mtime=0) as stream:
+            for part in values:
+                stream.write(np.ascontiguousarray(part, dtype=values.dtype.newbyteorder("<")).tobytes())
+
+
+def read_nrrd(path: Path) -> NrrdImage:
+    """Read a NRRD file (or .nhdr with its data beside it) of three axes, or four with one of kind list or time.
+
+    Raises
+    ------
+    InputError
+        No such file.
+    FileFormatError
+        It is damaged or truncated, its detached data are missing, it holds colours or vectors, or its voxels have no
+        size.
+    """
+    import nrrd
+
+    with reading(path, "a NRRD image"):
+        header = nrrd.read_header(str(path))
+        sizes = [int(n) for n in header["sizes"]]
+        if len(sizes) not in (2, 3, 4) or min(sizes) < 1:
+            raise FileFormatError(f"{path.name} has the sizes {sizes}; an image of 2 to 4 axes is needed")
+        kinds = [str(k).lower() for k in header.get("kinds", ["domain"] * len(sizes))]
+        if _COLOUR_KINDS & set(kinds):
+            raise FileFormatError(f"{path.name} holds {', '.join(sorted(_COLOUR_KINDS & set(kinds)))} values; a grey "
+                                  "image is needed")
+        _check_data(path, header, sizes)
+        values = nrrd.read(str(path), index_order="F")[0]
+        axis = _list_axis(path, header, kinds, len(sizes))
+        if axis is None:
+            values = values[..., np.newaxis] if values.ndim == 3 else values[..., np.newaxis, np.newaxis]
+        else:
+            values = np.moveaxis(values, axis, -1)
+        affine = _affine(path, header, axis)
+        known = {k: v for k, v in header.items() if isinstance(v, str)}
+        thickness = [float(t) for t in np.atleast_1d(header.get("thicknesses", [])) if np.isfinite(t) and t > 0]
+    return NrrdImage(values.transpose(3, 2, 1, 0), affine, thickness[0] if thickness else None, known)
+
+
+def _list_axis(path: Path, header: dict[str, Any], kinds: list[str], count: int) -> int | None:
+    if count < 4:
+        return None
+    for axis, kind in enumerate(kinds):
+        if kind in ("list", "time"):
+            return axis
+    directions = np.asarray(header.get("space directions", np.empty((0, 3))), dtype=np.float64)
+    without = [axis for axis, row in enumerate(directions) if not np.all(np.isfinite(row))]
+    if len(without) == 1:
+        return without[0]
+    raise FileFormatError(f"{path.name} has four axes of the kinds {kinds}, none of them a list; say in its header "
+                          "which axis is time")
+
+
+def _affine(path: Path, header: dict[str, Any], list_axis: int | None) -> NDArray[np.float64]:
+    affine = np.eye(4)
+    if "space directions" in header:
+        space = str(header.get("space", "")).lower()
+        if space not in _TO_RAS:
+            known = ", ".join(_TO_RAS)
+            raise FileFormatError(f"{path.name} lies in the space {space or '(none)'!r}; known are {known}")
+        rows = np.asarray(header["space directions"], dtype=np.float64)
+        if list_axis is not None:
+            rows = np.delete(rows, list_axis, axis=0)
+        origin = np.asarray(header.get("space origin", np.zeros(3)), dtype=np.float64)
+        if rows.shape == (2, 3):
+            rows = np.vstack([rows, np.cross(rows[0], rows[1]) / np.linalg.norm(rows[0])])
+        if rows.shape != (3, 3) or origin.shape != (3,) or not np.all(np.isfinite(rows)):
+            raise FileFormatError(f"{path.name} has space directions or an origin that do not fit its axes")
+        flip = np.diag([float(s) for s in _TO_RAS[space]])
+        affine[:3, :3], affine[:3, 3] = flip @ rows.T, flip @ origin
+    elif "spacings" in header:
+        spacings = np.asarray(header["spacings"], dtype=np.float64)
+        if list_axis is not None:
+            spacings = np.delete(spacings, list_axis)
+        spacings = np.append(spacings, 1.0)[:3]
+        # No directions: the array is taken as ITK takes it, along left, posterior and superior.
+        affine[:3, :3] = np.diag([-1.0, -1.0, 1.0]) * np.where(np.isfinite(spacings), spacings, 1.0)
+    else:
+        raise FileFormatError(f"{path.name} says neither directions nor spacings, so its voxels have no size; correct "
+                              "its header")
+    sizes = np.linalg.norm(affine[:3, :3], axis=0)
+    if not np.all(np.isfinite(affine)) or np.any(sizes == 0) or abs(np.linalg.det(affine[:3, :3] / sizes)) < 1e-6:
+        raise FileFormatError(f"{path.name} has directions that cannot be inverted; correct its header")
+    return affine
+
+
+def _check_data(path: Path, header: dict[str, Any], sizes: list[int]) -> None:
+    """Refuse missing detached data and headers that claim more than the file can hold, before memory is asked for."""
+    detached = header.get("data file", header.get("datafile"))
+    data = path
+    if detached is not None:
+        name = str(detached)
+        if name.upper().startswith("LIST") or "%" in name:
+            raise FileFormatError(f"{path.name} keeps its data in several files, which is not read here; join them "
+                                  "first (unu save)")
+        data = path.parent / name
+        if not data.is_file():
+            raise FileFormatError(f"{path.name} keeps its data in {name}, which is not beside it; copy both files")
+    import nrrd
+
+    dtype = np.dtype(nrrd.reader._determine_datatype(header)) if hasattr(nrrd.reader, "_determine_datatype") else None
+    itemsize = 1 if dtype is None else dtype.itemsize
+    need = float(np.prod([float(n) for n in sizes])) * itemsize
+    ratio = 1 if str(header.get("encoding", "raw")).lower() == "raw" else _LARGEST_RATIO
+    if need > data.stat().st_size * ratio:
+        raise FileFormatError(
+            f"{path.name} is truncated or its header damaged: sizes {sizes} need {need:.0f} bytes, {data.name} has "
+            f"{data.stat().st_size}; copy it again"
+        )
+
+
+def _vector(values: NDArray[np.floating]) -> str:
+    return "(" + ",".join(_number(v) for v in values) + ")"
+
+
+def _number(value: float) -> str:
+    return repr(float(value) + 0.0)
+
+
+def _escaped(value: str) -> str:
+    return value.replace("\\", "\\\\").replace("\n", "\\n")
+
+
