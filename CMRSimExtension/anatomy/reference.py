@@ -162,11 +162,11 @@ def draw_heart(
         longitudinal_shortening=float(np.clip(shortening, 0.01, 0.26)),
         torsion_deg=float(np.clip(11.0 + 3.0 * z[19], 1.0, 22.0) * np.clip(ef / 60.0, 0.1, 1.2)),
         basal_thickening=float(np.clip(0.18 + 0.06 * z[45], 0.0, 0.35)),
-        trabecular_mass_fraction=float(np.clip(group.mass_growth.at(z[20]) / 0.5, 0.04, 0.40)),
+        trabecular_mass_fraction=float(np.clip(group.mass_growth.at(z[20]) / 0.35, 0.06, 0.45)),
         trabecular_muscle_fraction=float(np.clip(0.40 + 0.05 * z[21], 0.3, 0.55)),
         papillary_radius_mm=(
-            float(np.clip(4.2 + 0.7 * z[22], 2.4, 6.2)) * (mass / 100.0) ** (1 / 3),
-            float(np.clip(4.5 + 0.7 * z[23], 2.6, 6.6)) * (mass / 100.0) ** (1 / 3),
+            float(np.clip(4.6 + 0.7 * z[22], 2.6, 6.6)) * (mass / 100.0) ** (1 / 3),
+            float(np.clip(5.0 + 0.7 * z[23], 2.8, 7.0)) * (mass / 100.0) ** (1 / 3),
         ),
         papillary_angles_deg=(40.0 + 14.0 * z[24], -82.0 + 14.0 * z[25]),
         papillary_levels=(

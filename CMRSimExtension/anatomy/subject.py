@@ -223,11 +223,16 @@ class Subject:
         state = self._state_at(moment.cardiac, dtype)
         shift = self._heart_shift(moment.respiratory).astype(dtype)
         axes, origin = self._frame.axes.astype(dtype), self._frame.origin_mm.astype(dtype)
-        found = self.heart.sample((points_mm - (origin + shift)) @ axes.T, state, rest=background_rest is not None)
+        found = self.heart.sample((points_mm - (origin + shift)) @ axes.T, state)
         structure = np.where(found.claimed, found.structure, background)
-        rest_mm = None
-        if found.rest is not None and background_rest is not None:
-            rest_mm = np.where(found.claimed[:, None], found.rest @ axes + origin, background_rest)
+        rest_mm = background_rest
+        known = np.flatnonzero(found.claimed | found.swept)
+        at_rest = found.rest[known] @ axes + origin
+        if rest_mm is not None:
+            rest_mm = rest_mm.copy()
+            rest_mm[known] = at_rest
+        swept = found.swept[known]
+        structure[known[swept]] = self.torso.sample(at_rest[swept] + shift, moment.respiratory)
         clinical = np.where(found.claimed, found.clinical, np.uint8(0))
         return Material(structure, TISSUE_OF_STRUCTURE[structure], clinical, rest_mm)
 

@@ -27,6 +27,8 @@ from CMRSimExtension.anatomy.structures import Structure
 _CAVITY, _ENDO, _EPI, _CONTOUR, _REST_CAVITY, _REST_ENDO = range(6)
 SLICE_REACH_MM = 10.0
 """Room left around the sac, so that a voxel of a thick slice is judged by its centre alone."""
+FOLLOW_MM = 9.0
+"""Over this distance beyond the sac at end diastole the surroundings follow the heart as it shrinks."""
 REACH_MM = 130.0
 """No body of the heart reaches farther than this from its centre."""
 
@@ -69,12 +71,17 @@ class HeartState:
 
 @dataclass
 class HeartSample:
-    """Result of sampling n points: `claimed` says where the heart has an answer; the rest is meaningless elsewhere."""
+    """Result of sampling n points: `claimed` says where the heart has an answer; the rest is meaningless elsewhere.
+
+    `swept` are unclaimed points that the heart fills at end diastole: what surrounds the heart has followed it there, and
+    `rest` says from where.
+    """
 
     claimed: NDArray[np.bool_]
+    swept: NDArray[np.bool_]
     structure: NDArray[np.uint8]
     clinical: NDArray[np.uint8]
-    rest: NDArray | None
+    rest: NDArray
 
 
 @dataclass
@@ -151,28 +158,29 @@ class Heart:
             1.0 + 0.10 * ejection,
         )
 
-    def sample(self, local_mm: NDArray, state: HeartState, *, rest: bool = True) -> HeartSample:
+    def sample(self, local_mm: NDArray, state: HeartState) -> HeartSample:
         """Classify points given in present heart coordinates (n, 3), mm.
 
         Returns rest positions in heart coordinates too.
         """
         n = len(local_mm)
         claimed = np.zeros(n, dtype=bool)
+        swept = np.zeros(n, dtype=bool)
         structure = np.zeros(n, dtype=np.uint8)
         clinical = np.zeros(n, dtype=np.uint8)
-        moved = local_mm.copy() if rest else None
+        moved = local_mm.copy()
         near = np.flatnonzero(self._near(local_mm))
         if near.size:
             subset = local_mm[near]
             level = state.axis.inverse(subset[:, 2])
             bodies = self.classify(subset[:, 0], subset[:, 1], level, state)
-            self._fill_sac(bodies, state)
+            swept[near] = self._fill_sac(bodies, state)
             claimed[near] = bodies.structure != 0
             structure[near] = bodies.structure
             clinical[near] = bodies.clinical
-            if moved is not None:
-                moved[near] = np.stack([bodies.rest_x, bodies.rest_y, level], axis=1)
-        return HeartSample(claimed, structure, clinical, moved)
+            known = claimed[near] | swept[near]
+            moved[near[known]] = np.stack([bodies.rest_x, bodies.rest_y, level], axis=1)[known]
+        return HeartSample(claimed, swept, structure, clinical, moved)
 
     def _near(self, local_mm: NDArray) -> NDArray[np.bool_]:
         """Points that a body of the heart may claim."""
@@ -402,8 +410,8 @@ class Heart:
         q.rest_x[index[found]], q.rest_y[index[found]] = rest_x[found], rest_y[found]
         q.open[index[found]] = False
 
-    def _fill_sac(self, q: _Points, state: HeartState) -> None:
-        """Fat, fluid and pericardium around the bodies."""
+    def _fill_sac(self, q: _Points, state: HeartState) -> NDArray[np.bool_]:
+        """Fat, fluid and pericardium around the bodies; tells which points beyond are swept (see `HeartSample`)."""
         assert self._sacs is not None
         index = np.flatnonzero(q.open)
         first, last = self._sacs
@@ -412,6 +420,12 @@ class Heart:
         end_edge = last.radius(x, y, level)[1]
         edge = rest_edge + state.ejection * (end_edge - rest_edge)
         inside = radius < edge
+        swept = np.zeros(len(q.x), dtype=bool)
+        follows = ~inside & (radius < rest_edge + FOLLOW_MM) & (edge > 0.0) & (edge < rest_edge)
+        swept[index[follows]] = True
+        outward = self._followed(radius[follows], edge[follows], rest_edge[follows]) / radius[follows]
+        q.rest_x[index[follows]] = CENTRE_MM[0] + (x[follows] - CENTRE_MM[0]) * outward
+        q.rest_y[index[follows]] = CENTRE_MM[1] + (y[follows] - CENTRE_MM[1]) * outward
         index, radius, edge, rest_edge = index[inside], radius[inside], edge[inside], rest_edge[inside]
         structure = np.full(len(index), Structure.EPICARDIAL_FAT, np.uint8)
         fluid = self.parameters.pericardial_fluid_mm
@@ -421,6 +435,12 @@ class Heart:
         scale = rest_edge / np.maximum(edge, 1e-6)
         q.rest_x[index] = CENTRE_MM[0] + (q.x[index] - CENTRE_MM[0]) * scale
         q.rest_y[index] = CENTRE_MM[1] + (q.y[index] - CENTRE_MM[1]) * scale
+        return swept
+
+    @staticmethod
+    def _followed(radius: NDArray, edge: NDArray, rest_edge: NDArray) -> NDArray:
+        """Where tissue now at `radius` outside the sac was at end diastole: it followed less the farther out it is."""
+        return rest_edge + (radius - edge) * (FOLLOW_MM / (FOLLOW_MM + rest_edge - edge))
 
 
 __all__ = ["Heart", "HeartSample", "HeartState", "LevelTable"]

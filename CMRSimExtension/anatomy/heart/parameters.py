@@ -120,8 +120,8 @@ class HeartParameters:
     longitudinal_shortening: float = 0.16
     torsion_deg: float = 11.0
     basal_thickening: float = 0.18
-    trabecular_mass_fraction: float = 0.18
-    contour_share: float = 0.5
+    trabecular_mass_fraction: float = 0.26
+    contour_share: float = 0.35
     trabecular_muscle_fraction: float = 0.4
     papillary_radius_mm: tuple[float, float] = (4.2, 4.4)
     papillary_angles_deg: tuple[float, float] = (42.0, -80.0)
