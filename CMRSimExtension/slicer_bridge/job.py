@@ -7,6 +7,7 @@ JSON each after `MARK`, so that whatever a library prints in between does no har
 import json
 import os
 import sys
+import threading
 import time
 import traceback
 from pathlib import Path
@@ -17,21 +18,27 @@ REPORT_INTERVAL_S = 0.1
 
 
 class LineReporter:
-    """Prints progress as lines, at most one every `REPORT_INTERVAL_S`."""
+    """Prints progress as lines, at most one every `REPORT_INTERVAL_S`; the library may call it from any thread."""
 
     def __init__(self) -> None:
         self._last = 0.0
+        self._share = 0.0
+        self._lock = threading.Lock()
 
     def __call__(self, share: float, text: str) -> None:
-        now = time.monotonic()
-        if share >= 1.0 or now - self._last >= REPORT_INTERVAL_S:
-            self._last = now
+        with self._lock:
+            now = time.monotonic()
+            if share < self._share or share < 1.0 and now - self._last < REPORT_INTERVAL_S:
+                return
+            self._last, self._share = now, share
             report(progress=float(share), text=text)
 
 
 def report(**message: Any) -> None:
     """Print one message for the parent."""
-    print(f"{MARK} {json.dumps(message)}", flush=True)
+    # One write for the whole line: what other threads print must not come in between.
+    sys.stdout.write(f"\n{MARK} {json.dumps(message)}\n")
+    sys.stdout.flush()
 
 
 def main(arguments: list[str]) -> int:

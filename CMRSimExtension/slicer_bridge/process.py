@@ -127,7 +127,8 @@ class ChildJob:
             self._ended = True
             return
         if not line.startswith(MARK):
-            self.log.append(line)
+            if line:
+                self.log.append(line)
             return
         message = json.loads(line[len(MARK):])
         if "error" in message:
