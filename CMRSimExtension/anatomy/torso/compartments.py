@@ -147,18 +147,20 @@ class Compartments:
         middle = np.clip(1.0 - back - front, 0.0, 1.0)
         upper = np.clip((t - 70.0) / 40.0, 0.0, 1.0)
         below = np.clip(-t / 40.0, 0.0, 1.0)
+        # Low in front the lungs' edges leave the midline to the pericardium and its fat.
+        low = np.clip((5.0 - t) / 45.0, 0.0, 1.0)
         # Behind, the lungs lie against the vertebrae; the aorta bulges into the left one, and the right one reaches
         # behind the heart.
         beside = 1.0 / (1.0 + np.exp((y - (spine_front - 2.0 * s)) / (4.0 * s)))
         right = s * (
             back * (13.0 + 8.0 * upper + 6.0 * beside)
             + middle * (34.0 - 8.0 * upper - 10.0 * below)
-            + front * (3.0 + 5.0 * upper) * (0.7 + p.visceral_fat)
+            + front * ((3.0 + 5.0 * upper) * (0.7 + p.visceral_fat) + 20.0 * low)
         )
         left = s * (
             back * (29.0 - 9.0 * beside)
             + middle * (32.0 - 4.0 * upper - 14.0 * below)
-            + front * (3.5 + 4.0 * upper) * (0.7 + p.visceral_fat)
+            + front * ((3.5 + 4.0 * upper) * (0.7 + p.visceral_fat) + 14.0 * low)
         )
         right = right * (1.0 + 0.06 * smooth_noise(rng, shape, (5, 5)))
         left = left * (1.0 + 0.06 * smooth_noise(rng, shape, (5, 5)))
