@@ -17,6 +17,7 @@ from CMRSimExtension.errors import InputError
 MYOCARDIAL_DENSITY_G_PER_ML = 1.05
 """Density of myocardium, the value of the SCMR guidelines on reporting (Schulz-Menger et al., JCMR 2020)."""
 
+
 @dataclass(frozen=True)
 class FunctionCurves:
     """Function and the volume curves it was read from.

@@ -67,9 +67,7 @@ def wall_thickness(
     labels = np.asarray(labels)
     if labels.ndim != 3:
         raise InputError(f"labels of shape {labels.shape}: one frame (slices, rows, columns) is needed")
-    shown = [
-        index for index, slice_ in enumerate(labels) if (slice_ == 1).sum() >= 4 and (slice_ == 2).sum() >= 8
-    ]
+    shown = [index for index, slice_ in enumerate(labels) if (slice_ == 1).sum() >= 4 and (slice_ == 2).sum() >= 8]
     if not shown:
         raise InputError("no slice shows an LV blood pool (label 1) within a wall (label 2)")
     septum = _septum_angle(labels, shown, spacing_mm)

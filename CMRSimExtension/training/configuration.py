@@ -224,8 +224,23 @@ _PARTS: Mapping[str, type] = {
 }
 
 
-def read_configuration(source: Path | Mapping[str, Any]) -> TrainingConfiguration:
+DATA_PREFIX = "data:"
+"""A folder of a configuration that begins so lies in the data folder that is named when the run starts."""
+
+
+def shipped() -> dict[str, Path]:
+    """The configurations that come with the library, by name."""
+    folder = Path(__file__).parent / "configs"
+    return {path.stem: path for path in sorted(folder.glob("*.yaml"))}
+
+
+def read_configuration(source: Path | Mapping[str, Any], data: str | None = None) -> TrainingConfiguration:
     """Read a training configuration from a YAML file or a table of the same structure.
+
+    Parameters
+    ----------
+    data
+        Folder that ``data:`` stands for in the configuration's folders; without it they stay as they are.
 
     Raises
     ------
@@ -234,7 +249,7 @@ def read_configuration(source: Path | Mapping[str, Any]) -> TrainingConfiguratio
         one), or a value that is out of range.
     """
     if isinstance(source, Mapping):
-        return _build(TrainingConfiguration, source, "configuration")
+        return _build(TrainingConfiguration, _placed(source, data), "configuration")
     import yaml
 
     path = Path(source)
@@ -246,7 +261,20 @@ def read_configuration(source: Path | Mapping[str, Any]) -> TrainingConfiguratio
         raise InputError(f"{path.name} is no valid YAML: {error}") from error
     if not isinstance(content, dict):
         raise InputError(f"{path.name} holds no table of settings")
-    return _build(TrainingConfiguration, content, path.name)
+    return _build(TrainingConfiguration, _placed(content, data), path.name)
+
+
+def _placed(content: Any, data: str | None) -> Any:
+    """The same values with every ``data:`` replaced by the data folder."""
+    if data is None:
+        return content
+    if isinstance(content, Mapping):
+        return {key: _placed(value, data) for key, value in content.items()}
+    if isinstance(content, list | tuple):
+        return [_placed(value, data) for value in content]
+    if isinstance(content, str) and content.startswith(DATA_PREFIX):
+        return str(Path(data) / content.removeprefix(DATA_PREFIX))
+    return content
 
 
 def _build(kind: type, content: object, where: str) -> Any:

@@ -8,15 +8,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from CMRSimExtension.anatomy.label_maps import parse_label_map
 from CMRSimExtension.errors import InputError
 from CMRSimExtension.files.nifti import read_nifti
-
-LABEL_PRESETS: Mapping[str, Mapping[int, int]] = {
-    "own": {1: 1, 2: 2, 3: 3},
-    "acdc": {3: 1, 2: 2, 1: 3},
-    "mms": {1: 1, 2: 2, 3: 3},
-}
-"""File label -> 1 LV blood pool, 2 LV myocardium, 3 RV blood pool."""
 
 _IMAGE_ENDINGS = (".nii.gz", ".nii")
 
@@ -61,27 +55,16 @@ class LabelledVolume:
 
 
 def label_table(labels_map: str | Mapping[int, int]) -> dict[int, int]:
-    """File label -> own label, from a preset's name, ``1=rv,2=myo,3=lv``, or a table.
+    """File label -> own label (`Structure` number), from a text that `parse_label_map` reads, or a table.
 
     Raises
     ------
     InputError
         On an unknown preset or structure.
     """
-    if not isinstance(labels_map, str):
-        return {int(key): int(value) for key, value in labels_map.items()}
-    if labels_map in LABEL_PRESETS:
-        return dict(LABEL_PRESETS[labels_map])
-    names = {"lv": 1, "myo": 2, "rv": 3, "background": 0}
-    table: dict[int, int] = {}
-    for entry in labels_map.split(","):
-        number, _, name = entry.partition("=")
-        if not number.strip().isdigit() or name.strip().lower() not in names:
-            raise InputError(
-                f"labels map {labels_map!r}: use one of {', '.join(LABEL_PRESETS)} or entries such as 1=rv,2=myo,3=lv"
-            )
-        table[int(number)] = names[name.strip().lower()]
-    return table
+    if isinstance(labels_map, str):
+        return {label: int(structure) for label, structure in parse_label_map(labels_map).items()}
+    return {int(key): int(value) for key, value in labels_map.items()}
 
 
 def translate_labels(values: NDArray, table: Mapping[int, int], name: str) -> NDArray[np.uint8]:
@@ -229,7 +212,7 @@ class FolderSource:
     folder
         See `find_cases`.
     labels_map
-        Preset or table of `label_table`.
+        What `label_table` reads: ``cmrsim``, ``acdc``, ``mms``, ``1=rv,2=myo,3=lv``, or a table.
     spacing_mm
         What to resample to: (row, column) for slices, (slice, row, column) for volumes; None keeps the pixels.
     size
@@ -239,7 +222,7 @@ class FolderSource:
     """
 
     folder: str
-    labels_map: str | Mapping[int, int] = "own"
+    labels_map: str | Mapping[int, int] = "cmrsim"
     spacing_mm: Sequence[float] | None = (1.5, 1.5)
     size: Sequence[int] = (160, 160)
     only: Sequence[str] = field(default_factory=tuple)

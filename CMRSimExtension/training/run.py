@@ -7,7 +7,7 @@ import logging
 import statistics
 import time
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -58,6 +58,7 @@ def train(
     resume: bool = True,
     progress: bool = True,
     stop_at_round: int | None = None,
+    report: Callable[[str], None] = lambda line: None,
 ) -> list[TrainingResult]:
     """Train as configured; a run that was stopped goes on from its last round.
 
@@ -79,6 +80,8 @@ def train(
         Show a progress bar.
     stop_at_round
         Stop after this many rounds (to be resumed), without changing the schedule.
+    report
+        Told one line per round.
 
     Returns
     -------
@@ -101,7 +104,7 @@ def train(
     for repeat in range(configuration.repeats):
         one = dataclasses.replace(configuration, seed=configuration.seed + repeat, repeats=1)
         place = Path(folder) if configuration.repeats == 1 else Path(folder) / f"run_{repeat:02d}"
-        results.append(_train_once(one, place, workers, device, resume, progress, stop_at_round))
+        results.append(_train_once(one, place, workers, device, resume, progress, stop_at_round, report))
     if configuration.repeats > 1:
         _write_summary(Path(folder) / "repeats.csv", results)
     return results
@@ -115,6 +118,7 @@ def _train_once(
     resume: bool,
     progress: bool,
     stop_at_round: int | None,
+    report: Callable[[str], None],
 ) -> TrainingResult:
     checkpoint = _claim(folder, configuration, resume)
     plan = configuration.optimisation
@@ -125,7 +129,7 @@ def _train_once(
     watch = "validation_loss" if plan.watch == "validation_loss" else "training_loss_average"
     callbacks: list[Callback] = [
         ModelCheckpoint(folder, filename="best-{epoch:03d}", monitor="dice_mean", mode="max", save_last=True),
-        _Record(folder / "rounds.csv"),
+        _Record(folder / "rounds.csv", report),
     ]
     if plan.stop_after is not None:
         callbacks.append(EarlyStopping(watch, patience=plan.stop_after))
@@ -246,8 +250,8 @@ def _write_summary(path: Path, results: list[TrainingResult]) -> None:
 class _Record(Callback):
     """Writes one row per round: losses, Dice, learning rate, images per second, and the share of time spent waiting."""
 
-    def __init__(self, path: Path) -> None:
-        self.path, self._began, self._waited = path, 0.0, 0.0
+    def __init__(self, path: Path, report: Callable[[str], None]) -> None:
+        self.path, self.report, self._began, self._waited = path, report, 0.0, 0.0
         self._speed = {"images_per_second": 0.0, "waiting_share": 0.0}
 
     def on_train_epoch_start(self, trainer: lightning.Trainer, pl_module: Any) -> None:
@@ -269,6 +273,10 @@ class _Record(Callback):
         if trainer.logger is not None:
             trainer.logger.log_metrics(values, step=trainer.global_step)
         scores = _scores(trainer)
+        self.report(
+            f"round {trainer.current_epoch + 1} of {trainer.max_epochs}: "
+            + ", ".join(f"{name} {value:.3f}" for name, value in (scores | self._speed).items())
+        )
         fresh = not self.path.is_file()
         with self.path.open("a", newline="", encoding="utf-8") as file:
             table = csv.writer(file)

@@ -1,0 +1,114 @@
+"""`cmrsim models`: which segmentation models there are, whether they are intact, and how accurate they are."""
+
+import argparse
+from pathlib import Path
+
+from CMRSimExtension.command_line.console import Console
+
+HELP = "list, verify, add and measure segmentation models"
+DESCRIPTION = """\
+list      the models that 'cmrsim segment --model' knows, shipped and added
+verify    check every file's SHA-256 and load the weights
+add       copy a MONAI bundle folder into your own models (the folder CMRSIM_MODELS, or .cmrsim/models in your home)
+measure   run a model over labelled sets (a folder holding acdc, mms_A or mms_B) and print its accuracy
+"""
+EXAMPLES = """\
+examples:
+  cmrsim models list
+  cmrsim models verify
+  cmrsim models add my_bundle --name mine
+  cmrsim models measure cine_sax --data ../shared/data --out accuracy
+"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    actions = parser.add_subparsers(title="actions", metavar="ACTION", dest="action", required=True)
+    actions.add_parser("list", help="names, sizes and descriptions", allow_abbrev=False)
+    verify = actions.add_parser("verify", help="check files and weights", allow_abbrev=False)
+    verify.add_argument("names", metavar="NAME", nargs="*", help="models or bundle folders (default: all)")
+    add = actions.add_parser("add", help="add a bundle", allow_abbrev=False)
+    add.add_argument("folder", metavar="FOLDER", help="MONAI bundle: configs/metadata.json, models/model.pt")
+    add.add_argument("--name", help="what to call it (default: the folder's name)")
+    measure = actions.add_parser("measure", help="accuracy on labelled sets", allow_abbrev=False)
+    measure.add_argument("name", metavar="NAME", help="model, bundle folder, or folder of a training run")
+    measure.add_argument("--data", metavar="FOLDER", help="holds acdc, mms_A, mms_B (default: CMRSIM_DATA)")
+    measure.add_argument("--sets", default="acdc,mms_A,mms_B", help="which of them (default: all three)")
+    measure.add_argument("--out", metavar="FOLDER", help="write rows.csv, table.txt and the worst cases' pictures here")
+    measure.add_argument("--every", type=int, default=1, metavar="N", help="take every Nth case only, for a quick look")
+    measure.add_argument("--views", choices=("none", "four", "eight"), default="four")
+    measure.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
+    measure.add_argument(
+        "--distances", action="store_true", help="also Hausdorff distances, where voxel sizes are true"
+    )
+
+
+def run(options: argparse.Namespace, console: Console) -> None:
+    {"list": _list, "verify": _verify, "add": _add, "measure": _measure}[options.action](options, console)
+
+
+def _list(options: argparse.Namespace, console: Console) -> None:
+    from CMRSimExtension.segmentation.registry import list_models
+
+    entries = list_models()
+    if not entries:
+        console.say("no models yet; add one with 'cmrsim models add FOLDER'")
+    for entry in entries:
+        size = sum(path.stat().st_size for path in entry.folder.rglob("*") if path.is_file()) / 1e6
+        console.result(
+            f"{entry.name:16} {'shipped' if entry.shipped else 'added':8} {size:6.1f} MB  {entry.description}"
+        )
+
+
+def _verify(options: argparse.Namespace, console: Console) -> None:
+    from CMRSimExtension.segmentation.bundle import read_bundle
+    from CMRSimExtension.segmentation.registry import find_model, list_models
+
+    for name in options.names or [entry.name for entry in list_models()]:
+        read_bundle(find_model(name))
+        console.result(f"{name}: every file is as it was written, and the weights fit")
+
+
+def _add(options: argparse.Namespace, console: Console) -> None:
+    from CMRSimExtension.segmentation.registry import add_model
+
+    console.result(str(add_model(Path(options.folder), options.name)))
+
+
+def _measure(options: argparse.Namespace, console: Console) -> None:
+    import os
+
+    from CMRSimExtension.errors import InputError
+    from CMRSimExtension.files.atomic import make_folder
+    from CMRSimExtension.segmentation.measurement import accuracy_table, known_sets, measure, worst_cases, write_rows
+    from CMRSimExtension.segmentation.trained import model_of
+
+    data = options.data or os.environ.get("CMRSIM_DATA")
+    if not data:
+        raise InputError("measuring needs labelled images: give --data FOLDER or set CMRSIM_DATA")
+    if options.every < 1:
+        raise InputError(f"--every is {options.every}; it must be at least 1")
+    wanted = options.sets.split(",")
+    sets = [entry for entry in known_sets(Path(data)) if entry.name in wanted]
+    if not sets:
+        raise InputError(f"none of the sets {options.sets} lies in {data}")
+    model = model_of(options.name)
+    with console.progress("measuring") as report:
+
+        def progress(share: float) -> bool:
+            report(share)
+            return True
+
+        rows, cases = measure(
+            model, sets, device=options.device, views=options.views, distances=options.distances, every=options.every,
+            progress=progress,
+        )  # fmt: skip
+    table = accuracy_table(rows)
+    console.result(table)
+    if options.out:
+        folder = Path(options.out)
+        make_folder(folder)
+        write_rows(folder / "rows.csv", rows)
+        (folder / "table.txt").write_text(table + "\n", encoding="utf-8")
+        for entry in sets:
+            worst_cases(folder / f"worst_{entry.name}.png", [c for c in cases if c.name.startswith(f"{entry.name}/")])
+        console.say(f"rows, table and worst cases: {folder}")

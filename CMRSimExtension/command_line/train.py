@@ -1,0 +1,80 @@
+"""`cmrsim train`: train a segmentation network from a configuration file."""
+
+import argparse
+import os
+from pathlib import Path
+
+from CMRSimExtension.command_line.console import Console
+
+HELP = "train a segmentation network"
+DESCRIPTION = """\
+Train a network from simulated slices made on the fly, from labelled folders, or both, as a YAML file says. A run that
+was stopped goes on from its last finished round when the same command is given again. Writes rounds.csv, TensorBoard
+logs, checkpoints, the weights, and at the end a MONAI bundle that 'cmrsim models add' takes. The same command uses a
+CPU, a GPU, or many GPUs when started by torchrun.
+"""
+EXAMPLES = """\
+examples:
+  cmrsim train cine_sax --out runs/cine_sax
+  cmrsim train my_config.yaml --out runs/mine --workers 4 --device cuda
+  cmrsim train --list
+  torchrun --nproc-per-node 4 -m CMRSimExtension.command_line.main train cine_sax --out runs/cine_sax
+"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("config", metavar="CONFIG", nargs="?", help="YAML file, or the name of a shipped configuration")
+    parser.add_argument("--list", action="store_true", help="list the shipped configurations")
+    parser.add_argument("--out", metavar="DIR", help="folder of the run (default: runs/NAME)")
+    parser.add_argument("--workers", type=int, metavar="N", help="processes that simulate (default: cores less one)")
+    parser.add_argument("--threads", type=int, metavar="N", help="CPU threads of the training itself")
+    parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
+    parser.add_argument("--seed", type=int, metavar="N", help="instead of the configuration's")
+    parser.add_argument("--repeats", type=int, metavar="N", help="independent runs, instead of the configuration's")
+    parser.add_argument("--rounds", type=int, metavar="N", help="length of the run, instead of the configuration's")
+    parser.add_argument(
+        "--start-from", metavar="WEIGHTS", help="bundle or run to start from, instead of the configuration's"
+    )
+    parser.add_argument("--data", metavar="DIR", help="folder that 'data:' in the configuration's folders stands for")
+    parser.add_argument("--no-resume", action="store_true", help="refuse a folder that already holds a run")
+
+
+def run(options: argparse.Namespace, console: Console) -> None:
+    import dataclasses
+
+    from CMRSimExtension.errors import InputError
+
+    # Threads that wait by spinning starve the processes that simulate; this must be set before torch is loaded.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    from CMRSimExtension.training.configuration import TrainingConfiguration, Transfer, read_configuration, shipped
+
+    if options.list or options.config is None:
+        for name, path in shipped().items():
+            console.result(f"{name:32} {read_configuration(path).description}")
+        if not options.list:
+            raise InputError("no configuration given; name one of these or a YAML file")
+        return
+    path = shipped().get(options.config, Path(options.config))
+    configuration: TrainingConfiguration = read_configuration(path, options.data)
+    changes = {name: getattr(options, name) for name in ("seed", "repeats") if getattr(options, name) is not None}
+    if options.rounds is not None:
+        changes["optimisation"] = dataclasses.replace(configuration.optimisation, rounds=options.rounds)
+    if options.start_from is not None:
+        only = configuration.transfer.train_only if configuration.transfer else ()
+        changes["transfer"] = Transfer(options.start_from, only)
+    configuration = dataclasses.replace(configuration, **changes)
+    folder = Path(options.out) if options.out else Path("runs") / configuration.name
+    workers = options.workers if options.workers is not None else max(1, (os.cpu_count() or 2) - 1)
+    from CMRSimExtension.segmentation.trained import bundle_of_run
+    from CMRSimExtension.training.run import train
+
+    results = train(
+        configuration, folder, workers=workers, device=options.device, threads=options.threads,
+        resume=not options.no_resume, progress=not options.quiet and console.stream.isatty(), report=console.say,
+    )  # fmt: skip
+    for result in results:
+        bundle = result.folder / "bundle"
+        if not bundle.exists():
+            bundle_of_run(result.folder, bundle, scores=result.scores)
+        console.result(str(bundle))
+        console.say(", ".join(f"{name} {value:.3f}" for name, value in sorted(result.scores.items())))

@@ -1,0 +1,351 @@
+"""From image files to label files, function and tables: what `cmrsim segment`, the module and the demo call."""
+
+import csv
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from CMRSimExtension.errors import CMRSimError, InputError
+from CMRSimExtension.evaluation.function import FunctionCurves, function_from_labels, normal_ranges, volumes_ml
+from CMRSimExtension.files.atomic import StagedFiles
+from CMRSimExtension.files.cine_files import (
+    NIFTI_ENDINGS,
+    base_path,
+    check_target,
+    mean_step_ms,
+    read_cine,
+    sidecar_path,
+)
+from CMRSimExtension.files.nifti import write_nifti
+from CMRSimExtension.scanner.geometry import ImageGrid
+from CMRSimExtension.segmentation.model import SegmentationModel
+from CMRSimExtension.segmentation.segment import Segmentation, segment
+from CMRSimExtension.simulation.cine import Cine
+from CMRSimExtension.version import __version__
+
+LABEL_ENDINGS = ("_gt", "_labels", "_seg", "_anatomy", "_motion", "_fractions", "_probabilities", "_uncertainty")
+"""Files of a folder whose names end so (before .nii.gz) are no images."""
+
+_LONGEST_STACK_OF_UNIT_VOXELS = 40
+"""Slices. A heart is longer than 40 mm: a stack of fewer slices of exactly 1 mm has lost its true voxel sizes."""
+
+
+@dataclass(frozen=True)
+class SegmentationOptions:
+    """How to segment.
+
+    Attributes
+    ----------
+    frames
+        ``all``, ``edes`` (end diastole and end systole, which a quick look at all frames finds), or numbers such as
+        ``0,7,12``.
+    device, views
+        See `segmentation.segment`.
+    spacing
+        ``auto`` (trust the file's voxel sizes unless they cannot be true), ``trust`` or ``ignore``.
+    probabilities
+        Also give probability and uncertainty maps.
+    sex, age_years, height_cm, weight_kg
+        For indexed values and normal ranges, where known.
+    """
+
+    frames: str = "all"
+    device: str = "auto"
+    views: str = "four"
+    spacing: str = "auto"
+    probabilities: bool = False
+    sex: str | None = None
+    age_years: float | None = None
+    height_cm: float | None = None
+    weight_kg: float | None = None
+
+    def __post_init__(self) -> None:
+        if self.spacing not in ("auto", "trust", "ignore"):
+            raise InputError(f"spacing is {self.spacing!r}; choose auto, trust or ignore")
+
+
+@dataclass(frozen=True)
+class SegmentedCine:
+    """Labels and what they mean.
+
+    Attributes
+    ----------
+    segmentation
+        See `Segmentation`.
+    function
+        Function in ml and g; None where voxel sizes are not known or no LV was found.
+    ejection_fractions
+        LV and RV ejection fraction in percent where only ratios can be told.
+    """
+
+    segmentation: Segmentation
+    function: FunctionCurves | None
+    ejection_fractions: dict[str, float | None]
+
+
+def spacing_is_plausible(grid: ImageGrid) -> bool:
+    """False for the header that lost its voxel sizes: a short stack of cubes of exactly 1 mm (M&Ms as published)."""
+    unit = all(abs(side - 1.0) < 1e-6 for side in grid.spacing_mm)
+    return not (unit and grid.shape[0] < _LONGEST_STACK_OF_UNIT_VOXELS)
+
+
+def frame_numbers(text: str, frames: int) -> tuple[int, ...] | None:
+    """Frame numbers of ``0,7,12``; None for ``all`` and ``edes``.
+
+    Raises
+    ------
+    InputError
+        When the text is something else, or a frame does not exist.
+    """
+    if text in ("all", "edes"):
+        return None
+    try:
+        numbers = tuple(int(part) for part in text.split(","))
+    except ValueError as error:
+        raise InputError(f"frames {text!r}: write all, edes, or numbers such as 0,7,12") from error
+    wrong = [number for number in numbers if not 0 <= number < frames]
+    if wrong:
+        raise InputError(f"frames {wrong} do not exist; the cine has the frames 0 to {frames - 1}")
+    return numbers
+
+
+def segment_cine(
+    cine: Cine,
+    model: SegmentationModel,
+    options: SegmentationOptions = SegmentationOptions(),  # noqa: B008 (frozen)
+    progress: Callable[[float], bool] = lambda fraction: True,
+) -> SegmentedCine:
+    """Segment a cine and measure its function.
+
+    Raises
+    ------
+    InputError
+        When the image cannot be segmented, or a frame does not exist.
+    """
+    trusted = options.spacing == "trust" or (options.spacing == "auto" and spacing_is_plausible(cine.grid))
+    chosen = frame_numbers(options.frames, len(cine.image))
+    if options.frames == "edes" and len(cine.image) > 2:
+        quick = segment(
+            cine.image, cine.grid, model, device=options.device, views="none", spacing_trusted=trusted,
+            progress=lambda fraction: progress(0.6 * fraction),
+        )  # fmt: skip
+        volumes = volumes_ml(quick.labels, (1.0, 1.0, 1.0))[:, 0]
+        chosen = tuple(sorted({int(np.argmax(volumes)), int(np.argmin(volumes))}))
+    start = 0.6 if options.frames == "edes" and len(cine.image) > 2 else 0.0
+    found = segment(
+        cine.image, cine.grid, model, frames=chosen, device=options.device, views=options.views,
+        spacing_trusted=trusted, probabilities=options.probabilities,
+        progress=lambda fraction: progress(start + (1.0 - start) * fraction),
+    )  # fmt: skip
+    if not trusted:
+        found.notes.append(
+            f"voxel sizes {tuple(round(side, 3) for side in cine.grid.spacing_mm)} mm cannot be true or were to be "
+            "ignored: the heart's apparent size was used, and volumes and mass are not given"
+        )
+    return _with_function(cine, found, options, trusted)
+
+
+def _with_function(cine: Cine, found: Segmentation, options: SegmentationOptions, trusted: bool) -> SegmentedCine:
+    frames = [frame for frame in found.frames if (found.labels[frame] == 1).any()]
+    if not frames:
+        found.notes.append("no LV blood pool was found, so there is no function to measure")
+        return SegmentedCine(found, None, {})
+    dx, dy, dz = cine.grid.spacing_mm
+    curves = function_from_labels(
+        found.labels, (dz, dy, dx), frames=found.frames, height_cm=options.height_cm, weight_kg=options.weight_kg
+    )
+    ratios = {
+        "lv_ef_percent": curves.function.lv_ef_percent,
+        "rv_ef_percent": curves.function.rv_ef_percent,
+    }
+    return SegmentedCine(found, curves if trusted else None, ratios)
+
+
+def segment_file(
+    source: Path,
+    out: Path,
+    model: SegmentationModel,
+    options: SegmentationOptions = SegmentationOptions(),  # noqa: B008 (frozen)
+    progress: Callable[[float], bool] = lambda fraction: True,
+) -> tuple[list[Path], SegmentedCine]:
+    """Segment one image file; write labels on its grid and a sidecar with function.
+
+    Parameters
+    ----------
+    source
+        NIfTI file, or a folder of DICOM images.
+    out
+        Label file, .nii.gz or .nii; probability and uncertainty maps and the JSON file are named after it.
+
+    Returns
+    -------
+    tuple
+        The files written, and what they hold.
+    """
+    source, out = Path(source), Path(out)
+    check_target(out)
+    cine = read_image(source)
+    result = segment_cine(cine, model, options, progress)
+    found, affine, step = result.segmentation, cine.grid.affine_ras, mean_step_ms(cine)
+    written = [out]
+    with StagedFiles() as staged:
+        write_nifti(staged.path(out), found.labels, affine, step, "CMRSimExtension labels")
+        base = base_path(out)
+        ending = out.name[len(base.name) :]
+        if found.probabilities is not None and found.uncertainty is not None:
+            maps = {
+                "probabilities": np.moveaxis(found.probabilities, 1, -1).astype(np.float32),
+                "uncertainty": found.uncertainty.astype(np.float32),
+            }
+            for name, values in maps.items():
+                target = base.with_name(f"{base.name}_{name}{ending}")
+                write_nifti(staged.path(target), values, affine, step, f"CMRSimExtension {name}")
+                written.append(target)
+        target = sidecar_path(out)
+        text = json.dumps(_record(source, cine, model, options, result), indent=1, ensure_ascii=False)
+        staged.path(target).write_text(text + "\n", encoding="utf-8")
+        written.append(target)
+    return written, result
+
+
+def read_image(source: Path) -> Cine:
+    """A cine from a NIfTI file or a folder of DICOM images.
+
+    Raises
+    ------
+    InputError, FileFormatError
+        When it cannot be read.
+    """
+    source = Path(source)
+    if source.name.lower().endswith(NIFTI_ENDINGS):
+        return read_cine(source, truths=())
+    from CMRSimExtension.files.dicom_reading import read_dicom
+
+    return read_dicom(source)
+
+
+def images_of(folder: Path) -> list[Path]:
+    """The image files of a folder of cases, sorted: NIfTI files that are no labels or maps.
+
+    Raises
+    ------
+    InputError
+        When there is none.
+    """
+    files = sorted(path for path in Path(folder).iterdir() if path.name.lower().endswith(NIFTI_ENDINGS))
+    images = [path for path in files if not base_path(path).name.endswith(LABEL_ENDINGS)]
+    if not images:
+        raise InputError(f"{folder} holds no NIfTI image; give a folder of .nii.gz files, or one DICOM folder")
+    return images
+
+
+def segment_folder(
+    source: Path,
+    out: Path,
+    model: SegmentationModel,
+    options: SegmentationOptions = SegmentationOptions(),  # noqa: B008 (frozen)
+    progress: Callable[[float], bool] = lambda fraction: True,
+    failed: Callable[[str], None] = lambda message: None,
+) -> tuple[list[Path], int]:
+    """Segment every image of a folder; write a label file per image and one ``function.csv``.
+
+    A case that cannot be segmented is reported, listed in the table with its reason, and does not stop the others.
+
+    Returns
+    -------
+    tuple
+        The label files and the table, and the number of cases that failed.
+    """
+    images, out = images_of(source), Path(out)
+    out.mkdir(parents=True, exist_ok=True)
+    written: list[Path] = []
+    rows: list[dict[str, Any]] = []
+    failures = 0
+    for done, path in enumerate(images):
+        row: dict[str, Any] = {"case": base_path(path).name}
+        try:
+            files, result = segment_file(
+                path, out / path.name, model, options,
+                lambda fraction, done=done: progress((done + fraction) / len(images)),  # type: ignore[misc]
+            )  # fmt: skip
+        except CMRSimError as error:
+            if type(error).__name__ == "Cancelled":
+                raise
+            failures += 1
+            failed(f"{path.name}: {error}")
+            row["note"] = str(error)
+        else:
+            written.append(files[0])
+            values = result.function.function.as_dict() if result.function else result.ejection_fractions
+            row |= {name: value for name, value in values.items() if value is not None}
+            if result.function is not None:
+                row |= {"end_diastole": result.function.end_diastole, "end_systole": result.function.end_systole}
+            row["note"] = "; ".join(result.segmentation.notes)
+        rows.append(row)
+    table = out / "function.csv"
+    _write_table(table, rows)
+    return [*written, table], failures
+
+
+_COLUMNS = (
+    "case", "lv_edv_ml", "lv_esv_ml", "lv_sv_ml", "lv_ef_percent", "lv_mass_g", "rv_edv_ml", "rv_esv_ml", "rv_sv_ml",
+    "rv_ef_percent", "end_diastole", "end_systole", "note",
+)  # fmt: skip
+
+
+def _write_table(path: Path, rows: Sequence[dict[str, Any]]) -> None:
+    with StagedFiles() as staged, staged.path(path).open("w", newline="", encoding="utf-8") as file:
+        table = csv.DictWriter(file, _COLUMNS, restval="")
+        table.writeheader()
+        for row in rows:
+            table.writerow({name: f"{value:.3f}" if isinstance(value, float) else value for name, value in row.items()})
+
+
+def _record(
+    source: Path, cine: Cine, model: SegmentationModel, options: SegmentationOptions, result: SegmentedCine
+) -> dict[str, Any]:
+    found, curves = result.segmentation, result.function
+    dx, dy, dz = cine.grid.spacing_mm
+    record: dict[str, Any] = {
+        "format": "cmrsim segmentation",
+        "format_version": 1,
+        "software": {"CMRSimExtension": __version__},
+        "use": "for research, not for clinical use",
+        "image": source.name,
+        "model": {
+            "name": model.name,
+            "version": model.metadata.get("version"),
+            "description": model.metadata.get("description"),
+        },
+        "options": {"frames": options.frames, "views": options.views, "spacing": options.spacing},
+        "labels": {"1": "LV blood pool", "2": "LV myocardium", "3": "RV blood pool"},
+        "frames": list(found.frames),
+        "empty_frames": sorted(set(range(len(found.labels))) - set(found.frames)),
+        "spacing_mm": {"slice": dz, "row": dy, "column": dx},
+        "confidence": round(found.place.confidence, 4),
+        "function": None if curves is None else curves.function.as_dict(),
+        "ejection_fractions": result.ejection_fractions,
+        "notes": found.notes,
+    }
+    if curves is not None:
+        record["volume_curves_ml"] = {
+            "frames": list(curves.frames),
+            "lv": list(curves.lv_ml),
+            "myocardium": list(curves.myocardium_ml),
+            "rv": list(curves.rv_ml),
+        }
+        record["end_diastole"], record["end_systole"] = curves.end_diastole, curves.end_systole
+        record["rv_extremes_ml"] = {"largest": curves.rv_largest_ml, "smallest": curves.rv_smallest_ml}
+        record["indexed"] = curves.indexed
+        if options.sex is not None and options.age_years is not None:
+            record["normal_ranges"] = normal_ranges(options.sex, options.age_years)
+    return record
+
+
+def merged(options: SegmentationOptions, **changes: Any) -> SegmentationOptions:
+    """`options` with some values replaced."""
+    return replace(options, **changes)

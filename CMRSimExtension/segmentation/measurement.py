@@ -1,0 +1,265 @@
+"""How accurate a model is on labelled data sets: the table, the rows behind it, and the worst cases to look at."""
+
+import csv
+import warnings
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from CMRSimExtension.errors import Cancelled, InputError
+from CMRSimExtension.evaluation.overlap import Comparison, compare, summarise
+from CMRSimExtension.files.nifti import read_nifti
+from CMRSimExtension.segmentation.model import SegmentationModel
+from CMRSimExtension.segmentation.segment import segment
+from CMRSimExtension.training.labelled_folder import LabelledCase, find_cases, label_table, translate_labels
+
+
+@dataclass(frozen=True)
+class DataSet:
+    """A labelled set to measure on.
+
+    Attributes
+    ----------
+    name
+        What tables call it.
+    folder
+        See `training.labelled_folder.find_cases`.
+    labels_map
+        Its label numbers: a preset or a table.
+    spacing_trusted
+        Whether its voxel sizes are true.
+    """
+
+    name: str
+    folder: Path
+    labels_map: str
+    spacing_trusted: bool = True
+
+
+@dataclass(frozen=True)
+class MeasuredCase:
+    """One volume with its reference and what the model made of it.
+
+    Attributes
+    ----------
+    name
+        Data set and case.
+    image, reference, predicted
+        (slices, rows, columns).
+    dice
+        Mean over the structures.
+    """
+
+    name: str
+    image: NDArray[np.floating]
+    reference: NDArray[np.uint8]
+    predicted: NDArray[np.uint8]
+    dice: float
+
+
+_ACDC_GROUPS = ("DCM", "HCM", "MINF", "NOR", "RV")
+
+
+def known_sets(data: Path) -> list[DataSet]:
+    """The sets called acdc, mms_A and mms_B that lie in a data folder (M&Ms' voxel sizes are lost).
+
+    Raises
+    ------
+    InputError
+        When none of them is there.
+    """
+    data = Path(data)
+    known = (
+        DataSet("acdc", data / "acdc", "acdc"),
+        DataSet("mms_A", data / "mms_A", "mms", spacing_trusted=False),
+        DataSet("mms_B", data / "mms_B", "mms", spacing_trusted=False),
+    )
+    there = [entry for entry in known if entry.folder.is_dir()]
+    if not there:
+        raise InputError(f"{data} holds none of the folders acdc, mms_A and mms_B; give the folder that does")
+    return there
+
+
+def measure(
+    model: SegmentationModel,
+    sets: Iterable[DataSet],
+    *,
+    device: str = "auto",
+    views: str = "four",
+    distances: bool = False,
+    every: int = 1,
+    change: Callable[[NDArray[np.floating], NDArray[np.uint8]], NDArray[np.floating]] | None = None,
+    progress: Callable[[float], bool] = lambda fraction: True,
+) -> tuple[list[Comparison], list[MeasuredCase]]:
+    """Segment every case and compare it with its labels.
+
+    Parameters
+    ----------
+    distances
+        Whether to compute Hausdorff distances (where voxel sizes are true); they cost more than the segmentation.
+    every
+        Take every n-th case only.
+    change
+        Applied to each image (slices, rows, columns) with its labels before it is segmented: tagging, for instance.
+    progress
+        Told the fraction done; returning False cancels.
+
+    Returns
+    -------
+    tuple
+        Rows for `summarise` (the case's name begins with the set's), and the cases, for `worst_cases`.
+    """
+    todo = [(entry, case) for entry in sets for case in find_cases(entry.folder)[::every]]
+    rows: list[Comparison] = []
+    cases: list[MeasuredCase] = []
+    for done, (entry, case) in enumerate(todo):
+        if not progress(done / len(todo)):
+            raise Cancelled("measuring was cancelled")
+        with warnings.catch_warnings():
+            # A contradictory header is what `spacing_trusted` is about; it need not be told once per file.
+            warnings.simplefilter("ignore")
+            image, labels = read_nifti(case.image), read_nifti(case.labels)
+        reference = translate_labels(labels.values, label_table(entry.labels_map), case.labels.name)
+        values = np.asarray(image.values, np.float32)
+        if change is not None:
+            values = np.stack([change(frame, truth) for frame, truth in zip(values, reference, strict=True)])
+        found = segment(
+            values, image.grid, model, device=device, views=views, spacing_trusted=entry.spacing_trusted
+        ).labels
+        dx, dy, dz = image.grid.spacing_mm
+        spacing = (dz, dy, dx) if entry.spacing_trusted else (float("nan"),) * 3
+        frame, pathology = _phase(entry, case), _pathology(entry, case)
+        for number in range(len(values)):
+            part = compare(
+                found[number],
+                reference[number],
+                spacing,
+                case=f"{entry.name}/{case.name}",
+                frame=frame or str(number),
+                pathology=pathology,
+                distances=distances,
+                apex_first=_apex_first(reference[number]),
+            )
+            rows += part
+            overall = [row.dice for row in part if row.position == "volume"]
+            cases.append(
+                MeasuredCase(
+                    f"{entry.name}/{case.name}",
+                    values[number],
+                    reference[number],
+                    found[number],
+                    float(np.mean(overall)),
+                )
+            )
+    progress(1.0)
+    return rows, cases
+
+
+def _phase(entry: DataSet, case: LabelledCase) -> str:
+    """ED or ES, as the known sets' file names say it."""
+    if entry.name == "acdc":
+        return "ED" if case.name.endswith("_frame01") else "ES"
+    return case.name.rsplit("_", 1)[-1] if case.name.endswith(("_ED", "_ES")) else ""
+
+
+def _pathology(entry: DataSet, case: LabelledCase) -> str:
+    if entry.name != "acdc":
+        return ""
+    number = int(case.name.removeprefix("patient").split("_")[0])
+    return _ACDC_GROUPS[min(4, (number - 1) // 20)]
+
+
+def _apex_first(reference: NDArray[np.uint8]) -> bool:
+    """Whether slice 0 is apical: the left ventricle's outline narrows towards the apex."""
+    area = np.isin(reference, (1, 2)).sum(axis=(1, 2))
+    shown = area[area > 0]
+    half = len(shown) // 2
+    return bool(half and shown[:half].mean() < shown[-half:].mean())
+
+
+def accuracy_table(rows: Sequence[Comparison]) -> str:
+    """Mean Dice per set and structure: all volumes, by phase, and by slice position, as text."""
+    names = list(dict.fromkeys(row.structure for row in rows))
+    groups: list[tuple[str, list[Comparison]]] = []
+    for name in dict.fromkeys(row.case.split("/")[0] for row in rows):
+        of_set = [row for row in rows if row.case.startswith(f"{name}/")]
+        volumes = [row for row in of_set if row.position == "volume"]
+        groups.append((f"{name} all", volumes))
+        for phase in dict.fromkeys(row.frame for row in volumes):
+            groups.append((f"{name} {phase}", [row for row in volumes if row.frame == phase]))
+        for position in ("basal", "mid", "apical"):
+            groups.append((f"{name} {position}", [row for row in of_set if row.position == position]))
+        for group in sorted({row.pathology for row in volumes} - {""}):
+            groups.append((f"{name} {group}", [row for row in volumes if row.pathology == group]))
+    lines = [f"{'':14}{'n':>6}" + "".join(f"{name:>16}" for name in names)]
+    for label, members in groups:
+        by_name = {str(entry["structure"]): entry for entry in summarise(members, ("structure",), ("dice",))}
+        if by_name:
+            count = max(int(entry["dice_n"]) for entry in by_name.values())
+            cells = [by_name[name]["dice_mean"] if name in by_name else float("nan") for name in names]
+            lines.append(f"{label:14}{count:6d}" + "".join(f"{float(cell):16.3f}" for cell in cells))
+    return "\n".join(lines)
+
+
+def write_rows(path: Path, rows: Sequence[Comparison]) -> None:
+    """All rows as CSV."""
+    with Path(path).open("w", newline="", encoding="utf-8") as file:
+        table = csv.DictWriter(file, [entry.name for entry in fields(Comparison)])
+        table.writeheader()
+        table.writerows(asdict(row) for row in rows)
+
+
+def worst_cases(path: Path, cases: Sequence[MeasuredCase], count: int = 10) -> list[str]:
+    """A sheet of the worst volumes: some slices from base to apex, reference above, prediction below, as PNG.
+
+    Returns
+    -------
+    list of str
+        Names and Dice of the volumes, worst first.
+    """
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+
+    worst = sorted(cases, key=lambda case: case.dice)[:count]
+    if not worst:
+        raise InputError("no case was measured, so there is no worst one")
+    columns = 7
+    figure, axes = pyplot.subplots(2 * len(worst), columns, figsize=(2.2 * columns, 4.4 * len(worst)), squeeze=False)
+    for index, case in enumerate(worst):
+        shown = np.flatnonzero((case.reference > 0).any(axis=(1, 2)) | (case.predicted > 0).any(axis=(1, 2)))
+        shown = shown if len(shown) else np.arange(len(case.image))
+        picked = shown[np.unique(np.linspace(0, len(shown) - 1, columns).round().astype(int))]
+        rows, columns_box = _box(case)
+        for place in range(columns):
+            for below, labels in enumerate((case.reference, case.predicted)):
+                axis = axes[2 * index + below, place]
+                axis.axis("off")
+                if place >= len(picked):
+                    continue
+                picture = case.image[picked[place]][rows, columns_box]
+                axis.imshow(picture, cmap="gray", vmax=np.quantile(picture, 0.995))
+                for number, colour in ((1, "tab:red"), (2, "tab:green"), (3, "tab:cyan")):
+                    mask = labels[picked[place]][rows, columns_box] == number
+                    if mask.any():
+                        axis.contour(mask, [0.5], colors=[colour], linewidths=1.0)
+        axes[2 * index, 0].set_title(
+            f"{case.name}: {case.dice:.3f} (reference, then prediction)", loc="left", fontsize=9
+        )
+    figure.tight_layout()
+    figure.savefig(path, dpi=60)
+    pyplot.close(figure)
+    return [f"{case.name} {case.dice:.3f}" for case in worst]
+
+
+def _box(case: MeasuredCase) -> tuple[slice, slice]:
+    """The part of the slices that shows both segmentations, with a margin."""
+    where = np.argwhere((case.reference > 0) | (case.predicted > 0))
+    if not len(where):
+        return slice(None), slice(None)
+    low, high = np.maximum(where.min(0)[1:] - 25, 0), where.max(0)[1:] + 26
+    return slice(int(low[0]), int(high[0])), slice(int(low[1]), int(high[1]))
