@@ -99,9 +99,28 @@ class Acquisition:
         noisy = rng is not None and noise_sd > 0
         if not noisy and not self._homodyne:
             return np.abs(encoding.image(stack))
-        kspace = encoding.forward(stack)
-        if noisy:
-            assert rng is not None
+        return self._reconstructed(encoding.forward(stack), rng, noise_sd)
+
+    def from_kspace(
+        self, kspace: NDArray[Any], rng: np.random.Generator | None = None, noise_sd: float = 0.0
+    ) -> NDArray[np.float32]:
+        """Magnitude images (..., rows, columns) with noise, of noise-free k-space (..., acquired rows, columns).
+
+        For k-space that was put together line by line (`CMRSimExtension.scanner.segmented`).
+        """
+        stack = kspace.reshape(-1, *kspace.shape[-2:])
+        images = np.empty((len(stack), *self.protocol.matrix), dtype=np.float32)
+        for chunk in _chunks(len(stack)):
+            images[chunk] = self._reconstructed(stack[chunk].copy(), rng, noise_sd)
+        return images.reshape(*kspace.shape[:-2], *self.protocol.matrix)
+
+    def _reconstructed(
+        self, kspace: NDArray[Any], rng: np.random.Generator | None, noise_sd: float
+    ) -> NDArray[np.float32]:
+        """Magnitude of k-space (images, ...), which is overwritten."""
+        encoding = self.encoding
+        noisy = rng is not None and noise_sd > 0
+        if rng is not None and noise_sd > 0:
             noise = complex_noise(rng, kspace.shape, noise_sd / encoding.noise_gain)
             if encoding.sampled is not None:
                 noise *= encoding.sampled
@@ -111,12 +130,11 @@ class Acquisition:
             images = np.abs(homodyne(kspace, encoding, protocol.phase_axis, protocol.partial_fourier))
         else:
             images = np.abs(encoding.reconstruct(kspace))
-        if noisy and self._other_channels is not None:
-            assert rng is not None
+        if rng is not None and noisy and self._other_channels is not None:
             images **= 2
             images += np.float32(noise_sd**2) * self._other_channels.draw(rng, len(images))
             np.sqrt(images, out=images)
-        return images
+        return np.asarray(images, dtype=np.float32)
 
 
 def acquire(

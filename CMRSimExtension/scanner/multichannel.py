@@ -74,14 +74,17 @@ class ChannelAcquisition:
             return None
         return SenseUnfolding(self.image_sensitivities, self.protocol.acceleration, self.protocol.phase_axis)
 
+    @cached_property
+    def _full_gain(self) -> float:
+        rows, columns = self.object_sensitivities.shape[-2:]
+        return CartesianEncoding.of_protocol(self.protocol, (rows, columns)).noise_gain
+
     def noise_sd_of_channels(self, noise_sd: float) -> float:
         """SD of a k-space sample's noise that a fully sampled channel image shows as `noise_sd`.
 
         Undersampling leaves it as it is: the same receiver noise falls on fewer samples.
         """
-        rows, columns = self.object_sensitivities.shape[-2:]
-        full = CartesianEncoding.of_protocol(self.protocol, (rows, columns))
-        return noise_sd / full.noise_gain
+        return noise_sd / self._full_gain
 
     def kspace(self, image: Any, rng: np.random.Generator | None = None, noise_sd: float = 0.0) -> NDArray[Any]:
         """(coils, acquired rows, acquired columns) k-space of one object (fine rows, fine columns).
@@ -92,10 +95,14 @@ class ChannelAcquisition:
             SD of the real part of the noise in a fully sampled, uncombined channel image.
         """
         samples = self.encoding.forward(image * self.object_sensitivities)
-        if rng is not None and noise_sd > 0:
-            noise = complex_noise(rng, samples.shape, self.noise_sd_of_channels(noise_sd))
-            samples += noise if self.encoding.sampled is None else noise * self.encoding.sampled
-        return samples
+        return samples if rng is None else self.with_noise(samples, rng, noise_sd)
+
+    def with_noise(self, samples: NDArray[Any], rng: np.random.Generator, noise_sd: float) -> NDArray[Any]:
+        """k-space of one image with every channel's noise added to what was acquired."""
+        if not noise_sd > 0:
+            return samples
+        noise = complex_noise(rng, samples.shape, self.noise_sd_of_channels(noise_sd))
+        return samples + (noise if self.encoding.sampled is None else noise * self.encoding.sampled)
 
     def reconstruct(self, samples: NDArray[Any]) -> NDArray[Any]:
         """(rows, columns) combined image of one k-space (coils, ...): complex, or magnitude for ``rss``."""

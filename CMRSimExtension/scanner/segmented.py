@@ -1,0 +1,235 @@
+"""Segmented acquisition: k-space is filled over several heartbeats, and its lines see the heart in different states.
+
+A few phase-encoding lines are acquired for every cardiac phase of a heartbeat, other lines in the next, until k-space
+is full. Whatever differs between heartbeats (their length, a trigger, the breath) then differs between lines: of that
+ghosts and blur are made, and `LineSchedule` records it as ground truth.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from CMRSimExtension.errors import InputError
+from CMRSimExtension.scanner.kspace import frequencies
+from CMRSimExtension.scanner.protocol import Protocol
+
+ORDERS = ("interleaved", "sequential")
+_SYSTOLE = 0.35
+"""Share of systole in a heartbeat of the reference length."""
+
+
+@dataclass(frozen=True)
+class LineSchedule:
+    """When, and in what state, each line of each frame is acquired.
+
+    Attributes
+    ----------
+    heartbeat
+        (frames, lines) int: which heartbeat.
+    time_ms
+        (frames, lines): after the R wave that truly began the heartbeat.
+    cardiac
+        (frames, lines): the heart's true phase in [0, 1).
+    displacement_mm
+        (frames, lines, 2): where the breath has moved the object, along (rows, columns).
+    durations_ms
+        (heartbeats,): R-R intervals.
+    """
+
+    heartbeat: NDArray[np.int64]
+    time_ms: NDArray[np.float64]
+    cardiac: NDArray[np.float64]
+    displacement_mm: NDArray[np.float64]
+    durations_ms: NDArray[np.float64]
+
+    def __post_init__(self) -> None:
+        shape = self.heartbeat.shape
+        if self.time_ms.shape != shape or self.cardiac.shape != shape or self.displacement_mm.shape != (*shape, 2):
+            raise InputError(
+                f"heartbeat {shape}, time_ms {self.time_ms.shape}, cardiac {self.cardiac.shape} and displacement_mm "
+                f"{self.displacement_mm.shape} do not belong together; give (frames, lines), the last with 2 axes more"
+            )
+        if self.cardiac.min() < 0 or self.cardiac.max() >= 1:
+            raise InputError("cardiac phases must lie in [0, 1); take them modulo 1")
+
+    @property
+    def frames(self) -> int:
+        """Number of cardiac phases."""
+        return self.heartbeat.shape[0]
+
+    @property
+    def since_start_ms(self) -> NDArray[np.float64]:
+        """(frames, lines) time since the first heartbeat of the breath hold."""
+        began = np.concatenate([[0.0], np.cumsum(self.durations_ms)])
+        return began[self.heartbeat] + self.time_ms
+
+    def as_dict(self) -> dict[str, Any]:
+        """JSON-able ground truth."""
+        return {
+            "heartbeat": self.heartbeat.tolist(),
+            "time_ms": np.round(self.time_ms, 3).tolist(),
+            "cardiac": np.round(self.cardiac, 6).tolist(),
+            "displacement_mm": np.round(self.displacement_mm, 4).tolist(),
+            "durations_ms": np.round(self.durations_ms, 3).tolist(),
+        }
+
+
+def cardiac_phase(time_ms: Any, duration_ms: Any, reference_ms: float) -> NDArray[np.float64]:
+    """Phase of the heart at a time after the R wave of a heartbeat of any length.
+
+    Systole shortens with the square root of the heartbeat's length (Bazett HC, Heart 1920;7:353-370), diastole takes
+    the rest: a long heartbeat is mostly a long diastole. Times past the end run on into a following heartbeat of the
+    same length.
+
+    Parameters
+    ----------
+    time_ms, duration_ms
+        After the R wave, and R-R interval; they broadcast.
+    reference_ms
+        Length of the heartbeat for which the anatomy defines its phases.
+
+    Returns
+    -------
+    array
+        In [0, 1).
+    """
+    time, duration = np.asarray(time_ms, dtype=np.float64), np.asarray(duration_ms, dtype=np.float64)
+    if not (np.all(duration > 0) and reference_ms > 0):
+        raise InputError("a heartbeat's length must be above 0 ms")
+    time = np.mod(time, duration)
+    systole = np.minimum(_SYSTOLE * reference_ms * np.sqrt(duration / reference_ms), 0.9 * duration)
+    phase = np.where(
+        time < systole, _SYSTOLE * time / systole, _SYSTOLE + (1 - _SYSTOLE) * (time - systole) / (duration - systole)
+    )
+    return np.where(phase >= 1.0, 0.0, phase)
+
+
+def segmented(
+    protocol: Protocol,
+    durations_ms: NDArray[np.floating],
+    reference_ms: float,
+    *,
+    order: str = "interleaved",
+    nominal_ms: float | None = None,
+    delays_ms: NDArray[np.floating] | None = None,
+) -> LineSchedule:
+    """Schedule of a breath hold.
+
+    Parameters
+    ----------
+    protocol
+        Lines, phases, repetition time.
+    durations_ms
+        (heartbeats,) R-R intervals; as many as there are, the lines are shared among them.
+    reference_ms
+        Heartbeat for which the anatomy defines its phases.
+    order
+        ``interleaved``: a heartbeat's lines are spread over k-space; ``sequential``: they are neighbours.
+    nominal_ms
+        R-R interval that the scanner assumes when it sorts data into frames (gating by time); None stretches every
+        heartbeat to its own length (retrospective gating).
+    delays_ms
+        (heartbeats,) how much later than the true R wave the trigger fired.
+
+    Raises
+    ------
+    InputError
+        For no heartbeats, or an unknown order.
+    """
+    durations = np.asarray(durations_ms, dtype=np.float64)
+    if durations.ndim != 1 or len(durations) == 0 or not np.all(durations > 0):
+        raise InputError(f"durations_ms is {durations_ms}; give at least one heartbeat, each longer than 0 ms")
+    if order not in ORDERS:
+        raise InputError(f"order is {order!r}; choose from {', '.join(ORDERS)}")
+    delays = np.zeros(len(durations)) if delays_ms is None else np.asarray(delays_ms, dtype=np.float64)
+    lines, beats = protocol.acquired_matrix[protocol.phase_axis], len(durations)
+    index = np.arange(lines)
+    views = int(np.ceil(lines / beats))
+    heartbeat = index % beats if order == "interleaved" else index // views
+    place = index // beats if order == "interleaved" else index % views
+    frames = np.arange(protocol.phases)[:, None] / protocol.phases
+    length = durations[heartbeat] if nominal_ms is None else np.full(lines, float(nominal_ms))
+    within = (place - (views - 1) / 2) * protocol.repetition_time_ms
+    time = frames * length + within + delays[heartbeat]
+    shape = time.shape
+    beat = np.broadcast_to(heartbeat, shape)
+    phase = _phase_in_series(time, beat, durations, reference_ms)
+    return LineSchedule(np.array(beat), time, phase, np.zeros((*shape, 2)), durations)
+
+
+def _phase_in_series(
+    time: NDArray[np.float64], beat: NDArray[np.int64], durations: NDArray[np.float64], reference_ms: float
+) -> NDArray[np.float64]:
+    """Phase where a time past the end of its heartbeat lies in the next, and one before its R wave in the last."""
+    began = np.concatenate([[0.0], np.cumsum(durations)])
+    absolute = began[beat] + time
+    # Before the first and after the last heartbeat the series goes on with beats of the same length.
+    inside = np.clip(np.searchsorted(began, absolute, side="right") - 1, 0, len(durations) - 1)
+    return cardiac_phase(absolute - began[inside], durations[inside], reference_ms)
+
+
+def assemble(
+    states: NDArray[np.complexfloating],
+    schedule: LineSchedule,
+    protocol: Protocol,
+    *,
+    still: NDArray[np.complexfloating] | None = None,
+) -> NDArray[np.complexfloating]:
+    """k-space of every frame, each line taken from the state that the heart was in.
+
+    Parameters
+    ----------
+    states
+        (phases, ..., acquired rows, acquired columns) k-space of the object at evenly spaced cardiac phases from 0.
+        Between two of them the object is taken to change linearly.
+    schedule
+        When each line is acquired.
+    protocol
+        Phase direction and field of view.
+    still
+        (..., acquired rows, acquired columns) k-space of what does not move with the breath (the spine, the back); it
+        is not part of `states`.
+
+    Returns
+    -------
+    array
+        (frames, ..., acquired rows, acquired columns).
+
+    Raises
+    ------
+    InputError
+        Where `states` do not have the protocol's matrix.
+    """
+    shape = protocol.acquired_matrix
+    if states.shape[-2:] != shape:
+        raise InputError(f"states have {states.shape[-2:]} rows and columns; the protocol acquires {shape}")
+    count = len(states)
+    place = schedule.cardiac * count
+    low = np.floor(place).astype(np.int64) % count
+    share = (place - np.floor(place)).astype(states.real.dtype)
+    lines = np.arange(schedule.cardiac.shape[1])
+    by_line = np.moveaxis(states, protocol.phase_axis, 1)
+    frames = np.empty((schedule.frames, *by_line.shape[1:]), dtype=states.dtype)
+    expand = (slice(None),) + (None,) * (by_line.ndim - 2)
+    for frame in range(schedule.frames):
+        first, second = by_line[low[frame], lines], by_line[(low[frame] + 1) % count, lines]
+        frames[frame] = first + share[frame][expand] * (second - first)
+    result = np.moveaxis(frames, 1, protocol.phase_axis)
+    if np.any(schedule.displacement_mm):
+        result = result * _shift(schedule, protocol, states.dtype).reshape(
+            schedule.frames, *(1,) * (states.ndim - 3), *shape
+        )
+    return result if still is None else result + still
+
+
+def _shift(schedule: LineSchedule, protocol: Protocol, dtype: Any) -> NDArray[np.complexfloating]:
+    """(frames, rows, columns) phase that the displacement of each line gives it."""
+    rows, columns = (frequencies(n) / fov for n, fov in zip(protocol.acquired_matrix, protocol.fov_mm, strict=True))
+    moved = schedule.displacement_mm
+    if protocol.phase_direction == "rows":
+        cycles = moved[:, :, None, 0] * rows[:, None] + moved[:, :, None, 1] * columns
+    else:
+        cycles = moved[:, None, :, 0] * rows[:, None] + moved[:, None, :, 1] * columns
+    return np.exp(-2j * np.pi * cycles).astype(dtype)
