@@ -101,7 +101,7 @@ def measure(
     distances
         Whether to compute Hausdorff distances (where voxel sizes are true); they cost more than the segmentation.
     every
-        Take every n-th case only.
+        Take every n-th pair of cases only (the known sets list end diastole and end systole of a patient in turn).
     change
         Applied to each image (slices, rows, columns) with its labels before it is segmented: tagging, for instance.
     progress
@@ -112,7 +112,12 @@ def measure(
     tuple
         Rows for `summarise` (the case's name begins with the set's), and the cases, for `worst_cases`.
     """
-    todo = [(entry, case) for entry in sets for case in find_cases(entry.folder)[::every]]
+    todo = [
+        (entry, case)
+        for entry in sets
+        for number, case in enumerate(find_cases(entry.folder))
+        if number // 2 % every == 0
+    ]
     rows: list[Comparison] = []
     cases: list[MeasuredCase] = []
     for done, (entry, case) in enumerate(todo):
@@ -229,7 +234,13 @@ def worst_cases(path: Path, cases: Sequence[MeasuredCase], count: int = 10) -> l
     if not worst:
         raise InputError("no case was measured, so there is no worst one")
     columns = 7
-    figure, axes = pyplot.subplots(2 * len(worst), columns, figsize=(2.2 * columns, 4.4 * len(worst)), squeeze=False)
+    figure, axes = pyplot.subplots(
+        2 * len(worst),
+        columns,
+        figsize=(2.2 * columns, 4.6 * len(worst)),
+        squeeze=False,
+        gridspec_kw={"hspace": 0.06, "wspace": 0.03, "left": 0.01, "right": 0.99, "top": 0.99, "bottom": 0.005},
+    )
     for index, case in enumerate(worst):
         shown = np.flatnonzero((case.reference > 0).any(axis=(1, 2)) | (case.predicted > 0).any(axis=(1, 2)))
         shown = shown if len(shown) else np.arange(len(case.image))
@@ -250,7 +261,6 @@ def worst_cases(path: Path, cases: Sequence[MeasuredCase], count: int = 10) -> l
         axes[2 * index, 0].set_title(
             f"{case.name}: {case.dice:.3f} (reference, then prediction)", loc="left", fontsize=9
         )
-    figure.tight_layout()
     figure.savefig(path, dpi=60)
     pyplot.close(figure)
     return [f"{case.name} {case.dice:.3f}" for case in worst]
