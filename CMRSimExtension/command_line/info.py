@@ -16,6 +16,7 @@ examples:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("file", metavar="FILE", help="image file, or folder of DICOM images")
+    parser.add_argument("--series", metavar="NAME", help="which series or case, where FILE holds several")
     parser.add_argument("--json", action="store_true", help="as JSON, for other programs")
 
 
@@ -23,5 +24,5 @@ def run(options: argparse.Namespace, console: Console) -> None:
     from CMRSimExtension.files.information import describe, describe_text
     from CMRSimExtension.files.sidecar import json_text
 
-    found = describe(options.file)
+    found = describe(options.file, options.series)
     console.result(json_text(found).rstrip() if options.json else describe_text(found))

@@ -40,12 +40,12 @@ def run(options: argparse.Namespace, console: Console) -> None:
         raise InputError(f"{path.name} does not end in .png, .gif or .webp; name the picture so")
     values = chosen(options)
     if options.image is not None:
-        from CMRSimExtension.files.cine_files import read_cine
+        from CMRSimExtension.files.formats import read_image
 
         if values:
             given = ", ".join("--" + key.replace("_", "-") for key in values)
             raise InputError(f"{options.image} is an image already; leave out {given}")
-        cine = read_cine(options.image)
+        cine = read_image(options.image)
         index = options.slice
     else:
         from CMRSimExtension.command_line.scanning import scan_one_slice

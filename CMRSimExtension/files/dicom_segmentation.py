@@ -10,22 +10,23 @@ from numpy.typing import NDArray
 
 from CMRSimExtension.anatomy.terminology import Code, term_of
 from CMRSimExtension.errors import FileFormatError, InputError
-from CMRSimExtension.files.dicom_identity import is_simulated, uid
+from CMRSimExtension.files.dicom_identity import stored, uid
 from CMRSimExtension.files.dicom_images import SEGMENTATION, DicomImage, is_dicom
 from CMRSimExtension.files.third_party import reading
+from CMRSimExtension.scanner.geometry import ImageGrid
 from CMRSimExtension.simulation.cine import Cine
 from CMRSimExtension.version import __version__
 
 
 def segmentation_datasets(
-    cine: Cine, images: Sequence[Sequence[Any]], labels: NDArray[np.uint8] | None = None
+    cine: Cine | None, images: Sequence[Sequence[Any]], labels: NDArray[np.uint8] | None = None
 ) -> list[tuple[int, Any]]:
     """A Segmentation for each frame with any label.
 
     Parameters
     ----------
     cine
-        Cine that the labels belong to.
+        Cine that the labels belong to, or None where only its DICOM images are known.
     images
         pydicom data sets of its images, [slice][frame], which the segmentations refer to.
     labels
@@ -42,8 +43,10 @@ def segmentation_datasets(
         There are no labels, or they have another shape than the images.
     """
     import highdicom
+    import pydicom
 
-    values = cine.labels if labels is None else labels
+    values = cine.labels if labels is None and cine is not None else labels
+    simulated = str(images[0][0].get((0x0008, 0x001C), pydicom.DataElement(0x0008001C, "CS", "NO")).value) == "YES"
     if values is None or not values.any():
         raise InputError("there are no labels to write as a DICOM segmentation; give an image with its _labels file")
     if len(images) != values.shape[1] or len(images[0]) != values.shape[0]:
@@ -74,12 +77,12 @@ def segmentation_datasets(
                 manufacturer_model_name="cmrsim",
                 software_versions=__version__,
                 device_serial_number="0",
-                series_description="True labels" if is_simulated(cine) else "Labels",
+                series_description="True labels" if simulated else "Labels",
                 content_label="LABELS",
                 content_description=f"frame {frame + 1} of {values.shape[0]}",
                 omit_empty_frames=True,
             )
-        if is_simulated(cine):
+        if simulated:
             dataset.add_new(0x0008001C, "CS", "YES")
         # highdicom stamps the time of writing; the same labels shall give the same file.
         for name in ("InstanceCreationDate", "InstanceCreationTime"):
@@ -92,6 +95,88 @@ def segmentation_datasets(
                 delattr(dataset, name)
         found.append((frame, dataset))
     return found
+
+
+def write_dicom_seg(
+    cine: Cine | None, labels: NDArray[np.uint8], grid: ImageGrid, path: Path, reference: Path | None,
+    series: str | None = None,
+) -> list[Path]:
+    """Write labels as DICOM Segmentation: one file, or a folder with one for each labelled frame.
+
+    Parameters
+    ----------
+    cine
+        Image the labels belong to; its DICOM form, which `write_dicom` makes, is what they refer to where there is no
+        `reference`.
+    labels, grid
+        (frames, slices, rows, columns) and their geometry.
+    path
+        Name ending in .dcm for a single labelled frame, else a new folder.
+    reference
+        DICOM folder or file with the images the labels belong to.
+    series
+        Which stack of `reference`.
+
+    Raises
+    ------
+    InputError
+        Neither image nor reference, they lie elsewhere than the labels, or a .dcm name for several frames.
+    """
+    from CMRSimExtension.files.atomic import StagedFiles, atomic_folder
+    from CMRSimExtension.files.dicom_writing import image_datasets, save
+
+    if reference is not None:
+        images = _reference_datasets(reference, series, labels, grid)
+    elif cine is not None and np.any(cine.image != labels):
+        images = image_datasets(cine, stored(cine))
+    else:
+        raise InputError("a DICOM segmentation refers to the images it belongs to; name their folder with --reference")
+    found = segmentation_datasets(cine, images, labels)
+    if path.suffix.lower() == ".dcm":
+        if len(found) > 1:
+            raise InputError(f"{len(found)} frames have labels and {path.name} is one file; give a folder, it gets one "
+                             "segmentation for each frame")
+        with StagedFiles() as staged:
+            save(found[0][1], staged.path(path))
+        return [path]
+    with atomic_folder(path) as folder:
+        for frame, dataset in found:
+            save(dataset, folder / f"frame{frame + 1:03d}.dcm")
+    return [path]
+
+
+def _reference_datasets(
+    reference: Path, series: str | None, labels: NDArray[np.uint8], grid: ImageGrid
+) -> list[list[Any]]:
+    """The data sets of the reference images, [slice][frame], in the order of the labels' slices."""
+    import pydicom
+
+    from CMRSimExtension.files.dicom_reading import cine_of
+    from CMRSimExtension.files.dicom_stacks import build_stack, choose_stack
+
+    stack = build_stack(choose_stack(reference, series))
+    if stack.first.frame != 0 or any(image.frame for frames in stack.images for image in frames):
+        raise InputError(f"{reference} is one enhanced object; segmentations here refer to classic images, give those")
+    space = cine_of(stack).grid
+    if space.shape != grid.shape:
+        raise InputError(f"the labels have {grid.shape} slices, rows and columns, the images of {reference} "
+                         f"{space.shape}; give the images that were segmented")
+    order = list(range(grid.shape[0]))
+    turned = np.array(space.affine_ras)
+    turned[:3, 3] += (grid.shape[0] - 1) * turned[:3, 2]
+    turned[:3, 2] *= -1
+    if np.allclose(turned, grid.affine_ras, atol=0.1):
+        order.reverse()
+    elif not np.allclose(space.affine_ras, grid.affine_ras, atol=0.1):
+        raise InputError(f"the labels lie elsewhere than the images of {reference}; give those that were segmented")
+    images = []
+    for s in order:
+        frames = stack.images[s]
+        if labels.shape[0] == 1:
+            frames = frames[:1]
+        with reading(frames[0].path, "a DICOM image"):
+            images.append([pydicom.dcmread(image.path) for image in frames])
+    return images
 
 
 def labels_beside(folder: Path, cine: Cine, stack: Sequence[Sequence[DicomImage]]) -> NDArray[np.uint8] | None:

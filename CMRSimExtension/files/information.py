@@ -1,17 +1,24 @@
 """What is in an image file, for people and for programs."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from CMRSimExtension.files.cine_files import mean_step_ms, read_cine
-from CMRSimExtension.files.sidecar import LABEL_NAMES
+from CMRSimExtension.errors import FileFormatError
+from CMRSimExtension.files import data_sets
+from CMRSimExtension.files.cine_files import mean_step_ms
+from CMRSimExtension.files.dicom_images import DicomImage
+from CMRSimExtension.files.dicom_stacks import build_stack, find_stacks
+from CMRSimExtension.files.formats import labels_of, read_content
+from CMRSimExtension.scanner.geometry import ImageGrid
 from CMRSimExtension.simulation.cine import Cine
 
 
-def describe(path: Path | str) -> dict[str, Any]:
-    """What the image at `path` holds, as JSON-able values.
+def describe(path: Path | str, series: str | None = None) -> dict[str, Any]:
+    """What lies at `path`, as JSON-able values; of a folder with several stacks or cines, which there are.
 
     Raises
     ------
@@ -19,7 +26,21 @@ def describe(path: Path | str) -> dict[str, Any]:
         As the readers.
     """
     path = Path(path)
-    return {"file": path.name} | describe_cine(read_cine(path))
+    if path.is_dir() and not data_sets.is_data_set(path) and series is None:
+        stacks = find_stacks(path)
+        if len(stacks) > 1:
+            return {"file": path.name, "stacks": {str(n): _stack(images) for n, images in enumerate(stacks, 1)}}
+    if path.is_dir() and data_sets.is_data_set(path) and series is None:
+        names = data_sets.cine_names(path)
+        if len(names) > 1:
+            return {"file": path.name, "cines": names}
+    content = read_content(path, series)
+    if content.cine is not None:
+        return {"file": path.name} | describe_cine(content.cine)
+    frames, slices, rows, columns = labels_of(content, path).shape
+    return {"file": path.name, "frames": frames, "slices": slices, "rows": rows, "columns": columns,
+            "spacing_mm": [round(float(v), 4) for v in content.grid.spacing_mm],
+            "labels": _label_report(labels_of(content, path), content.grid)}
 
 
 def describe_cine(cine: Cine) -> dict[str, Any]:
@@ -45,17 +66,7 @@ def describe_cine(cine: Cine) -> dict[str, Any]:
         gaps = np.linalg.norm(np.diff(cine.slice_origins_mm, axis=0), axis=1)
         found["uneven_slice_distances_mm"] = [round(float(v), 3) for v in gaps]
     if cine.labels is not None:
-        voxel_ml = float(np.prod(cine.grid.spacing_mm)) / 1000.0
-        found["labels"] = {
-            f"{n} {name}": {
-                "volume_ml_in_frame_0": round(float((cine.labels[0] == int(n)).sum() * voxel_ml), 2),
-                "slices": int((cine.labels == int(n)).any(axis=(0, 2, 3)).sum()),
-            }
-            for n, name in LABEL_NAMES.items()
-        }
-        other = sorted({int(v) for v in np.unique(cine.labels)} - {0, *(int(n) for n in LABEL_NAMES)})
-        if other:
-            found["other_label_values"] = other
+        found["labels"] = _label_report(cine.labels, cine.grid)
     if cine.function is not None:
         found["function"] = {k: None if v is None else round(float(v), 2) for k, v in cine.function.as_dict().items()}
     for key in ("seed", "notes"):
@@ -74,6 +85,31 @@ def describe_text(found: dict[str, Any], indent: str = "") -> str:
         else:
             lines.append(f"{indent}{_words(key):<{width}}  {_value(value)}")
     return "\n".join(lines)
+
+
+def _label_report(labels: NDArray[np.uint8], grid: ImageGrid) -> dict[str, Any]:
+    voxel_ml = float(np.prod(grid.spacing_mm)) / 1000.0
+    return {
+        f"{n} {_label_name(n)}": {
+            "volume_ml_in_frame_0": round(float((labels[0] == n).sum() * voxel_ml), 2),
+            "slices": int(np.any(labels == n, axis=(0, 2, 3)).sum()),
+        }
+        for n in (int(v) for v in np.unique(labels)) if n
+    }
+
+
+def _label_name(number: int) -> str:
+    from CMRSimExtension.anatomy.structures import Structure
+    from CMRSimExtension.anatomy.terminology import term_of
+
+    return term_of(number).name if number <= max(Structure) else "unknown"
+
+
+def _stack(images: Sequence[DicomImage]) -> dict[str, Any]:
+    try:
+        return {"stack": build_stack(images).title()}
+    except FileFormatError as error:
+        return {"stack": f"cannot be read: {error}"}
 
 
 def _direction(axis: np.ndarray) -> list[float]:
