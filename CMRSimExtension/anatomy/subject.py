@@ -14,15 +14,15 @@ from CMRSimExtension.anatomy.heart.heart import Heart, HeartState
 from CMRSimExtension.anatomy.heart.parameters import HeartParameters, WallPatch
 from CMRSimExtension.anatomy.material import HeartFrame, Material, Moment
 from CMRSimExtension.anatomy.reference import draw_heart
-from CMRSimExtension.anatomy.torso.breathing import Breathing
 from CMRSimExtension.anatomy.torso.parameters import TorsoParameters
-from CMRSimExtension.anatomy.torso.placement import default_heart_frame
+from CMRSimExtension.anatomy.torso.placement import (
+    FRONTAL_ANGLE_DEG,
+    ROLL_DEG,
+    TRANSVERSE_ANGLE_DEG,
+    default_heart_frame,
+)
 from CMRSimExtension.anatomy.torso.torso import Torso
 from CMRSimExtension.errors import InputError
-
-HEART_FOLLOWS_DIAPHRAGM = 0.6
-"""Share of the diaphragm's excursion that the heart follows (Wang et al., Magn Reson Med 1995;33:713)."""
-
 
 @dataclass(frozen=True)
 class SubjectParameters:
@@ -151,9 +151,9 @@ class Subject:
                 body,
                 heart,
                 disease,
-                float(38.0 - flatter + 9.0 * angles[0]),
-                float(46.0 + 7.0 * angles[1]),
-                float(9.0 * angles[2]),
+                float(FRONTAL_ANGLE_DEG[0] - flatter + 0.9 * FRONTAL_ANGLE_DEG[1] * angles[0]),
+                float(TRANSVERSE_ANGLE_DEG[0] + TRANSVERSE_ANGLE_DEG[1] * angles[1]),
+                float(ROLL_DEG[0] + ROLL_DEG[1] * angles[2]),
                 int(pose.integers(0, 2**31)),
             )
         )
@@ -196,14 +196,6 @@ class Subject:
         ejection = self.heart.timing.ejection(phase)
         return self.heart.lv.volume_ml(ejection), self.heart.rv.volume_ml(ejection)
 
-    def _heart_shift(self, respiratory: float) -> NDArray[np.float64]:
-        """(3,) RAS displacement of the heart with breathing, mm."""
-        breath = Breathing.depth_of_breath(respiratory)
-        p = self.parameters.torso
-        return breath * np.array(
-            [0.0, 0.5 * p.chest_expansion_mm, -HEART_FOLLOWS_DIAPHRAGM * p.diaphragm_excursion_mm]
-        )
-
     def _state_at(self, phase: float, dtype: type) -> HeartState:
         held = self._state
         if held is None or held.phase != phase or held.shells.dtype != dtype:
@@ -221,7 +213,7 @@ class Subject:
     ) -> Material:
         dtype = points_mm.dtype.type
         state = self._state_at(moment.cardiac, dtype)
-        shift = self._heart_shift(moment.respiratory).astype(dtype)
+        shift = self.torso.heart_shift_mm(moment.respiratory).astype(dtype)
         axes, origin = self._frame.axes.astype(dtype), self._frame.origin_mm.astype(dtype)
         found = self.heart.sample((points_mm - (origin + shift)) @ axes.T, state)
         structure = np.where(found.claimed, found.structure, background)
@@ -240,7 +232,7 @@ class Subject:
         """Points that the beating heart may reach at any respiratory phase."""
         reach = np.zeros(len(points_mm), dtype=bool)
         for respiratory in (0.0, 0.25, 0.35, 0.5):
-            local = self._frame.to_heart(points_mm - self._heart_shift(respiratory))
+            local = self._frame.to_heart(points_mm - self.torso.heart_shift_mm(respiratory))
             reach |= self.heart.may_move(local.astype(points_mm.dtype))
         return reach
 
@@ -251,7 +243,7 @@ class Subject:
 
     def blood_velocity(self, points_mm: NDArray[np.floating], moment: Moment) -> NDArray[np.floating]:
         """(n, 3) mm/s, RAS: inflow through the mitral and tricuspid valves, outflow through the arterial ones."""
-        local = self._frame.to_heart(points_mm - self._heart_shift(moment.respiratory))
+        local = self._frame.to_heart(points_mm - self.torso.heart_shift_mm(moment.respiratory))
         return chamber_flow(self.heart, local, moment.cardiac) @ self._frame.axes
 
     def describe(self) -> dict:

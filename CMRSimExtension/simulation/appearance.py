@@ -67,7 +67,7 @@ class BloodModel:
     left_fading: float = 0.6
     right_fading: float = 0.6
     inflow: float = 1.1
-    venous: float = 0.8
+    venous: float = 0.87
 
 
 @dataclass(frozen=True)
@@ -105,7 +105,7 @@ class Appearance:
         field = OffResonanceField.draw(rng, frame, protocol.field_t)
         u = rng.uniform(size=4)
         blood = BloodModel(
-            0.35 + 0.5 * float(u[0]), 0.35 + 0.5 * float(u[1]), 1.0 + 0.3 * float(u[2]), 0.66 + 0.24 * float(u[3])
+            0.35 + 0.5 * float(u[0]), 0.35 + 0.5 * float(u[1]), 1.0 + 0.3 * float(u[2]), 0.74 + 0.26 * float(u[3])
         )
         strength = float(np.clip(rng.normal(1.0, 0.25), 0.3, 1.8))
         return cls(tissues, receive, field, blood, strength, int(rng.integers(0, 8)))

@@ -18,7 +18,7 @@ from CMRSimExtension.anatomy.heart.parameters import MYOCARDIAL_DENSITY_G_PER_ML
 
 ANGLES = 64
 LEVELS = 72
-COMPACTED = 0.95
+COMPACTED = 0.82
 """Share of muscle in the trabeculated layer once it is pressed into the wall at end systole."""
 
 
@@ -156,7 +156,7 @@ class LeftVentricle:
         p = self.parameters
         muscle = p.trabecular_mass_fraction * p.lv_mass_g / MYOCARDIAL_DENSITY_G_PER_ML
         # Trabeculae thicken towards the apex and spare the septum's outflow side.
-        along = 0.5 + 1.2 * np.clip(level, 0, 1) ** 1.5
+        along = 0.25 + 1.4 * np.clip(level, 0, 1) ** 1.2
         around = 1.0 - 0.35 * np.exp(-0.5 * ((self.angles - np.pi) / 0.8) ** 2)
         share = along[:, None] * around[None, :]
         wanted = muscle / p.trabecular_muscle_fraction

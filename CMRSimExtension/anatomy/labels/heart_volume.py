@@ -136,6 +136,8 @@ def build_heart_volume(
     detail: HeartDetail,
     rng: np.random.Generator,
     cell_mm: float = 1.2,
+    *,
+    complete: bool = False,
 ) -> HeartVolume:
     """Make the fine heart volume of a label array.
 
@@ -155,6 +157,8 @@ def build_heart_volume(
         Draws the irregularities of fat and trabeculae.
     cell_mm
         Size of the fine cells, roughly.
+    complete
+        Whether the labels tell all there is within their slices, so that atria and vessels are drawn beyond them only.
     """
     along_k = float(frame.axes[2] @ affine_ras[:3, 2]) / spacing_kji_mm[0]
     margins = np.full((3, 2), 26.0)
@@ -165,6 +169,10 @@ def build_heart_volume(
         margins[:] = 60.0
     axes = _fine_axes(labels, spacing_kji_mm, margins, cell_mm)
     builder = _Builder(labels, axes, affine_ras, spacing_kji_mm, frame, detail, rng)
+    if complete:
+        index = axes.native(0)[:, None, None]
+        ends = np.minimum(index + 0.5, labels.shape[0] - 0.5 - index) * spacing_kji_mm[0]
+        builder.within_mm = np.asarray(ends, dtype=np.float32)
     return builder.build()
 
 
@@ -181,6 +189,7 @@ class _Builder:
         detail: HeartDetail,
         rng: np.random.Generator,
     ) -> None:
+        self.within_mm: NDArray[np.float32] | None = None
         self.labels, self.axes, self.spacing, self.frame, self.detail = labels, axes, spacing, frame, detail
         to_heart = np.eye(4)
         to_heart[:3, :3] = frame.axes
@@ -399,7 +408,9 @@ class _Builder:
         size = radius / 23.0 if self.right is None else float(np.clip((free - epi).max() / 36.0, 0.6, 1.4))
         absent = {S.AORTIC_ROOT: S.AORTA, S.VESSEL_WALL: S.AORTA, S.LA_WALL: S.LA_BLOOD, S.RA_WALL: S.RA_BLOOD}
         for body, distance in base_bodies(self.xyz, radius, between(118.0, 0.45), between(196.0, 0.5), size):
-            if not labelled & {body, absent.get(body, body)} or body is S.RV_MYOCARDIUM:
+            if self.within_mm is not None:
+                solids.add(int(body), np.maximum(distance, self.within_mm))
+            elif not labelled & {body, absent.get(body, body)} or body is S.RV_MYOCARDIUM:
                 solids.add(int(body), distance)
 
     def _draw_fat(self, solids: SolidsInOrder) -> None:
