@@ -24,6 +24,7 @@ from CMRSimExtension.anatomy.torso.placement import (
 from CMRSimExtension.anatomy.torso.torso import Torso
 from CMRSimExtension.errors import InputError
 
+
 @dataclass(frozen=True)
 class SubjectParameters:
     """A whole virtual person: everything that makes this subject, and nothing else.

@@ -148,7 +148,9 @@ class Appearance:
         if protocol.sequence == "bssfp":
             signal = bssfp_signal(t.t1_ms[column], t.t2_ms[column], t.proton_density[column], off, **arguments)
         else:
-            signal = spoiled_gre_signal(t.t1_ms[column], t.t2_star_ms[column], t.proton_density[column], off, **arguments)
+            signal = spoiled_gre_signal(
+                t.t1_ms[column], t.t2_star_ms[column], t.proton_density[column], off, **arguments
+            )
         signal = np.asarray(signal)
         # Turbulent, fresh blood outshines the steady state everywhere alike.
         for tissue in (Tissue.BLOOD_ARTERIAL, Tissue.BLOOD_VENOUS):

@@ -21,9 +21,7 @@ _R2 = (0.7548776662466927, 0.5698402909980532)
 class Modulation(TypingProtocol):
     """What a preparation (tagging) makes of the signal of points at one time."""
 
-    def __call__(
-        self, material: Material, signal: NDArray[np.complex64], time_ms: float
-    ) -> NDArray[np.complex64]: ...
+    def __call__(self, material: Material, signal: NDArray[np.complex64], time_ms: float) -> NDArray[np.complex64]: ...
 
 
 @dataclass(frozen=True)

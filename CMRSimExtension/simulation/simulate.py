@@ -117,9 +117,7 @@ def simulate(
     appearance_seed, timing_seed, noise_seed = np.random.SeedSequence(int(seed)).spawn(3)
     appearance = Appearance.draw(np.random.default_rng(appearance_seed), anatomy, protocol)
     heartbeats = np.random.default_rng(timing_seed).normal(1.0, _RR_SPREAD, size=grid.shape[0])
-    timing = Timing(
-        np.arange(protocol.phases) / protocol.phases, anatomy.cycle_ms * np.clip(heartbeats, 0.85, 1.15)
-    )
+    timing = Timing(np.arange(protocol.phases) / protocol.phases, anatomy.cycle_ms * np.clip(heartbeats, 0.85, 1.15))
     run = _Run(anatomy, protocol, appearance, grid, timing, frozenset(truth), sub_samples, progress)
     images = run.acquire(noise_seed.spawn(grid.shape[0]), workers or os.cpu_count() or 1)
     function = getattr(anatomy, "function", None)
@@ -210,9 +208,7 @@ class _Run:
 
     def _prepare(self, index: int) -> tuple[Any, Any]:
         """Scene of a slice, and its object at end diastole, which sets the noise of the whole series."""
-        scene = SliceScene(
-            self.anatomy, self.protocol, self.appearance, self.grid, index, sub_samples=self.sub_samples
-        )
+        scene = SliceScene(self.anatomy, self.protocol, self.appearance, self.grid, index, sub_samples=self.sub_samples)
         content = scene.beating(0.0, self._blood(0.0))
         self.labels[0, index] = scene.labels(content, "clinical")
         self._done += 1

@@ -147,13 +147,25 @@ class Base:
         )
         a = p.atrial_scale * size**0.5
         left = Chamber(
-            (7.0 * size, -13.0 * size, -26.0 * a), (27.0 * a, 22.0 * a, 28.0 * a), 1.6, Structure.LA_BLOOD, Structure.LA_WALL
+            (7.0 * size, -13.0 * size, -26.0 * a),
+            (27.0 * a, 22.0 * a, 28.0 * a),
+            1.6,
+            Structure.LA_BLOOD,
+            Structure.LA_WALL,
         )
         right = Chamber(
-            (-47.0 * size**0.5, -13.0, -25.0 * a), (23.0 * a, 27.0 * a, 26.0 * a), 1.8, Structure.RA_BLOOD, Structure.RA_WALL
+            (-47.0 * size**0.5, -13.0, -25.0 * a),
+            (23.0 * a, 27.0 * a, 26.0 * a),
+            1.8,
+            Structure.RA_BLOOD,
+            Structure.RA_WALL,
         )
         appendage = Chamber(
-            (27.0 * size, 15.0 * size, -22.0 * a), (11.0 * a, 13.0 * a, 13.0 * a), 1.4, Structure.LA_BLOOD, Structure.LA_WALL
+            (27.0 * size, 15.0 * size, -22.0 * a),
+            (11.0 * a, 13.0 * a, 13.0 * a),
+            1.4,
+            Structure.LA_BLOOD,
+            Structure.LA_WALL,
         )
         # Both inlets widen into their atrium, so that atrium and ventricle meet at the annulus without a step.
         lx, ly = left.centre_mm[:2]

@@ -79,7 +79,9 @@ def _ventricle(
         state = heart.state(phase, np.float64)
         levels = np.clip(state.axis.inverse(grid), 0.0, heart.lv.apex_mm)
         squared = np.interp(levels, heart.lv.levels_mm, state.shells[:, :-1, 1].mean(axis=1))
-        squared = np.where(grid >= state.axis.descent_mm, squared, squared[np.searchsorted(grid, state.axis.descent_mm)])
+        squared = np.where(
+            grid >= state.axis.descent_mm, squared, squared[np.searchsorted(grid, state.axis.descent_mm)]
+        )
         radii.append(np.sqrt(np.maximum(squared, 1e-6)))
         area = np.pi * squared
         below = np.concatenate([[0.0], np.cumsum(0.5 * (area[1:] + area[:-1]) * np.diff(grid))])
@@ -88,7 +90,7 @@ def _ventricle(
     rate = (volumes[2] - volumes[0]) / interval
     radius_rate = (radii[2] - radii[0]) / interval
     state = heart.state(phases[1], np.float64)
-    bend = heart._bend(state.axis.inverse(z))
+    bend = heart.lv.centre_mm(state.axis.inverse(z))
     dx, dy = points[:, 0] - bend[:, 0], points[:, 1] - bend[:, 1]
     r = np.hypot(dx, dy)
     wall = np.interp(z, grid, radius)
@@ -108,7 +110,9 @@ def _ventricle(
     shape = 1.0 - remain**_JET_POWER - s
     shape_slope = _JET_POWER * remain ** (_JET_POWER - 1.0) - 1.0
     axial = plug * (1.0 + jet * shape_slope)
-    swirl_free = -(rate_slope * jet * shape + flow * jet * (-2.0 * s * slope / wall * shape_slope - shape / _JET_DEPTH_MM))
+    swirl_free = -(
+        rate_slope * jet * shape + flow * jet * (-2.0 * s * slope / wall * shape_slope - shape / _JET_DEPTH_MM)
+    )
     radial = r * (at(radius_rate) + plug * slope) / wall + swirl_free / (2.0 * np.pi * np.maximum(r, 1e-3))
     velocity[inside, 0] = radial * dx[inside] / np.maximum(r, 1e-9)
     velocity[inside, 1] = radial * dy[inside] / np.maximum(r, 1e-9)

@@ -167,9 +167,13 @@ class HeartParameters:
             ("RV", self.rv_edv_ml, self.rv_esv_ml),
         ):
             if not esv < edv:
-                raise InputError(f"{name} ESV {esv:g} ml is not below its EDV {edv:g} ml: lower the ESV or raise the EDV")
+                raise InputError(
+                    f"{name} ESV {esv:g} ml is not below its EDV {edv:g} ml: lower the ESV or raise the EDV"
+                )
             if not esv > 0.05 * edv:
-                raise InputError(f"{name} ESV {esv:g} ml leaves under 5 % of its EDV {edv:g} ml: no heart empties so far")
+                raise InputError(
+                    f"{name} ESV {esv:g} ml leaves under 5 % of its EDV {edv:g} ml: no heart empties so far"
+                )
 
     @property
     def cycle_ms(self) -> float:

@@ -9,12 +9,18 @@ from scipy.ndimage import gaussian_filter, maximum_filter1d
 
 from CMRSimExtension.anatomy.heart.levels import FADE_MM
 from CMRSimExtension.anatomy.heart.parameters import HeartParameters
+from CMRSimExtension.anatomy.heart.state import HeartState, Points
+from CMRSimExtension.anatomy.structures import Structure
 
 if TYPE_CHECKING:
-    from CMRSimExtension.anatomy.heart.heart import Heart, HeartState
+    from CMRSimExtension.anatomy.heart.heart import Heart
 
 CENTRE_MM = (-18.0, 3.0)
 """x, y of the line from which the sac is star-shaped, between the ventricles."""
+PERICARDIUM_MM = 1.1
+"""Thickness of the pericardium."""
+FOLLOW_MM = 9.0
+"""Over this distance beyond the sac at end diastole the surroundings follow the heart as it shrinks."""
 _ANGLES = 64
 _STEP_MM = 4.0
 _RADII_MM = np.arange(4.0, 112.0, 3.0)
@@ -52,7 +58,7 @@ class SacTable:
         return np.hypot(dx, dy), low + u * (high - low)
 
 
-def enclose(heart: "Heart", state: "HeartState", p: HeartParameters) -> SacTable:
+def enclose(heart: "Heart", state: HeartState, p: HeartParameters) -> SacTable:
     """Sac around all bodies of `heart` at `state`: their convex hull per level, softened, plus fat."""
     levels = np.arange(-FADE_MM, heart.lv.apex_mm + 14.0, _STEP_MM)
     angles = np.arange(_ANGLES) * (2 * np.pi / _ANGLES)
@@ -77,10 +83,41 @@ def enclose(heart: "Heart", state: "HeartState", p: HeartParameters) -> SacTable
     groove = np.exp(-0.5 * ((levels[:, None] + 2.0) / 10.0) ** 2)
     right = 0.5 - 0.5 * np.cos(angles)[None, :]
     fat = p.fat_mm * np.clip(0.05 + 0.85 * right + 0.7 * groove + 0.45 * noise, 0.05, None)
-    sac = gaussian_filter(sac, (1.0, 1.5), mode=("nearest", "wrap")) + fat + 1.1 + p.pericardial_fluid_mm
+    sac = gaussian_filter(sac, (1.0, 1.5), mode=("nearest", "wrap")) + fat + PERICARDIUM_MM + p.pericardial_fluid_mm
     last = int(np.flatnonzero(occupied)[-1])
     sac[last + 2 :] = 0.0
     # Both ends close like domes.
     sac[last : last + 2] *= np.array([[0.9], [0.5]])[: len(sac) - last]
     sac[:4] *= np.array([[0.0], [0.6], [0.82], [0.95]])
     return SacTable(float(levels[0]), np.concatenate([sac, sac[:, :1]], axis=1).astype(np.float32))
+
+
+def claim_sac(q: Points, sacs: tuple[SacTable, SacTable], state: HeartState, fluid_mm: float) -> NDArray[np.bool_]:
+    """Fat, fluid and pericardium around the bodies; tells which points beyond are swept (see `HeartSample`)."""
+    index = np.flatnonzero(q.open)
+    first, last = sacs
+    x, y, level = q.x[index], q.y[index], q.level[index]
+    radius, rest_edge = first.radius(x, y, level)
+    end_edge = last.radius(x, y, level)[1]
+    edge = rest_edge + state.ejection * (end_edge - rest_edge)
+    inside = radius < edge
+    swept = np.zeros(len(q.x), dtype=bool)
+    follows = ~inside & (radius < rest_edge + FOLLOW_MM) & (edge > 0.0) & (edge < rest_edge)
+    swept[index[follows]] = True
+    outward = _followed(radius[follows], edge[follows], rest_edge[follows]) / radius[follows]
+    q.rest_x[index[follows]] = CENTRE_MM[0] + (x[follows] - CENTRE_MM[0]) * outward
+    q.rest_y[index[follows]] = CENTRE_MM[1] + (y[follows] - CENTRE_MM[1]) * outward
+    index, radius, edge, rest_edge = index[inside], radius[inside], edge[inside], rest_edge[inside]
+    structure = np.full(len(index), Structure.EPICARDIAL_FAT, np.uint8)
+    structure[radius > edge - PERICARDIUM_MM - fluid_mm] = Structure.PERICARDIAL_FLUID
+    structure[radius > edge - PERICARDIUM_MM] = Structure.PERICARDIUM
+    q.structure[index] = structure
+    scale = rest_edge / np.maximum(edge, 1e-6)
+    q.rest_x[index] = CENTRE_MM[0] + (q.x[index] - CENTRE_MM[0]) * scale
+    q.rest_y[index] = CENTRE_MM[1] + (q.y[index] - CENTRE_MM[1]) * scale
+    return swept
+
+
+def _followed(radius: NDArray, edge: NDArray, rest_edge: NDArray) -> NDArray:
+    """Where tissue now at `radius` outside the sac was at end diastole: it followed less the farther out it is."""
+    return rest_edge + (radius - edge) * (FOLLOW_MM / (FOLLOW_MM + rest_edge - edge))

@@ -144,7 +144,9 @@ class RightVentricle:
         basal = np.clip(1.0 - level / 0.5, 0.0, 1.0)
         taper = np.clip(1.0 - np.clip(level, 0, 1) ** 3.0, 0.0, None) ** 0.75
         beyond = np.clip(level - 1.0, 0.0, 1.0)
-        free = width * (27.0 * (1.0 + 0.32 * basal) * taper) * (1.0 - contraction) - 30.0 * beyond - 1.0 * (level > 0.98)
+        free = (
+            width * (27.0 * (1.0 + 0.32 * basal) * taper) * (1.0 - contraction) - 30.0 * beyond - 1.0 * (level > 0.98)
+        )
         # A slim RV beside a large LV covers less of its circumference.
         slim = np.clip(32.0 * width * (1.0 - 0.75 * contraction) / np.max(radius), 0.2, 1.6) ** 0.45
         half = np.deg2rad(p.rv_half_angle_deg * min(slim, 1.15) + 10.0 * basal - 16.0 * np.clip(level, 0, 1) ** 2)
@@ -161,7 +163,12 @@ class RightVentricle:
         angle = np.deg2rad(150.0 - 37.0 * climb)
         ox = self._bend[:, 0] + reach * np.cos(angle)
         oy = self._bend[:, 1] + (reach + 4.0 * climb) * np.sin(angle)
-        tube = p.rv_outflow_radius_mm * width**0.5 * (1.0 - 0.55 * contraction) * np.where(z < 0, 1.0, 1.0 - 0.35 * (1 - climb))
+        tube = (
+            p.rv_outflow_radius_mm
+            * width**0.5
+            * (1.0 - 0.55 * contraction)
+            * np.where(z < 0, 1.0, 1.0 - 0.35 * (1 - climb))
+        )
         return np.stack([cx, cy, a, b, ox, oy, tube], axis=1)
 
     def top_mm(self, ejection: float) -> float:

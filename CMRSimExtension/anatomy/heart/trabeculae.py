@@ -100,8 +100,6 @@ def moderator_band(
     centre = right.now(levels[1:])[0].astype(float)
     direction = np.pi + turn_rad + 0.35
     dx, dy = np.cos(direction), np.sin(direction)
-    edge = outline_radius(
-        np.array([dx]), np.array([dy]), centre[2:3], centre[3:4], p.rv_triangularity, turn_rad
-    )[1][0]
+    edge = outline_radius(np.array([dx]), np.array([dy]), centre[2:3], centre[3:4], p.rv_triangularity, turn_rad)[1][0]
     free_wall = np.array([centre[0] + edge * dx, centre[1] + edge * dy, levels[1]])
     return np.stack([septum, free_wall])

@@ -40,9 +40,7 @@ def mitral_leaflets(
     return (along <= 1.0) & (np.abs(distance - radius) < 0.5 * _LEAFLET_MM * steepness)
 
 
-def semilunar_cusps(
-    x: NDArray, y: NDArray, level: NDArray, valve: tuple[float, float, float]
-) -> NDArray[np.bool_]:
+def semilunar_cusps(x: NDArray, y: NDArray, level: NDArray, valve: tuple[float, float, float]) -> NDArray[np.bool_]:
     """Points in the closed cusps of an aortic or pulmonary valve: three commissural lines above the annulus."""
     cx, cy, annulus = valve
     dx, dy = x - cx, y - cy

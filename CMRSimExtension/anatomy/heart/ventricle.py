@@ -222,6 +222,11 @@ class LeftVentricle:
         full = np.deg2rad(self.parameters.torsion_deg) * share
         return full * (np.clip(level_mm / self.apex_mm, 0.0, 1.0) - 0.33)
 
+    def centre_mm(self, level_mm: NDArray) -> NDArray:
+        """(n, 2) x and y of the LV's axis at material levels: straight at the base, bent towards the apex."""
+        share = np.clip(level_mm / self.apex_mm, 0.0, 1.0) ** 2
+        return share[:, None] * np.asarray(self.parameters.bend_mm)
+
     def mid_wall_strain(self, ejection: float) -> tuple[float, float, float]:
         """Mean engineering strains (circumferential, longitudinal, radial) of the mid-wall at mid level.
 

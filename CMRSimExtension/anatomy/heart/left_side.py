@@ -1,0 +1,130 @@
+"""Which points belong to the LV, and the motion of its wall in closed form, both ways."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from CMRSimExtension.anatomy.heart.base import Base
+from CMRSimExtension.anatomy.heart.state import (
+    CAVITY,
+    CONTOUR,
+    ENDO,
+    EPI,
+    REST_CAVITY,
+    REST_ENDO,
+    HeartState,
+    Points,
+)
+from CMRSimExtension.anatomy.heart.timing import CardiacTiming
+from CMRSimExtension.anatomy.heart.trabeculae import is_strand, strand_share
+from CMRSimExtension.anatomy.heart.valves import mitral_leaflets
+from CMRSimExtension.anatomy.heart.ventricle import ANGLES, LeftVentricle
+from CMRSimExtension.anatomy.structures import Structure
+
+
+def claim_left_ventricle(q: Points, state: HeartState, lv: LeftVentricle, base: Base, timing: CardiacTiming) -> None:
+    """Classify the points that lie in the LV, from its cavity to its epicardium."""
+    p = lv.parameters
+    index = np.flatnonzero((q.level >= 0.0) & (q.level <= lv.apex_mm))
+    if not index.size:
+        return
+    level = q.level[index]
+    bend = lv.centre_mm(level).astype(level.dtype)
+    dx, dy = q.x[index] - bend[:, 0], q.y[index] - bend[:, 1]
+    squared = dx * dx + dy * dy
+    largest = state.shells[..., EPI].max()
+    close = squared <= largest
+    index, level, dx, dy, squared, bend = index[close], level[close], dx[close], dy[close], squared[close], bend[close]
+    twist = lv.twist_rad(level, state.twist).astype(level.dtype)
+    theta = np.arctan2(dy, dx) - twist
+    radii = shell_radii(level, theta, state, lv)
+    inside = squared <= radii[:, EPI]
+    index, level, squared, radii, theta, bend = (
+        index[inside], level[inside], squared[inside], radii[inside], theta[inside], bend[inside]
+    )  # fmt: skip
+    stretch = state.axis.stretch
+    endo, cavity = radii[:, ENDO], radii[:, CAVITY]
+    in_wall, in_pool = squared >= endo, squared < cavity
+    rest_wall = radii[:, REST_ENDO] + (squared - endo) * stretch
+    in_layer = radii[:, REST_CAVITY] + (squared - cavity) * (
+        (radii[:, REST_ENDO] - radii[:, REST_CAVITY]) / np.maximum(endo - cavity, 1e-9)
+    )
+    pool = squared * (radii[:, REST_CAVITY] / np.maximum(cavity, 1e-9))
+    rest_radius = np.sqrt(np.where(in_wall, rest_wall, np.where(in_pool, pool, in_layer)))
+    rest_x, rest_y = rest_radius * np.cos(theta), rest_radius * np.sin(theta)
+
+    structure = np.full(len(index), Structure.LV_BLOOD, np.uint8)
+    structure[in_wall] = Structure.LV_MYOCARDIUM
+    layer = np.flatnonzero(~in_wall & ~in_pool)
+    depth = (squared[layer] - cavity[layer]) / np.maximum(endo[layer] - cavity[layer], 1e-9)
+    share = strand_share(depth, state.muscle_share)
+    strands = is_strand(rest_x[layer], rest_y[layer], level[layer], share, p.seed)
+    structure[layer[strands]] = Structure.LV_TRABECULAE
+    blood = np.flatnonzero(in_pool)
+    muscle = state.papillaries.contain(np.sqrt(squared[blood]), theta[blood], level[blood])
+    structure[blood[muscle]] = Structure.LV_PAPILLARY
+    clinical = np.where(squared < radii[:, CONTOUR], 1, 2).astype(np.uint8)
+
+    # Above the notch the wall gives way to the outflow tract.
+    notched = np.flatnonzero(in_wall & (level < p.notch_mm))
+    cut = notched[level[notched] < lv.notch_mm(theta[notched])]
+    structure[cut] = Structure.VESSEL_WALL
+    clinical[cut] = 0
+    radius, lumen = base.aorta.distance(q.x[index[cut]], q.y[index[cut]], level[cut])
+    structure[cut[radius < lumen]] = Structure.LV_OUTFLOW
+
+    shallow = np.flatnonzero((structure == Structure.LV_BLOOD) & (level < 30.0))
+    leaflet = mitral_leaflets(q.x[index[shallow]], q.y[index[shallow]], level[shallow], base, timing, state.phase)
+    structure[shallow[leaflet]] = Structure.MITRAL_VALVE
+    q.structure[index], q.clinical[index] = structure, clinical
+    q.rest_x[index], q.rest_y[index] = rest_x + bend[:, 0], rest_y + bend[:, 1]
+    q.open[index] = False
+
+
+def shell_radii(level: NDArray, theta: NDArray, state: HeartState, lv: LeftVentricle) -> NDArray:
+    """(n, 6) squared radii at material level and angle, bilinear."""
+    rows = level * (1.0 / lv.levels_mm[1])
+    row = np.minimum(rows.astype(np.int32), state.shells.shape[0] - 2)
+    turn = theta * (ANGLES / (2 * np.pi))
+    turn = turn - np.floor(turn * (1.0 / ANGLES)) * ANGLES
+    column = np.minimum(turn.astype(np.int32), ANGLES - 1)
+    u = (rows - row)[:, None].astype(state.shells.dtype)
+    v = (turn - column)[:, None].astype(state.shells.dtype)
+    width = state.shells.shape[1]
+    flat = state.shells.reshape(-1, state.shells.shape[2])
+    first = row * width + column
+    low = flat.take(first, axis=0)
+    low += v * (flat.take(first + 1, axis=0) - low)
+    high = flat.take(first + width, axis=0)
+    high += v * (flat.take(first + width + 1, axis=0) - high)
+    low += u * (high - low)
+    return low
+
+
+def wall_at_rest(present_mm: NDArray, state: HeartState, lv: LeftVentricle) -> NDArray[np.float64]:
+    """Material position (n, 3) of LV wall now at `present_mm`, both in heart coordinates: the inverse of `wall_now`."""
+    level = state.axis.inverse(present_mm[:, 2])
+    centre = lv.centre_mm(level)
+    dx, dy = present_mm[:, 0] - centre[:, 0], present_mm[:, 1] - centre[:, 1]
+    theta = np.arctan2(dy, dx) - lv.twist_rad(level, state.twist)
+    radii = shell_radii(level, theta, state, lv)
+    squared = radii[:, REST_ENDO] + (dx * dx + dy * dy - radii[:, ENDO]) * state.axis.stretch
+    radius = np.sqrt(squared)
+    x, y = radius * np.cos(theta) + centre[:, 0], radius * np.sin(theta) + centre[:, 1]
+    return np.stack([x, y, level], axis=1)
+
+
+def wall_now(rest_mm: NDArray, state: HeartState, lv: LeftVentricle) -> NDArray[np.float64]:
+    """Present position (n, 3) of LV wall whose material position is `rest_mm`, both in heart coordinates.
+
+    r^2 - r_endo^2 = (R^2 - R_endo^2) / lambda, theta = Theta + tau(Z), z = z(Z): volume is kept exactly.
+    """
+    level = rest_mm[:, 2]
+    centre = lv.centre_mm(level)
+    dx, dy = rest_mm[:, 0] - centre[:, 0], rest_mm[:, 1] - centre[:, 1]
+    theta = np.arctan2(dy, dx)
+    radii = shell_radii(level, theta, state, lv)
+    squared = radii[:, ENDO] + (dx * dx + dy * dy - radii[:, REST_ENDO]) / state.axis.stretch
+    radius = np.sqrt(squared)
+    turned = theta + lv.twist_rad(level, state.twist)
+    x, y = radius * np.cos(turned) + centre[:, 0], radius * np.sin(turned) + centre[:, 1]
+    return np.stack([x, y, state.axis.forward(level)], axis=1)

@@ -1,0 +1,82 @@
+"""Which points belong to the RV, its trabeculae and its wall."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from CMRSimExtension.anatomy.heart.right_ventricle import (
+    OUTFLOW_END_MM,
+    PULMONARY_VALVE_MM,
+    TOP_MM,
+    RightVentricle,
+    merged_depth,
+    outline_radius,
+)
+from CMRSimExtension.anatomy.heart.state import HeartState, Points
+from CMRSimExtension.anatomy.heart.timing import CardiacTiming
+from CMRSimExtension.anatomy.heart.trabeculae import is_strand, strand_share
+from CMRSimExtension.anatomy.heart.valves import mitral_opening
+from CMRSimExtension.anatomy.structures import Structure
+
+
+def claim_right_ventricle(q: Points, state: HeartState, rv: RightVentricle, timing: CardiacTiming) -> None:
+    """Classify the open points that lie in the RV or its wall, up to the pulmonary valve."""
+    p = rv.parameters
+    index = np.flatnonzero(q.open & (q.level > PULMONARY_VALVE_MM) & (q.level < rv.apex_mm + 12.0) & (q.x < 26.0))
+    if not index.size:
+        return
+    x, y, level = q.x[index], q.y[index], q.level[index]
+    now = state.right.now(level)
+    rho, edge = outline_radius(x - now[:, 0], y - now[:, 1], now[:, 2], now[:, 3], p.rv_triangularity, rv.turn_rad)
+    distance = np.hypot(x - now[:, 4], y - now[:, 5])
+    depth = merged_depth(rho - edge, distance - now[:, 6], level)
+    # The wall thickens as its cavity empties and shortens, at constant volume.
+    stretch = state.axis.stretch
+    size = np.maximum(np.where(rho - edge < distance - now[:, 6], edge, now[:, 6]), 4.0)
+    wall = p.rv_wall_mm * np.clip((rv.apex_mm + 6.0 - level) / 14.0, 0.0, 1.0)
+    wall = np.sqrt(size * size + wall * (2.0 * size + wall) / np.where(level < 0, 1.0, stretch)) - size
+    keep = depth < wall
+    index, level, x, y, now, depth = index[keep], level[keep], x[keep], y[keep], now[keep], depth[keep]
+    rho, edge, distance = rho[keep], edge[keep], distance[keep]
+    blood = depth < 0.0
+    of_body = (level > OUTFLOW_END_MM) | ((level >= TOP_MM) & (rho - edge < distance - now[:, 6]))
+
+    rest = state.right.rest(level)
+    dx, dy = x - now[:, 0], y - now[:, 1]
+    edge_rest = outline_radius(dx, dy, rest[:, 2], rest[:, 3], p.rv_triangularity, rv.turn_rad)[1]
+    scale = _rest_scale(rho, edge, edge_rest, blood, stretch)
+    tube_scale = _rest_scale(distance, now[:, 6], rest[:, 6], blood, stretch)
+    q.rest_x[index] = np.where(of_body, rest[:, 0] + dx * scale, rest[:, 4] + (x - now[:, 4]) * tube_scale)
+    q.rest_y[index] = np.where(of_body, rest[:, 1] + dy * scale, rest[:, 5] + (y - now[:, 5]) * tube_scale)
+
+    structure = np.where(blood, np.uint8(Structure.RV_BLOOD), np.uint8(Structure.RV_MYOCARDIUM)).astype(np.uint8)
+    structure[blood & (level < 0.0) & ~of_body] = Structure.RV_OUTFLOW
+    # What lies above the tricuspid annulus beside the outflow tract is atrium by now.
+    top = rv.top_mm(state.ejection)
+    atrial = of_body & (merged_depth(rho - edge, distance - now[:, 6], level, top) >= 0.0) & (level < top)
+    structure[atrial] = np.where(blood[atrial], Structure.RA_BLOOD, Structure.RA_WALL)
+    leaflet = of_body & blood & (np.abs(level - top) < 0.7)
+    if mitral_opening(timing, state.phase) < 0.3:
+        structure[leaflet] = Structure.TRICUSPID_VALVE
+    clinical = np.where(blood & ~atrial & (level >= -p.rv_outflow_labelled_mm), 3, 0).astype(np.uint8)
+    share = np.clip(level / rv.apex_mm, 0.0, 1.0)
+    thickness = 3.5 + 5.0 * share
+    layer = np.flatnonzero(blood & ~atrial & (-depth < thickness))
+    strands = is_strand(
+        q.rest_x[index[layer]], q.rest_y[index[layer]], level[layer],
+        strand_share(1.0 + depth[layer] / thickness[layer], p.rv_trabeculation * (0.8 + 0.4 * share[layer])), p.seed + 1,
+    )  # fmt: skip
+    structure[layer[strands]] = Structure.RV_TRABECULAE
+    start, end = state.band
+    along = end - start
+    from_start = np.stack([x, y, level], axis=1) - start
+    place = np.clip(from_start @ along / max(float(along @ along), 1e-6), 0.0, 1.0)
+    off = np.linalg.norm(from_start - place[:, None] * along, axis=1)
+    structure[blood & (off < 1.9)] = Structure.MODERATOR_BAND
+    q.structure[index], q.clinical[index] = structure, clinical
+    q.open[index] = False
+
+
+def _rest_scale(radius: NDArray, edge: NDArray, edge_rest: NDArray, blood: NDArray, stretch: float) -> NDArray:
+    """Factor from present to rest offset: linear in the blood, volume-preserving in the wall."""
+    wall = np.sqrt(np.maximum(edge_rest**2 + (radius**2 - edge**2) * stretch, 0.0)) / np.maximum(radius, 1e-6)
+    return np.where(blood, edge_rest / np.maximum(edge, 1e-6), wall)
