@@ -6,6 +6,7 @@ the centre first in the middle. The zero-frequency sample is the object's mean; 
 the object.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -104,30 +105,34 @@ class CartesianEncoding:
     def forward(self, objects: Any) -> Any:
         """k-space (..., acquired rows, acquired columns) of objects (..., rows, columns)."""
         self._expect(objects, self.object_shape, "object")
-        kspace = pruned_fft(objects, self.acquired_shape, self.workers)
-        return kspace * self._table("forward", kspace)
+        table = self._table("forward", objects)
+        return _each(objects, self.acquired_shape, lambda image: pruned_fft(image, table, self.workers))
 
     def forward_adjoint(self, kspace: Any) -> Any:
         """The adjoint of `forward`: objects from k-space."""
         self._expect(kspace, self.acquired_shape, "k-space")
-        return padded_ifft(kspace * self._table("forward adjoint", kspace), self.object_shape, self.workers)
+        table, shape = self._table("forward adjoint", kspace), self.object_shape
+        return _each(kspace, shape, lambda samples: padded_ifft(samples, table, shape, self.workers))
 
     def reconstruct(self, kspace: Any) -> Any:
         """Image (..., rows, columns): k-space weighted by `window`, zero-filled and transformed."""
         self._expect(kspace, self.acquired_shape, "k-space")
-        return padded_ifft(kspace * self._table("reconstruct", kspace), self.image_shape, self.workers)
+        table, shape = self._table("reconstruct", kspace), self.image_shape
+        return _each(kspace, shape, lambda samples: padded_ifft(samples, table, shape, self.workers))
 
     def reconstruct_adjoint(self, images: Any) -> Any:
         """The adjoint of `reconstruct`: k-space from images."""
         self._expect(images, self.image_shape, "image")
-        kspace = pruned_fft(images, self.acquired_shape, self.workers)
-        return kspace * self._table("reconstruct adjoint", kspace)
+        table = self._table("reconstruct adjoint", images)
+        return _each(images, self.acquired_shape, lambda image: pruned_fft(image, table, self.workers))
 
     def image(self, objects: Any) -> Any:
         """`reconstruct` of `forward`, the noise-free image, in one sweep."""
         self._expect(objects, self.object_shape, "object")
-        kspace = pruned_fft(objects, self.acquired_shape, self.workers)
-        return padded_ifft(kspace * self._table("image", kspace), self.image_shape, self.workers)
+        table, shape = self._table("image", objects), self.image_shape
+        return _each(
+            objects, shape, lambda image: padded_ifft(pruned_fft(image, table, self.workers), None, shape, self.workers)
+        )
 
     @cached_property
     def weights(self) -> NDArray[np.float64]:
@@ -227,19 +232,64 @@ def homodyne(
     return np.real(full * np.conj(centre / magnitude))
 
 
-def pruned_fft(arrays: Any, kept: tuple[int, int], workers: int = 1) -> Any:
-    """Unnormalised 2D transform of the last axes, of which only the `kept` lowest frequencies are made, ascending."""
+def _each(stack: Any, shape: tuple[int, int], work: Callable[[Any], Any]) -> Any:
+    """`work` on every image of a NumPy stack by itself, on a torch batch at once.
+
+    One image stays in cache; a stack of temporaries costs a processor twice the time.
+    """
+    if not isinstance(stack, np.ndarray) or stack.ndim == 2:
+        return work(stack)
+    result = np.empty((*stack.shape[:-2], *shape), dtype=_complex(np, stack))
+    flat, images = stack.reshape(-1, *stack.shape[-2:]), result.reshape(-1, *shape)
+    for index in range(len(flat)):
+        images[index] = work(flat[index])
+    return result
+
+
+def pruned_fft(arrays: Any, table: Any, workers: int = 1) -> Any:
+    """Lowest frequencies of the unnormalised 2D transform of the last axes, ascending, times `table` of their shape."""
     xp = array_namespace(arrays)
+    rows, columns = table.shape
     along = _fft(xp, xp.astype(arrays, _complex(xp, arrays), copy=False), -1, workers)
-    columns = _ascending(xp, along, kept[1], -1)
-    return _ascending(xp, _fft(xp, columns, -2, workers), kept[0], -2)
+    # Columns that are not kept need no second transform.
+    both = _fft(xp, _cropped(xp, along, columns), -2, workers)
+    of, low_row, low_column = both.shape[-2], rows // 2, columns // 2
+    if xp is not np:
+        both = xp.concat([both[..., of - low_row :, :], both[..., : rows - low_row, :]], axis=-2)
+        split = columns - low_column
+        return xp.concat([both[..., split:], both[..., :split]], axis=-1) * table
+    # The same four blocks, multiplied on their way to their places: no array is read twice.
+    result = np.empty((*arrays.shape[:-2], rows, columns), dtype=both.dtype)
+    for ascending_row, order_row in _halves(rows, of):
+        for ascending, order in _halves(columns, columns):
+            block = (..., ascending_row, ascending)
+            np.multiply(both[..., order_row, order], table[block], out=result[block])
+    return result
 
 
-def padded_ifft(kspace: Any, shape: tuple[int, int], workers: int = 1) -> Any:
-    """Unnormalised inverse of k-space in ascending order, zero-filled to `shape`; the adjoint of `pruned_fft`."""
+def padded_ifft(kspace: Any, table: Any, shape: tuple[int, int], workers: int = 1) -> Any:
+    """Unnormalised inverse of k-space times `table` (None for one), in ascending order, zero-filled to `shape`.
+
+    The adjoint of `pruned_fft` for the conjugate table.
+    """
     xp = array_namespace(kspace)
-    down = _ifft(xp, _transform_order(xp, kspace, shape[0], -2), -2, workers)
-    return _ifft(xp, _transform_order(xp, down, shape[1], -1), -1, workers)
+    rows, columns = kspace.shape[-2:]
+    if xp is not np:
+        weighted = kspace if table is None else kspace * table
+        split = columns // 2
+        ordered = xp.concat([weighted[..., split:], weighted[..., :split]], axis=-1)
+        ordered = _spread(
+            xp, xp.concat([ordered[..., rows // 2 :, :], ordered[..., : rows // 2, :]], axis=-2), shape[0], -2
+        )
+    else:
+        ordered = np.empty((*kspace.shape[:-2], shape[0], columns), dtype=_complex(np, kspace))
+        ordered[..., rows - rows // 2 : shape[0] - rows // 2, :] = 0
+        for ascending_row, order_row in _halves(rows, shape[0]):
+            for ascending, order in _halves(columns, columns):
+                block = (..., ascending_row, ascending)
+                np.multiply(kspace[block], 1 if table is None else table[block], out=ordered[..., order_row, order])
+    down = _ifft(xp, ordered, -2, workers)
+    return _ifft(xp, _spread(xp, down, shape[1], -1), -1, workers)
 
 
 def _complex(xp: Any, array: Any) -> Any:
@@ -247,32 +297,41 @@ def _complex(xp: Any, array: Any) -> Any:
 
 
 def _fft(xp: Any, array: Any, axis: int, workers: int) -> Any:
-    return scipy.fft.fft(array, axis=axis, workers=workers) if xp is np else xp.fft.fft(array, axis=axis)
+    if xp is np:
+        # Along columns the array is a copy made for this transform, so it may be overwritten.
+        return scipy.fft.fft(array, axis=axis, workers=workers, overwrite_x=axis == -2)
+    return xp.fft.fft(array, axis=axis)
 
 
 def _ifft(xp: Any, array: Any, axis: int, workers: int) -> Any:
     if xp is np:
-        # The array was made for this transform, so it may be overwritten.
         return scipy.fft.ifft(array, axis=axis, norm="forward", workers=workers, overwrite_x=True)
     return xp.fft.ifft(array, axis=axis, norm="forward")
 
 
-def _ascending(xp: Any, array: Any, kept: int, axis: int) -> Any:
-    """The `kept` lowest frequencies of an axis in transform order, in ascending order."""
-    low, of = kept // 2, array.shape[axis]
-    after = (slice(None),) * (-axis - 1)
-    return xp.concat([array[(..., slice(of - low, of), *after)], array[(..., slice(0, kept - low), *after)]], axis=axis)
-
-
-def _transform_order(xp: Any, array: Any, of: int, axis: int) -> Any:
-    """Ascending frequencies of an axis put in transform order, zeros between them up to length `of`."""
-    kept = array.shape[axis]
+def _halves(kept: int, of: int) -> tuple[tuple[slice, slice], tuple[slice, slice]]:
+    """Where the frequencies below zero, and those from zero on, lie: ascending, and in transform order of `of`."""
     low = kept // 2
+    return (slice(0, low), slice(of - low, of)), (slice(low, kept), slice(0, kept - low))
+
+
+def _cropped(xp: Any, array: Any, kept: int) -> Any:
+    """The `kept` lowest frequencies along the last axis, still in transform order."""
+    of, low = array.shape[-1], kept // 2
+    return array if kept == of else xp.concat([array[..., : kept - low], array[..., of - low :]], axis=-1)
+
+
+def _spread(xp: Any, array: Any, of: int, axis: int) -> Any:
+    """Zeros between the halves of an axis in transform order, up to length `of`."""
+    kept = array.shape[axis]
+    if of == kept:
+        return array
     after = (slice(None),) * (-axis - 1)
-    parts = [array[(..., slice(low, kept), *after)], array[(..., slice(0, low), *after)]]
-    if of > kept:
-        shape = list(array.shape)
-        shape[axis] = of - kept
-        keywords = {"device": array.device} if is_torch(array) else {}
-        parts.insert(1, xp.zeros(tuple(shape), dtype=array.dtype, **keywords))
-    return xp.concat(parts, axis=axis)
+    shape = list(array.shape)
+    shape[axis] = of - kept
+    keywords = {"device": array.device} if is_torch(array) else {}
+    zeros = xp.zeros(tuple(shape), dtype=array.dtype, **keywords)
+    split = kept - kept // 2
+    return xp.concat(
+        [array[(..., slice(0, split), *after)], zeros, array[(..., slice(split, kept), *after)]], axis=axis
+    )
