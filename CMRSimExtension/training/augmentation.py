@@ -171,7 +171,7 @@ class Augmentation:
         sampled = sampled.unflatten(1, (classes, labels.shape[1]))
         sampled[:, 0] += 1.0
         # argmax over a strided dimension is ten times slower than this on a CPU.
-        best, winner = sampled[:, 0], torch.zeros_like(labels, dtype=torch.long)
+        best, winner = sampled[:, 0], torch.zeros_like(sampled[:, 0], dtype=torch.long)
         for number in range(1, classes):
             wins = sampled[:, number] > best
             best = torch.where(wins, sampled[:, number], best)

@@ -303,7 +303,7 @@ def _value(kind: type, key: str, value: Any, where: str) -> Any:
         if not isinstance(value, list):
             raise InputError(f"{where} must be a list of sources")
         return tuple(_build(TrainingSource, entry, f"{where}[{index}]") for index, entry in enumerate(value))
-    if key in _PARTS and value is not None:
+    if key in _PARTS and kind is not FolderSource and value is not None:
         return _build(_PARTS[key], value, where)
     if isinstance(value, list):
         return tuple(value)
