@@ -30,6 +30,10 @@ from CMRSimExtension.slicer_bridge.views import play, plot_layout, show_chart_an
 PREVIEW_DELAY_MS = 150
 """A slider that is still moving does not start a preview."""
 LARGEST_SEED = 2**31 - 1
+FAULT_PARAMETERS = {
+    "ghosting": "ghostingMm", "drift": "driftMm", "mistriggering": "mistriggering", "arrhythmia": "arrhythmia",
+    "flow": "flow", "banding": "bandingHz", "spikes": "spikes", "aliasing": "aliasing"}
+"""The library's name of each fault, and the parameter that holds its amount."""
 
 
 #
@@ -177,6 +181,7 @@ class CMRSimulateParameterNode:
 
     source .. still - who is scanned
     preset .. trajectory - the protocol; slices 0 means as many as cover the heart
+    ghostingMm .. aliasing - faults of the scan; 0 is none
     seed - of everything that is drawn at random
     """
 
@@ -206,6 +211,15 @@ class CMRSimulateParameterNode:
     phases: Annotated[int, WithinRange(1, 60)] = 25
     coils: Annotated[int, WithinRange(1, 64)] = 12
     trajectory: Trajectory = Trajectory.CARTESIAN
+
+    ghostingMm: Annotated[float, WithinRange(0, 40)] = 0.0
+    driftMm: Annotated[float, WithinRange(0, 30)] = 0.0
+    mistriggering: Annotated[float, WithinRange(0, 1)] = 0.0
+    arrhythmia: Annotated[float, WithinRange(0, 0.5)] = 0.0
+    flow: Annotated[float, WithinRange(0, 5)] = 0.0
+    bandingHz: Annotated[float, WithinRange(-500, 500)] = 0.0
+    spikes: Annotated[float, WithinRange(0, 100)] = 0.0
+    aliasing: Annotated[float, WithinRange(0, 0.7)] = 0.0
 
     seed: Annotated[int, WithinRange(0, LARGEST_SEED)] = 1
     outputName: str = "Simulated cine"
@@ -359,6 +373,11 @@ class CMRSimulateLogic(ScriptedLoadableModuleLogic):
         changes["acquired_resolution_mm"] = tuple(max(size, pixel) for size in preset.acquired_resolution_mm)
         return preset.replace(**changes)
 
+    def faults(self, node: CMRSimulateParameterNode) -> dict[str, float]:
+        """Amount of each fault that is not off, by the library's name."""
+        amounts = {name: float(node.getValue(parameter)) for name, parameter in FAULT_PARAMETERS.items()}
+        return {name: amount for name, amount in amounts.items() if amount}
+
     def applyPreset(self, node: CMRSimulateParameterNode) -> None:
         """Set the scan parameters to those of the chosen preset."""
         from CMRSimExtension.scanner.protocol import Protocol
@@ -417,7 +436,7 @@ class CMRSimulateLogic(ScriptedLoadableModuleLogic):
         truth = ["labels"] + ["anatomy"] * node.makeAnatomy + ["motion"] * node.makeMotion
         return self.anatomyValues(node) | {
             "protocol": self.protocol(node).as_dict(), "plane": node.plane.value, "truth": truth, "seed": node.seed,
-            "faults": {}}
+            "faults": self.faults(node)}
 
     def process(self, node: CMRSimulateParameterNode, progress: Any = None) -> Any:
         """Simulate in this process and add the result to the scene; returns its `SimulationNodes`."""

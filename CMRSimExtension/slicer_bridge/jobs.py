@@ -5,6 +5,7 @@ The same functions run in Slicer's own process (from scripts and tests) and in a
 """
 
 from collections.abc import Callable
+from dataclasses import asdict
 from typing import Any
 
 from CMRSimExtension.errors import InputError
@@ -86,7 +87,54 @@ def fault_values(faults: Values) -> Any:
     """Faults of the scanner by name and amount, as `simulate` takes them."""
     from CMRSimExtension.scanner.faults import parse_fault
 
-    return tuple(parse_fault(f"{name}={amount:g}") for name, amount in faults.items() if amount > 0)
+    return tuple(parse_fault(f"{name}={amount:g}") for name, amount in faults.items() if amount)
 
 
-JOBS: dict[str, Callable[..., Values]] = {"simulate": simulate}
+def segment(*, cine: Any, model: str, frames: str, device: str, progress: Progress) -> Values:
+    """Segment a cine: gives ``labels``, ``frames``, ``curves`` (or None) and ``notes``."""
+    from CMRSimExtension.segmentation.bundle import read_bundle
+    from CMRSimExtension.segmentation.job import SegmentationOptions, segment_cine
+    from CMRSimExtension.segmentation.registry import find_model
+
+    progress(0.0, "loading the model")
+    bundle = read_bundle(find_model(model))
+
+    def report(share: float) -> bool:
+        progress(share, "segmenting")
+        return True
+
+    found = segment_cine(cine, bundle, SegmentationOptions(frames=frames, device=device), report)
+    progress(1.0, "segmented")
+    curves = None if found.function is None else asdict(found.function)
+    return {
+        "labels": found.segmentation.labels, "frames": list(found.segmentation.frames), "curves": curves,
+        "notes": list(found.segmentation.notes)}
+
+
+def function_curves(record: Values | None) -> Any:
+    """`FunctionCurves` from what `segment` gave as ``curves``."""
+    from CMRSimExtension.anatomy.function import CardiacFunction
+    from CMRSimExtension.evaluation.function import FunctionCurves
+
+    if record is None:
+        return None
+    return FunctionCurves(**(record | {"function": CardiacFunction(**record["function"])}))
+
+
+def compare(
+    *, predicted: Any, reference: Any, spacing_mm: list[float], frames: list[int], progress: Progress
+) -> Values:
+    """Compare label frames: gives ``rows`` of frame, structure, Dice and HD95."""
+    from CMRSimExtension.evaluation.overlap import compare as compare_labels
+
+    rows = []
+    for index, frame in enumerate(frames):
+        progress(index / len(frames), f"comparing frame {frame}")
+        for row in compare_labels(predicted[index], reference[index], spacing_mm, frame=str(frame), per_slice=False):
+            rows.append(
+                {"frame": frame, "structure": row.structure, "dice": row.dice, "hd95_mm": float(row.hd95_mm)})
+    progress(1.0, "compared")
+    return {"rows": rows}
+
+
+JOBS: dict[str, Callable[..., Values]] = {"simulate": simulate, "segment": segment, "compare": compare}

@@ -211,3 +211,22 @@ def test_every_choice_has_a_text_of_its_own():
 
     for choices in (Preset, Plane, Pathology, Trajectory, Sex, SourceKind):
         assert len({member.label() for member in choices}) == len(choices)
+
+
+def test_every_fault_of_the_library_has_a_slider_within_its_limits(panel):
+    from CMRSimulate import FAULT_PARAMETERS
+
+    from CMRSimExtension.scanner.faults import FAULTS
+
+    assert set(FAULT_PARAMETERS) == set(FAULTS)
+    for name, parameter in FAULT_PARAMETERS.items():
+        slider = getattr(panel.ui, f"{parameter.removesuffix('Mm').removesuffix('Hz')}Slider")
+        low, high = FAULTS[name].limits
+        assert low <= slider.minimum <= 0.0 < slider.maximum <= high
+
+
+def test_a_fault_that_is_off_is_not_asked_for(panel):
+    parameters = panel.logic.getParameterNode()
+    assert panel.logic.request(parameters)["faults"] == {}
+    panel.ui.ghostingSlider.value = 12
+    assert panel.logic.request(parameters)["faults"] == {"ghosting": 12.0}

@@ -146,6 +146,34 @@ class Module(Strict):
         return self._widget
 
 
+class SegmentEditorWidget(Strict):
+    """What the Segment Editor's panel is asked for: ``self().editor`` with its two nodes."""
+
+    __slots__ = ("_nodes",)
+
+    def __init__(self) -> None:
+        self._nodes: dict[str, Any] = {}
+
+    def self(self) -> "SegmentEditorWidget":
+        return self
+
+    @property
+    def editor(self) -> "SegmentEditorWidget":
+        return self
+
+    def setSegmentationNode(self, node: Any) -> None:  # noqa: N802
+        self._nodes["segmentation"] = node
+
+    def setSourceVolumeNode(self, node: Any) -> None:  # noqa: N802
+        self._nodes["source"] = node
+
+    def segmentationNode(self) -> Any:  # noqa: N802
+        return self._nodes.get("segmentation")
+
+    def sourceVolumeNode(self) -> Any:  # noqa: N802
+        return self._nodes.get("source")
+
+
 class Modules:
     """``slicer.modules``; a module that is not there raises AttributeError, as in Slicer."""
 
@@ -153,6 +181,8 @@ class Modules:
         for name, logic in logics.items():
             if name != "application":
                 setattr(self, name, Module(name, logic=logic))
+        self.segmenteditor = Module("segmenteditor")
+        self.segmenteditor._widget = SegmentEditorWidget()
         self.terminologies = Module("terminologies", logic=slicer.vtkSlicerTerminologiesModuleLogic())
 
 

@@ -65,6 +65,9 @@ class SlicerHost:
         QtCore.QCoreApplication.setOrganizationName("cmrsim-test-host")
         QtCore.QSettings.setDefaultFormat(QtCore.QSettings.Format.IniFormat)
         self.real = self._install()
+        self.selected_modules: list[str] = []
+        # Without a main window there is no module selector: what would be opened is noted.
+        slicer.util.selectModule = self.selected_modules.append
         self.scene = HostScene()
         self._attach()
 
