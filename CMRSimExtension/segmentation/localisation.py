@@ -42,7 +42,7 @@ class HeartPlace:
     pixel_mm: tuple[float, float]
 
 
-def find_heart(volumes: Tensor, pixel_mm: Sequence[float], trusted: bool, predictor: Predictor) -> HeartPlace:
+def find_heart(volumes: Tensor, spacing_mm: Sequence[float], trusted: bool, predictor: Predictor) -> HeartPlace:
     """Find the heart in some frames of a stack.
 
     The network itself looks at the whole field of view in two orientations; its largest connected finding over the
@@ -54,16 +54,16 @@ def find_heart(volumes: Tensor, pixel_mm: Sequence[float], trusted: bool, predic
     ----------
     volumes
         (frames, slices, rows, columns).
-    pixel_mm
-        (row, column) size that the file states.
+    spacing_mm
+        (slice, row, column) distances that the file states.
     trusted
-        Whether to believe it.
+        Whether to believe the last two.
     """
-    model = predictor.model
+    model, pixel_mm = predictor.model, (float(spacing_mm[1]), float(spacing_mm[2]))
     magnifications = (1.0,) if trusted else (0.7, 0.85, 1.0, 1.2, 1.45)
     best: tuple[float, NDArray[np.float32], float] | None = None
     for magnification in magnifications:
-        heart = _probability_of_heart(volumes, pixel_mm, magnification, predictor)
+        heart = _probability_of_heart(volumes, spacing_mm, magnification, predictor)
         score = _score(heart)
         if best is None or score > best[0]:
             best = (score, heart, magnification)
@@ -75,27 +75,29 @@ def find_heart(volumes: Tensor, pixel_mm: Sequence[float], trusted: bool, predic
     if mask is None:
         side = [model.pixel_mm / size for size in pixel_mm]
         window = Window(((rows - 1) / 2.0, (columns - 1) / 2.0), (side[0], side[1]), model.size)
-        return HeartPlace(window, 0.0, (), (float(pixel_mm[0]), float(pixel_mm[1])))
+        return HeartPlace(window, 0.0, (), pixel_mm)
     scale = 1.0 if trusted else _apparent_scale(left, mask, pixel_mm)
-    real = (float(pixel_mm[0]) * scale, float(pixel_mm[1]) * scale)
+    real = (pixel_mm[0] * scale, pixel_mm[1] * scale)
     window = Window(centre, (model.pixel_mm / real[0], model.pixel_mm / real[1]), model.size)
     found = tuple(int(index) for index in np.flatnonzero(mask.any(axis=(0, 2, 3))))
     return HeartPlace(window, float(heart.sum(-1)[mask].mean()), found, real)
 
 
 def _probability_of_heart(
-    volumes: Tensor, pixel_mm: Sequence[float], magnification: float, predictor: Predictor
+    volumes: Tensor, spacing_mm: Sequence[float], magnification: float, predictor: Predictor
 ) -> NDArray[np.float32]:
     """(frames, slices, rows, columns, 3): probability of LV blood, myocardium and RV blood over the whole slices."""
     model = predictor.model
     frames, slices, rows, columns = volumes.shape
     images = volumes.reshape(-1, 1, rows, columns)
-    pixel = [model.pixel_mm / size / magnification for size in pixel_mm]
+    pixel = [model.pixel_mm / size / magnification for size in spacing_mm[1:]]
     window = whole_slice((rows, columns), pixel, model.multiple()[-1])
     total: Tensor | None = None
     views = (View(0), View(3))
     for view in views:
-        probabilities = window.back(predictor.probabilities(window.look(images, view)), (rows, columns), view)
+        seen = window.look(images, view).view(frames, slices, 1, window.size, window.size)
+        found = torch.cat([predictor.of_stack(stack, float(spacing_mm[0])) for stack in seen])
+        probabilities = window.back(found, (rows, columns), view)
         total = probabilities if total is None else total + probabilities
     assert total is not None
     heart = torch.stack([_of_label(total, model.labels, label) for label in (1, 2, 3)], -1) / len(views)

@@ -134,6 +134,21 @@ class Predictor:
             start += size
         return torch.cat(parts)[box]
 
+    def of_stack(self, slices: Tensor, slice_mm: float) -> Tensor:
+        """Probabilities (slices, classes + 1, rows, columns) of one stack (slices, 1, rows, columns).
+
+        A 2D network gets its slices one by one; a 3D one gets them as a volume, resampled to its own slice distance.
+        """
+        if self.model.slice_mm is None:
+            return self.probabilities(slices)
+        count, sides = len(slices), slices.shape[-2:]
+        wanted = max(1, round(count * slice_mm / self.model.slice_mm))
+        volume = slices.movedim(0, 1).unsqueeze(0)
+        volume = nn.functional.interpolate(volume, (wanted, *sides), mode="trilinear", align_corners=False)
+        found = self.probabilities(volume)
+        found = nn.functional.interpolate(found, (count, *sides), mode="trilinear", align_corners=False)
+        return found[0].movedim(0, 1)
+
     def _run(self, images: Tensor) -> Tensor:
         batch = normalise(images.to(self.device), self.model.normalisation)
         if batch.ndim == 4:

@@ -8,7 +8,6 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.nn import functional
 
 from CMRSimExtension.errors import Cancelled, InputError
 from CMRSimExtension.scanner.geometry import ImageGrid
@@ -141,7 +140,7 @@ def segment(
     predictor = Predictor(model, device, warn=notes.append)
     dx, dy, dz = grid.spacing_mm
     search = sorted({chosen[0], chosen[len(chosen) // 3]})[:_SEARCH_FRAMES]
-    place = find_heart(_tensor(image[search]), (dy, dx), spacing_trusted, predictor)
+    place = find_heart(_tensor(image[search]), (dz, dy, dx), spacing_trusted, predictor)
     labels = np.zeros(image.shape, np.uint8)
     kept: list[NDArray[np.float16]] = []
     doubts: list[NDArray[np.float16]] = []
@@ -170,31 +169,14 @@ def _tensor(image: NDArray[Any]) -> Tensor:
 
 def _frame(volume: Tensor, place: HeartPlace, slice_mm: float, predictor: Predictor, views: Sequence[View]) -> Tensor:
     """Mean probabilities (slices, classes + 1, rows, columns) of one frame (slices, rows, columns)."""
-    model, images = predictor.model, volume.unsqueeze(1)
+    images = volume.unsqueeze(1)
     total: Tensor | None = None
     for view in views:
-        small = place.window.look(images, view)
-        if model.slice_mm is None:
-            found = predictor.probabilities(small)
-        else:
-            found = _whole_stack(small, slice_mm, predictor)
+        found = predictor.of_stack(place.window.look(images, view), slice_mm)
         back = place.window.back(found, volume.shape[-2:], view)
         total = back if total is None else total + back
     assert total is not None
     return total / len(views)
-
-
-def _whole_stack(slices: Tensor, slice_mm: float, predictor: Predictor) -> Tensor:
-    """Probabilities (slices, classes + 1, size, size) of a network that takes the stack as one volume."""
-    model = predictor.model
-    assert model.slice_mm is not None
-    count, size = len(slices), slices.shape[-1]
-    wanted = max(1, round(count * slice_mm / model.slice_mm))
-    volume = slices[:, 0][None, None]
-    volume = functional.interpolate(volume, (wanted, size, size), mode="trilinear", align_corners=False)
-    found = predictor.probabilities(volume)
-    found = functional.interpolate(found, (count, size, size), mode="trilinear", align_corners=False)
-    return found[0].movedim(0, 1)
 
 
 def _labels(chances: Tensor, model: SegmentationModel, clean_up: CleanUp | None) -> NDArray[np.uint8]:
