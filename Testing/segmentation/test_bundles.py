@@ -1,0 +1,183 @@
+"""Bundles and the registry: small, checked, and never run."""
+
+import json
+
+import pytest
+import torch
+
+from CMRSimExtension.errors import FileFormatError, InputError
+from CMRSimExtension.networks.catalogue import build_network
+from CMRSimExtension.segmentation import registry
+from CMRSimExtension.segmentation.bundle import read_bundle, verify_bundle, write_bundle
+
+SMALL = {"widths": [8, 16], "detail_width": 4}
+
+
+@pytest.fixture(autouse=True)
+def own_models(tmp_path, monkeypatch):
+    monkeypatch.setenv("CMRSIM_MODELS", str(tmp_path / "models"))
+
+
+@pytest.fixture
+def network():
+    torch.manual_seed(1)
+    return build_network("slice_unet", 1, 4, **SMALL).eval()
+
+
+@pytest.fixture
+def bundle(tmp_path, network):
+    return write_bundle(
+        tmp_path / "small", name="small", state=network.state_dict(), network="slice_unet", network_settings=SMALL,
+        classes=("lv_blood", "lv_myocardium", "rv_blood"), description="a test", size=64, training={"seed": 3},
+        accuracy={"acdc": {"lv_blood": 0.9}}, known_failures=["everything"],
+    )  # fmt: skip
+
+
+def test_a_bundle_gives_the_same_network_to_half_precision(bundle, network):
+    image = torch.rand(1, 1, 64, 64)
+    with torch.no_grad():
+        first, second = network(image), read_bundle(bundle).network.eval()(image)
+    # Weights lose 2^-11 of themselves.
+    assert torch.allclose(first, second, atol=0.02 * first.abs().max().item())
+
+
+def test_weights_are_stored_in_half_precision(bundle):
+    state = torch.load(bundle / "models" / "model.pt", weights_only=True)
+    assert all(value.dtype == torch.float16 for value in state.values())
+
+
+def test_metadata_holds_recipe_accuracy_and_failures(bundle):
+    own = read_bundle(bundle).metadata["cmrsim"]
+    assert own["training"]["seed"] == 3 and own["accuracy"]["acdc"]["lv_blood"] == 0.9
+    assert own["known_failures"] == ["everything"]
+
+
+def test_monai_reads_the_bundles_configuration(bundle):
+    from monai.bundle import ConfigParser
+
+    parser = ConfigParser()
+    parser.read_config(bundle / "configs" / "inference.json")
+    built = parser.get_parsed_content("network_def", instantiate=True)
+    built.load_state_dict(torch.load(bundle / "models" / "model.pt", weights_only=True))
+
+
+@pytest.mark.parametrize("name", ["models/model.pt", "configs/metadata.json", "LICENSE"])
+def test_an_altered_file_is_named(bundle, name):
+    path = bundle / name
+    path.write_bytes(path.read_bytes()[:-3] + b"\n \n")
+    with pytest.raises(FileFormatError, match=f"{name} was altered"):
+        read_bundle(bundle)
+
+
+def test_a_missing_file_is_named(bundle):
+    (bundle / "LICENSE").unlink()
+    with pytest.raises(FileFormatError, match="LICENSE is missing"):
+        verify_bundle(bundle)
+
+
+def test_a_file_that_does_not_belong_is_named(bundle):
+    (bundle / "run_me.py").write_text("print()")
+    with pytest.raises(FileFormatError, match=r"run_me\.py does not belong"):
+        verify_bundle(bundle)
+
+
+def test_a_bundle_without_weights_is_named(bundle):
+    (bundle / "models" / "model.pt").unlink()
+    with pytest.raises(InputError, match=r"models/model\.pt is missing"):
+        read_bundle(bundle)
+
+
+class Harmful:
+    def __reduce__(self):
+        return (print, ("code was run",))
+
+
+def test_a_pickle_that_would_run_code_is_refused(bundle, capsys):
+    torch.save({"weights": Harmful()}, bundle / "models" / "model.pt")
+    with pytest.raises(FileFormatError, match="run code"):
+        read_bundle(bundle, verify=False)
+    assert "code was run" not in capsys.readouterr().out
+
+
+def test_weights_of_another_network_are_refused(bundle):
+    state = build_network("slice_unet", 1, 4, widths=(8, 24), detail_width=4).state_dict()
+    torch.save(state, bundle / "models" / "model.pt")
+    with pytest.raises(FileFormatError, match="do not fit"):
+        read_bundle(bundle, verify=False)
+
+
+def foreign(folder, definition):
+    """A bundle as MONAI's zoo has them, without this library's section."""
+    from monai.networks.nets import UNet
+
+    for part in ("configs", "models"):
+        (folder / part).mkdir(parents=True)
+    network = UNet(2, 1, 4, channels=(4, 8), strides=(2,))
+    torch.save(network.state_dict(), folder / "models" / "model.pt")
+    channels = {"0": "background", "1": "lv_blood", "2": "lv_myocardium", "3": "rv_blood"}
+    data = {
+        "inputs": {"image": {"num_channels": 1, "spatial_shape": [64, 64]}},
+        "outputs": {"pred": {"channel_def": channels}},
+    }
+    (folder / "configs" / "metadata.json").write_text(json.dumps({"network_data_format": data}))
+    (folder / "configs" / "inference.json").write_text(json.dumps({"network_def": definition}))
+    return folder
+
+
+UNET = {"_target_": "UNet", "spatial_dims": 2, "in_channels": 1, "out_channels": 4, "channels": [4, 8], "strides": [2]}
+
+
+def test_a_bundle_of_monais_own_networks_works_the_same_way(tmp_path):
+    model = read_bundle(foreign(tmp_path / "zoo", UNET), verify=False)
+    assert model.classes == ("lv_blood", "lv_myocardium", "rv_blood") and model.size == 64
+
+
+@pytest.mark.parametrize("target", ["os.system", "subprocess.Popen", "monai.bundle.run"])
+def test_a_bundle_cannot_name_anything_but_a_network(tmp_path, target):
+    with pytest.raises(InputError, match=r"no network of monai\.networks\.nets"):
+        read_bundle(foreign(tmp_path / "zoo", UNET | {"_target_": target}), verify=False)
+
+
+def test_an_expression_in_a_bundle_is_not_run(tmp_path):
+    with pytest.raises(InputError, match="never run"):
+        read_bundle(foreign(tmp_path / "zoo", UNET | {"strides": "$print('code was run')"}), verify=False)
+
+
+def test_an_added_model_is_found_by_name(bundle):
+    registry.add_model(bundle, "mine")
+    assert [entry.name for entry in registry.list_models() if not entry.shipped] == ["mine"]
+    assert read_bundle(registry.find_model("mine")).name == "mine"
+
+
+def test_a_name_that_is_taken_is_refused(bundle):
+    registry.add_model(bundle, "mine")
+    with pytest.raises(InputError, match="added before"):
+        registry.add_model(bundle, "mine")
+
+
+def test_a_damaged_bundle_is_not_added(bundle):
+    (bundle / "models" / "model.pt").write_bytes(b"nothing")
+    with pytest.raises(FileFormatError):
+        registry.add_model(bundle)
+    assert not [entry for entry in registry.list_models() if not entry.shipped]
+
+
+def test_an_unknown_model_is_answered_with_those_there_are(bundle):
+    registry.add_model(bundle, "mine")
+    with pytest.raises(InputError, match="mine"):
+        registry.find_model("yours")
+
+
+@pytest.mark.parametrize("name", ["../escape", ".hidden", "a b"])
+def test_a_name_that_is_no_plain_name_is_refused(bundle, name):
+    with pytest.raises(InputError, match="use letters"):
+        registry.add_model(bundle, name)
+
+
+@pytest.mark.parametrize("entry", registry.list_models(), ids=lambda entry: entry.name)
+def test_every_shipped_model_is_intact_small_and_says_what_it_is(entry):
+    model = read_bundle(entry.folder)
+    size = sum(path.stat().st_size for path in entry.folder.rglob("*") if path.is_file())
+    own = model.metadata["cmrsim"]
+    assert size < 15e6 and own["training"] and own["accuracy"] and own["known_failures"]
+    assert all(source.get("folder") is None for source in own["training"]["train"]), "trained on files, not simulation"

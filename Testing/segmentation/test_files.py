@@ -1,0 +1,181 @@
+"""From files to files: labels on the image's grid, function, tables, comparisons, and the commands."""
+
+import csv
+import json
+import shutil
+
+import nibabel
+import numpy as np
+import pytest
+
+from CMRSimExtension.command_line.main import main
+from CMRSimExtension.errors import InputError
+from CMRSimExtension.files.nifti import read_nifti
+from CMRSimExtension.segmentation import measurement
+from CMRSimExtension.segmentation.comparison import compare_files
+from CMRSimExtension.segmentation.job import SegmentationOptions, frame_numbers, segment_file, segment_folder
+from CMRSimExtension.segmentation.measurement import DataSet, accuracy_table, measure, worst_cases
+from Testing.segmentation.conftest import heart_labels, picture
+
+SIZES = (1.0, 0.8, 0.6, 0.9)
+OBLIQUE = np.array([[1.2, 0.3, 2.0, -40.0], [-0.2, 1.5, 3.0, 12.0], [-0.45, -0.4, 7.1, 80.0], [0, 0, 0, 1.0]])
+
+
+def write(path, values, affine=OBLIQUE):
+    """(frames, slices, rows, columns) as (x, y, z, t)."""
+    image = nibabel.Nifti1Image(values.transpose(3, 2, 1, 0), affine)
+    image.header.set_xyzt_units("mm", "sec")
+    image.header.set_zooms((*np.linalg.norm(affine[:3, :3], axis=0), 0.04))
+    nibabel.save(image, path)
+
+
+@pytest.fixture
+def truth():
+    spacing = np.linalg.norm(OBLIQUE[:3, :3], axis=0)[::-1]
+    return np.stack([heart_labels((5, 90, 110), spacing, scale=size) for size in SIZES])
+
+
+@pytest.fixture
+def cine(tmp_path, truth):
+    write(tmp_path / "heart.nii.gz", picture(truth))
+    return tmp_path / "heart.nii.gz"
+
+
+PLAIN = SegmentationOptions(device="cpu", views="none")
+
+
+def test_labels_lie_on_the_images_own_oblique_grid(cine, oracle, tmp_path):
+    segment_file(cine, tmp_path / "seg.nii.gz", oracle, PLAIN)
+    image, labels = nibabel.load(cine), nibabel.load(tmp_path / "seg.nii.gz")
+    assert labels.shape == image.shape and np.array_equal(labels.affine, image.affine)
+    assert labels.get_data_dtype() == np.uint8
+
+
+def test_the_sidecar_holds_the_function_of_the_labels(cine, oracle, tmp_path, truth):
+    segment_file(cine, tmp_path / "seg.nii.gz", oracle, PLAIN)
+    record = json.loads((tmp_path / "seg.json").read_text())
+    voxel = abs(np.linalg.det(OBLIQUE[:3, :3])) / 1000.0
+    del voxel
+    sides = np.prod(np.linalg.norm(OBLIQUE[:3, :3], axis=0)) / 1000.0
+    # A rim of half a pixel of a 40 mm pool: 2 x 0.75 / 20 of its area.
+    assert record["function"]["lv_edv_ml"] == pytest.approx((truth[0] == 1).sum() * sides, rel=0.08)
+    assert record["end_diastole"] == 0 and record["end_systole"] == 2
+    assert record["function"]["lv_ef_percent"] == pytest.approx(64.0, abs=4)  # 1 - 0.6^2, in area
+
+
+def test_ed_and_es_are_found_and_the_other_frames_empty(cine, oracle, tmp_path):
+    segment_file(cine, tmp_path / "seg.nii.gz", oracle, SegmentationOptions("edes", "cpu", "none"))
+    record = json.loads((tmp_path / "seg.json").read_text())
+    labels = read_nifti(tmp_path / "seg.nii.gz").values
+    assert record["frames"] == [0, 2] and record["empty_frames"] == [1, 3]
+    assert [bool(frame.any()) for frame in labels] == [True, False, True, False]
+
+
+def test_probability_and_uncertainty_maps_are_written_when_asked_for(cine, oracle, tmp_path):
+    options = SegmentationOptions("0", "cpu", "none", probabilities=True)
+    files, _ = segment_file(cine, tmp_path / "seg.nii.gz", oracle, options)
+    assert {path.name for path in files} == {
+        "seg.nii.gz", "seg_probabilities.nii.gz", "seg_uncertainty.nii.gz", "seg.json",
+    }  # fmt: skip
+    assert read_nifti(tmp_path / "seg_probabilities.nii.gz").values.shape == (1, 5, 90, 110, 4)
+
+
+def test_a_header_that_lost_its_voxel_sizes_gives_ratios_and_no_volumes(oracle, tmp_path, truth):
+    write(tmp_path / "lost.nii.gz", picture(truth), np.eye(4))
+    _, result = segment_file(tmp_path / "lost.nii.gz", tmp_path / "seg.nii.gz", oracle, PLAIN)
+    assert result.function is None and result.ejection_fractions["lv_ef_percent"] == pytest.approx(64.0, abs=5)
+    assert any("cannot be true" in note for note in result.segmentation.notes)
+
+
+def test_a_failed_run_leaves_no_file(oracle, tmp_path):
+    write(tmp_path / "flat.nii.gz", np.ones((1, 5, 90, 110), np.float32))
+    with pytest.raises(InputError, match="shows nothing"):
+        segment_file(tmp_path / "flat.nii.gz", tmp_path / "seg.nii.gz", oracle, PLAIN)
+    assert [path.name for path in tmp_path.iterdir()] == ["flat.nii.gz"]
+
+
+def test_a_folder_gives_labels_and_one_table_and_a_bad_case_stops_nothing(cine, oracle, tmp_path):
+    folder = tmp_path / "cases"
+    folder.mkdir()
+    shutil.copy(cine, folder / "good.nii.gz")
+    write(folder / "flat.nii.gz", np.ones((1, 5, 90, 110), np.float32))
+    said = []
+    _, failures = segment_folder(folder, tmp_path / "out", oracle, PLAIN, failed=said.append)
+    with (tmp_path / "out" / "function.csv").open(newline="") as file:
+        rows = {row["case"]: row for row in csv.DictReader(file)}
+    assert failures == 1 and "flat.nii.gz" in said[0] and "shows nothing" in rows["flat"]["note"]
+    assert float(rows["good"]["lv_ef_percent"]) == pytest.approx(64.0, abs=4)
+    assert (tmp_path / "out" / "good.nii.gz").is_file() and not (tmp_path / "out" / "flat.nii.gz").exists()
+
+
+@pytest.mark.parametrize(("text", "expected"), [("all", None), ("edes", None), ("0,3", (0, 3))])
+def test_frames_are_written_as_documented(text, expected):
+    assert frame_numbers(text, 4) == expected
+
+
+@pytest.mark.parametrize("text", ["first", "0,9", "1-3"])
+def test_frames_that_make_no_sense_are_refused(text):
+    with pytest.raises(InputError, match="frames"):
+        frame_numbers(text, 4)
+
+
+def test_two_files_are_compared_with_the_references_own_label_numbers(tmp_path, truth):
+    write(tmp_path / "mine.nii.gz", truth)
+    write(tmp_path / "acdc.nii.gz", np.array([0, 3, 2, 1], np.uint8)[truth])
+    found = compare_files(tmp_path / "mine.nii.gz", tmp_path / "acdc.nii.gz", "acdc", distances=False)
+    assert {row.dice for row in found.rows} == {1.0}
+
+
+def test_folders_are_matched_by_name_and_the_rest_is_listed(tmp_path, truth):
+    for folder, names in (("a", ("x", "y", "z")), ("b", ("x_gt", "y_gt", "w_gt"))):
+        (tmp_path / folder).mkdir()
+        for number, name in enumerate(names):
+            write(tmp_path / folder / f"{name}.nii.gz", np.roll(truth, number, axis=3))
+    found = compare_files(tmp_path / "a", tmp_path / "b", distances=False)
+    assert {row.case for row in found.rows} == {"x", "y"} and found.unmatched == ["w", "z"]
+    assert found.agreement["lv_ef_percent"].count == 2 and found.agreement["lv_edv_ml"].bias == pytest.approx(0.0)
+
+
+def test_labels_that_lie_elsewhere_are_not_compared(tmp_path, truth):
+    write(tmp_path / "a.nii.gz", truth)
+    moved = OBLIQUE.copy()
+    moved[0, 3] += 5
+    write(tmp_path / "b.nii.gz", truth, moved)
+    with pytest.raises(InputError, match="5.00 mm apart"):
+        compare_files(tmp_path / "a.nii.gz", tmp_path / "b.nii.gz")
+
+
+def test_a_model_is_measured_by_set_phase_position_and_pathology(tmp_path, oracle, truth):
+    folder = tmp_path / "acdc"
+    folder.mkdir()
+    for number, frame, scale in ((1, 1, 1.0), (1, 12, 0.7), (61, 1, 1.0)):
+        one = heart_labels((5, 90, 110), (8.0, 1.6, 1.3), scale=scale)[None]
+        affine = np.diag([1.3, 1.6, 8.0, 1.0])
+        write(folder / f"patient{number:03d}_frame{frame:02d}.nii.gz", picture(one)[0][None], affine)
+        labels = np.array([0, 3, 2, 1], np.uint8)[one]
+        write(folder / f"patient{number:03d}_frame{frame:02d}_gt.nii.gz", labels, affine)
+    rows, cases = measure(oracle, [DataSet("acdc", folder, "acdc")], device="cpu", views="none")
+    table = accuracy_table(rows)
+    assert {"acdc all", "acdc ED", "acdc ES", "acdc basal", "acdc apical", "acdc DCM", "acdc NOR"} <= {
+        line[:14].strip() for line in table.splitlines()
+    }
+    assert all(case.dice > 0.88 for case in cases)
+    names = worst_cases(tmp_path / "worst.png", cases, 2)
+    assert len(names) == 2 and (tmp_path / "worst.png").stat().st_size > 10_000
+
+
+def test_the_command_evaluates_two_files(tmp_path, truth, capsys):
+    write(tmp_path / "a.nii.gz", truth)
+    code = main(["evaluate", str(tmp_path / "a.nii.gz"), str(tmp_path / "a.nii.gz"), "--out", str(tmp_path / "t.csv")])
+    assert code == 0 and "lv_myocardium" in capsys.readouterr().out
+    with (tmp_path / "t.csv").open(newline="") as file:
+        assert all(float(row["dice"]) == 1.0 for row in csv.DictReader(file))
+
+
+def test_the_command_answers_an_unknown_model_with_exit_code_2(cine, tmp_path, capsys):
+    assert main(["segment", str(cine), "--out", str(tmp_path / "s.nii.gz"), "--model", "no_such"]) == 2
+    assert "no_such" in capsys.readouterr().err
+
+
+def test_real_sets_are_known_by_their_folders(cmrsim_data):
+    assert {entry.name for entry in measurement.known_sets(cmrsim_data)} <= {"acdc", "mms_A", "mms_B"}
