@@ -193,11 +193,16 @@ def with_sidecar(cine: Cine, sidecar: Sidecar | None, name: str) -> Cine:
                 f"the sidecar of {name} describes another geometry than the file; the file's is used",
                 GeometryWarning, stacklevel=3,
             )
+    origins = cine.slice_origins_mm
+    if origins is not None and sidecar.slice_origins_mm is not None:
+        if np.allclose(sidecar.slice_origins_mm, origins, rtol=0, atol=SINGLE_PRECISION_MM):
+            origins = sidecar.slice_origins_mm
     times = sidecar.times_ms
     if times is not None and times.shape != (shape[1], shape[0]):
         raise FileFormatError(f"the sidecar of {name} has times for {times.shape} (slices, frames), not for its image")
     return replace(
-        cine, grid=grid, times_ms=times if times is not None else cine.times_ms, function=sidecar.function,
+        cine, grid=grid, slice_origins_mm=origins, function=sidecar.function,
+        times_ms=times if times is not None else cine.times_ms,
         heartbeats_ms=sidecar.heartbeats_ms if sidecar.heartbeats_ms is not None else cine.heartbeats_ms,
     )
 

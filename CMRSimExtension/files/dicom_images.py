@@ -19,6 +19,17 @@ ENHANCED_MR_IMAGE = "1.2.840.10008.5.1.4.1.1.4.1"
 SEGMENTATION = "1.2.840.10008.5.1.4.1.1.66.4"
 
 
+_ELEMENTS = (
+    "SOPClassUID", "SOPInstanceUID", "StudyInstanceUID", "SeriesInstanceUID", "FrameOfReferenceUID", "Modality",
+    "SeriesNumber", "SeriesDescription", "InstanceNumber", "Rows", "Columns", "SamplesPerPixel",
+    "PhotometricInterpretation", "NumberOfFrames", "ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing",
+    "SliceThickness", "TriggerTime", "TemporalPositionIdentifier", "NumberOfTemporalPositions", "NominalInterval",
+    "CardiacNumberOfImages", "Manufacturer", "ManufacturerModelName", "MagneticFieldStrength", "RepetitionTime",
+    "EchoTime", "FlipAngle", "SAR", "SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence",
+)
+"""All that is read of a header: scanners' private elements hold a hundred times more."""
+
+
 @dataclass(frozen=True)
 class DicomImage:
     """One slice at one time: a file of a classic series, or a frame of an enhanced one.
@@ -110,11 +121,11 @@ def is_dicom(file: Path) -> bool:
 
 
 def read_header(file: Path) -> Any:
-    """The pydicom data set of `file` without its pixels."""
+    """The elements of `file` that this project uses, as a pydicom data set."""
     import pydicom
 
     with reading(file, "a DICOM file"):
-        dataset = pydicom.dcmread(file, stop_before_pixels=True)
+        dataset = pydicom.dcmread(file, stop_before_pixels=True, specific_tags=list(_ELEMENTS))
         # Touch every element, so that a broken value is found here and not in the middle of the work.
         for element in dataset:
             element.value  # noqa: B018
@@ -135,9 +146,15 @@ def _images_of(file: Path, others: set[str]) -> list[DicomImage]:
         if "SOPClassUID" not in dataset:
             # A DICOMDIR or the like: an index, not an image.
             return []
-        if modality != "MR" or not dataset.get("Rows"):
+        if dataset.SOPClassUID not in (MR_IMAGE, ENHANCED_MR_IMAGE) and (modality != "MR" or not dataset.get("Rows")):
             others.add(modality or str(dataset.SOPClassUID.name))
             return []
+        if modality not in ("MR", ""):
+            others.add(modality)
+            return []
+        if not dataset.get("Rows") or not dataset.get("Columns"):
+            raise FileFormatError(f"{file.name} is an MR image without a number of rows and columns; it is truncated, "
+                                  "copy or export it again")
         samples, colour = int(dataset.get("SamplesPerPixel", 1)), str(dataset.get("PhotometricInterpretation"))
         if samples != 1 or colour != "MONOCHROME2":
             raise FileFormatError(

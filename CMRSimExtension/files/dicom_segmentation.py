@@ -93,6 +93,7 @@ def segmentation_datasets(
         for name in ("SeriesDate", "SeriesTime"):
             if name in dataset:
                 delattr(dataset, name)
+        _make_repeatable(dataset, uid(key, "segmentation dimensions"))
         found.append((frame, dataset))
     return found
 
@@ -221,6 +222,16 @@ def _read_into(labels: NDArray[np.uint8], path: Path, where: dict[tuple[str, int
                 target[plane > 0] = numbers[number]
                 found = True
         return found
+
+
+def _make_repeatable(dataset: Any, value: str) -> None:
+    """highdicom draws one UID at random and stamps the time of writing; the same labels shall give the same file."""
+    for name in ("DimensionOrganizationSequence", "DimensionIndexSequence"):
+        for item in dataset.get(name, []):
+            item.DimensionOrganizationUID = value
+    for item in dataset.get("ContributingEquipmentSequence", []):
+        if "ContributionDateTime" in item:
+            del item.ContributionDateTime
 
 
 def _label_of(path: Path, segment: Any) -> int:

@@ -123,7 +123,9 @@ def build_stack(images: Sequence[DicomImage]) -> DicomStack:
             )
     if all(dict(image.protocol).get("manufacturer") == "CMRSimExtension" for image in images):
         # Our own series are numbered from the first slice on, whichever way the body lies.
-        slices.sort(key=lambda frames: min(frame.instance_number for frame in frames))
+        numbers = [min(frame.instance_number for frame in frames) for frames in slices]
+        if numbers == sorted(numbers, reverse=True):
+            slices.reverse()
     ordered = tuple(tuple(_in_time(frames)) for frames in slices)
     counts = [len(frames) for frames in ordered]
     if len(set(counts)) > 1:
@@ -204,9 +206,10 @@ def _in_time(frames: list[DicomImage]) -> list[DicomImage]:
         if keys[a] == keys[b]:
             first, second = frames[a], frames[b]
             if first.series_uid != second.series_uid:
+                numbers = sorted((first.series_number, second.series_number))
                 raise FileFormatError(
-                    f"mixed series: series {first.series_number} and {second.series_number} both hold the slice at "
-                    f"{_place(first)}; give one of them"
+                    f"mixed series: series {numbers[0]} and {numbers[1]} both hold the slice at {_place(first)}; give "
+                    "one of them"
                 )
             raise FileFormatError(
                 f"duplicate instances: {first.path.name} and {second.path.name} are the same slice at the same {what} "

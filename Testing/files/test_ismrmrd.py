@@ -1,0 +1,136 @@
+"""ISMRMRD raw data."""
+
+from dataclasses import replace
+
+import h5py
+import ismrmrd
+import numpy as np
+import pytest
+
+from CMRSimExtension.errors import FileFormatError, InputError
+from CMRSimExtension.files.ismrmrd_files import read_ismrmrd, write_ismrmrd
+from CMRSimExtension.scanner.kspace import CartesianEncoding
+
+
+@pytest.fixture
+def raw(small_cine, tmp_path):
+    write_ismrmrd(small_cine, tmp_path / "X.h5")
+    (tmp_path / "X.json").unlink()
+    return tmp_path / "X.h5"
+
+
+def test_the_file_alone_holds_voxels_geometry_and_times(raw, small_cine):
+    read = read_ismrmrd(raw)
+    np.testing.assert_array_equal(read.image, small_cine.image)
+    np.testing.assert_array_equal(read.grid.affine_ras, small_cine.grid.affine_ras)
+    np.testing.assert_array_equal(read.times_ms, small_cine.times_ms)
+    np.testing.assert_array_equal(read.heartbeats_ms, small_cine.heartbeats_ms)
+
+
+def test_the_k_space_gives_the_image(raw, small_cine):
+    with h5py.File(raw, "a") as file:
+        del file["cine"]
+    # Single precision in k-space: 24 bits, summed over 2000 samples.
+    np.testing.assert_allclose(read_ismrmrd(raw).image, small_cine.image, atol=small_cine.image.max() * 2e-6)
+
+
+def test_without_our_own_parameters_the_geometry_follows_from_the_acquisitions(raw, small_cine):
+    with h5py.File(raw, "a") as file:
+        del file["cine"]
+        xml = file["dataset"]["xml"][0]
+        start, end = xml.index(b"<userParameters"), xml.index(b"</userParameters>") + len(b"</userParameters>")
+        file["dataset"]["xml"][0] = xml[:start] + xml[end:]
+    # Positions and directions are single precision: 77 mm / 2^24, times 48 pixels of direction error.
+    np.testing.assert_allclose(read_ismrmrd(raw).grid.affine_ras, small_cine.grid.affine_ras, atol=2e-5)
+
+
+def test_the_reference_package_reads_every_line(raw):
+    with ismrmrd.File(raw, "r") as file:
+        data = file["dataset"]
+        assert len(data.acquisitions) == 6 * 3 * 40
+        line = data.acquisitions[6 * 40 + 2 * 40 + 7]  # slice 1, frame 2, line 7
+        assert (line.idx.slice, line.idx.phase, line.idx.kspace_encode_step_1) == (1, 2, 7)
+        assert line.data.shape == (1, 48)
+        assert data.header.encoding[0].encodedSpace.matrixSize.y == 40
+
+
+def test_the_middle_sample_is_the_mean(raw, small_cine):
+    with ismrmrd.File(raw, "r") as file:
+        line = file["dataset"].acquisitions[20]
+        assert line.data[0, line.center_sample] == pytest.approx(small_cine.image[0, 0].mean(), rel=1e-6)
+
+
+@pytest.mark.parametrize("phase_direction", ["rows", "columns"])
+def test_coils_of_a_simulated_k_space_combine_to_the_scanners_image(small_cine, tmp_path, phase_direction):
+    # Acquired matrix smaller than the image's, as scanners do: zero-filling must not shift anything.
+    encoding = CartesianEncoding((40, 48), (30, 36), (40, 48))
+    maps = np.random.default_rng(1).normal(size=(3, 40, 48)) + 1.5
+    kspace = [encoding.forward(small_cine.image[:, s, None] * maps) for s in range(3)]
+    expected = np.stack([np.sqrt((np.abs(encoding.reconstruct(k)) ** 2).sum(axis=1)) for k in kspace], axis=1)
+    write_ismrmrd(small_cine, tmp_path / "X.h5", kspace, phase_direction=phase_direction)
+    with h5py.File(tmp_path / "X.h5", "a") as file:
+        del file["cine"]
+    np.testing.assert_allclose(read_ismrmrd(tmp_path / "X.h5").image, expected, atol=expected.max() * 5e-6)
+
+
+def test_k_space_is_taken_slice_by_slice(small_cine, tmp_path):
+    taken = []
+
+    def slices():
+        for s in range(3):
+            taken.append(s)
+            yield np.zeros((6, 2, 40, 48), np.complex64)
+
+    write_ismrmrd(small_cine, tmp_path / "X.h5", slices())
+    assert taken == [0, 1, 2]
+
+
+def test_a_file_without_a_header_is_refused(raw):
+    with h5py.File(raw, "a") as file:
+        del file["dataset"]["xml"]
+    with pytest.raises(FileFormatError, match="no ISMRMRD header"):
+        read_ismrmrd(raw)
+
+
+def test_missing_lines_are_counted(raw):
+    with h5py.File(raw, "a") as file:
+        del file["cine"]
+        data = file["dataset"]["data"]
+        data.resize(len(data) - 5, axis=0)
+    with pytest.raises(FileFormatError, match="lacks 5 of 720 k-space lines"):
+        read_ismrmrd(raw)
+
+
+def test_a_file_that_is_not_hdf5_is_refused(tmp_path):
+    (tmp_path / "a.h5").write_bytes(b"hello" * 100)
+    with pytest.raises(FileFormatError, match="a.h5 cannot be read as an ISMRMRD file"):
+        read_ismrmrd(tmp_path / "a.h5")
+
+
+def test_a_truncated_file_is_refused(raw):
+    raw.write_bytes(raw.read_bytes()[:-5000])
+    with pytest.raises(FileFormatError, match="X.h5"):
+        read_ismrmrd(raw)
+
+
+def test_too_few_slices_of_k_space_leave_nothing(small_cine, tmp_path):
+    with pytest.raises(InputError, match="k-space has 2 slices, the images have 3"):
+        write_ismrmrd(small_cine, tmp_path / "X.h5", [np.zeros((6, 2, 40, 48), np.complex64)] * 2)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_nan_in_k_space_is_refused(small_cine, tmp_path):
+    with pytest.raises(InputError, match="NaN"):
+        write_ismrmrd(small_cine, tmp_path / "X.h5", [np.full((6, 2, 40, 48), np.nan, np.complex64)] * 3)
+
+
+def test_the_same_cine_gives_the_same_bytes(raw, small_cine, tmp_path):
+    write_ismrmrd(small_cine, tmp_path / "Y.h5")
+    assert raw.read_bytes() == (tmp_path / "Y.h5").read_bytes()
+
+
+def test_uneven_slices_keep_their_positions(small_cine, tmp_path):
+    origins = small_cine.grid.affine_ras[:3, 3] + np.outer([0, 1, 2.3], small_cine.grid.affine_ras[:3, 2])
+    write_ismrmrd(replace(small_cine, slice_origins_mm=origins), tmp_path / "X.h5")
+    (tmp_path / "X.json").unlink()
+    np.testing.assert_array_equal(read_ismrmrd(tmp_path / "X.h5").slice_origins_mm, origins)
