@@ -49,12 +49,12 @@ class GroupRanges:
 # Length, profile and growth of mass: fitted to manual contours of short-axis cines (60 people of ACDC: Bernard et al.,
 # IEEE Trans Med Imaging 2018;37:2514), as are the groups of patients.
 _NORMAL_MEN = GroupRanges(
-    Range(84, 13), Range(59, 4.5), Range(59, 8.5), Range(92, 15), Range(54, 5), Range(15.9, 0.8), Range(0.165, 0.012),
-    Range(2.15, 0.2), Range(0.10, 0.02), Range(65, 10),
+    Range(84, 13), Range(61, 4.5), Range(56, 8.0), Range(92, 15), Range(54, 5), Range(15.9, 0.8), Range(0.165, 0.012),
+    Range(2.15, 0.2), Range(0.085, 0.02), Range(65, 10),
 )  # fmt: skip
 _NORMAL_WOMEN = GroupRanges(
-    Range(75, 11), Range(61, 4.5), Range(49, 7.5), Range(79, 12), Range(57, 5), Range(15.9, 0.8), Range(0.170, 0.012),
-    Range(2.15, 0.2), Range(0.10, 0.02), Range(68, 10),
+    Range(75, 11), Range(63, 4.5), Range(47, 7.0), Range(79, 12), Range(57, 5), Range(15.9, 0.8), Range(0.170, 0.012),
+    Range(2.15, 0.2), Range(0.085, 0.02), Range(68, 10),
 )  # fmt: skip
 # Children: Buechel et al., JCMR 2009;11:19.
 _NORMAL_CHILDREN = GroupRanges(

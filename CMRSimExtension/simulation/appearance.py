@@ -18,8 +18,8 @@ from CMRSimExtension.scanner.protocol import Protocol
 
 _BINS = 256
 
-# How strongly the texture of a tissue varies (SD over mean) and over which length in mm. Chosen to look like cine images
-# side by side; muscle has streaks, food is mottled, blood swirls.
+# How strongly the texture of a tissue varies (SD over mean) and over which length in mm. Chosen to look like cine
+# images side by side; muscle has streaks, food is mottled, blood swirls.
 _TEXTURE: dict[Tissue, tuple[float, float]] = {
     Tissue.MYOCARDIUM: (0.07, 2.2),
     Tissue.MUSCLE: (0.16, 1.8),

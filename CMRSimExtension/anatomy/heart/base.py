@@ -39,7 +39,7 @@ class Tube:
     blood: tuple[Structure, ...]
 
     def distance(self, x: NDArray, y: NDArray, level: NDArray) -> tuple[NDArray, NDArray]:
-        """Distance from the axis within the level, and the inner radius there; the radius is below 0 beyond the ends."""
+        """Distance from the axis within the level, and the inner radius there (below 0 beyond the ends)."""
         centres = np.asarray(self.centres_mm)
         cx = np.interp(level, self.levels_mm, centres[:, 0])
         cy = np.interp(level, self.levels_mm, centres[:, 1])
@@ -55,7 +55,7 @@ class Tube:
 
 @dataclass(frozen=True)
 class Chamber:
-    """An ellipsoidal chamber: centre and semi-axes in mm (heart coordinates), wall thickness, lumen and wall structure."""
+    """An ellipsoidal chamber: centre and semi-axes (mm, heart coordinates), thickness of wall, structures."""
 
     centre_mm: tuple[float, float, float]
     semi_axes_mm: tuple[float, float, float]

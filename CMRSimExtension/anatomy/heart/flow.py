@@ -1,9 +1,9 @@
 """How blood moves in the LV and through the valves: a divergence-free field driven by the chambers' own volumes.
 
 In the LV, with R(z, t) the cavity's mean radius and Q(z, t) the rate at which the volume apical of z grows, the plug
-flow v_z = Q / (pi R^2), v_r = r (dR/dt + v_z dR/dz) / R satisfies continuity exactly. On it lies a jet from the base with
-stream function Q g(r^2 / R^2, z) / (2 pi), g = 0 on the axis and at the wall, which carries no net flow and is divergence
-free by construction. In the arterial trunks and the atrial inlets blood moves as a plug along the vessel.
+flow v_z = Q / (pi R^2), v_r = r (dR/dt + v_z dR/dz) / R satisfies continuity exactly. On it lies a jet from the base
+with stream function Q g(r^2 / R^2, z) / (2 pi), g = 0 on the axis and at the wall, which carries no net flow and is
+divergence free by construction. In the arterial trunks and the atrial inlets blood moves as a plug along the vessel.
 """
 
 import numpy as np

@@ -28,8 +28,8 @@ REACH_MM = 130.0
 class HeartSample:
     """Result of sampling n points: `claimed` says where the heart has an answer; the rest is meaningless elsewhere.
 
-    `swept` are unclaimed points that the heart fills at end diastole: what surrounds the heart has followed it there, and
-    `rest` says from where.
+    `swept` are unclaimed points that the heart fills at end diastole: what surrounds the heart has followed it there,
+    and `rest` says from where.
     """
 
     claimed: NDArray[np.bool_]
@@ -72,7 +72,7 @@ class Heart:
         """The heart at cardiac `phase` in [0, 1); float64 tables where exactness matters more than speed."""
         ejection = self.timing.ejection(phase)
         now = self.lv.shells(ejection)
-        stacked = np.stack(
+        stacked: NDArray = np.stack(
             [now.cavity, now.endo, now.epi, now.contour, now.rest_cavity, now.rest_endo], axis=-1
         ).astype(dtype)
         stacked = np.concatenate([stacked, stacked[:, :1]], axis=1)
@@ -134,9 +134,15 @@ class Heart:
         inside = self._near(local_mm) & (local_mm[:, 2] > -FADE_MM)
         picked = np.flatnonzero(inside)
         subset = local_mm[picked]
-        radius, edge = self._sacs[0].radius(subset[:, 0], subset[:, 1], subset[:, 2])
-        later = self._sacs[1].radius(subset[:, 0], subset[:, 1], subset[:, 2])[1]
-        inside[picked] = radius < np.maximum(edge, later) + SLICE_REACH_MM
+        reach = np.zeros(len(subset))
+        # A fixed point sees levels pass by: those between where it is at end diastole and at end systole.
+        systole = LongAxis(self.lv.apex_mm, self.lv.stretch(1.0)).inverse(subset[:, 2])
+        for share in (0.0, 0.5, 1.0):
+            level = (1.0 - share) * subset[:, 2] + share * systole
+            for sac in self._sacs:
+                radius, edge = sac.radius(subset[:, 0], subset[:, 1], level)
+                reach = np.maximum(reach, edge)
+        inside[picked] = radius < reach + SLICE_REACH_MM
         return inside
 
     def encloses(self, local_mm: NDArray) -> NDArray[np.bool_]:

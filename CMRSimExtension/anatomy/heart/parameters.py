@@ -85,7 +85,8 @@ class HeartParameters:
         Where the RV ends (fraction of LV length), half of the angle between the insertions at mid level, third
         harmonic of its outline (cosine, sine), and rotation of the RV around the LV axis.
     rv_outflow_radius_mm, rv_outflow_labelled_mm, rv_trabeculation
-        Radius of the outflow tract; how far above the annulus plane readers count it as RV; share of muscle in the apical RV's trabeculated layer.
+        Radius of the outflow tract; how far above the annulus plane readers count it as RV; share of muscle in the
+        apical RV's trabeculated layer.
     aortic_radius_mm, notch_mm, notch_width_deg
         Radius of the aortic annulus; how deep and how wide the wall gives way to the outflow tract at the base.
     atrial_scale
@@ -167,12 +168,10 @@ class HeartParameters:
             ("RV", self.rv_edv_ml, self.rv_esv_ml),
         ):
             if not esv < edv:
-                raise InputError(
-                    f"{name} ESV {esv:g} ml is not below its EDV {edv:g} ml: lower the ESV or raise the EDV"
-                )
+                raise InputError(f"{name} ESV {esv:g} ml is not below its EDV {edv:g} ml: lower it or raise the EDV")
             if not esv > 0.05 * edv:
                 raise InputError(
-                    f"{name} ESV {esv:g} ml leaves under 5 % of its EDV {edv:g} ml: no heart empties so far"
+                    f"{name} ESV {esv:g} ml leaves under 5 % of its EDV {edv:g} ml: raise it, no heart empties so"
                 )
 
     @property

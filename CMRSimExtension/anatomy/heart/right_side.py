@@ -61,10 +61,9 @@ def claim_right_ventricle(q: Points, state: HeartState, rv: RightVentricle, timi
     share = np.clip(level / rv.apex_mm, 0.0, 1.0)
     thickness = 3.5 + 5.0 * share
     layer = np.flatnonzero(blood & ~atrial & (-depth < thickness))
-    strands = is_strand(
-        q.rest_x[index[layer]], q.rest_y[index[layer]], level[layer],
-        strand_share(1.0 + depth[layer] / thickness[layer], p.rv_trabeculation * (0.8 + 0.4 * share[layer])), p.seed + 1,
-    )  # fmt: skip
+    dense = p.rv_trabeculation * (0.8 + 0.4 * share[layer])
+    muscle = strand_share(1.0 + depth[layer] / thickness[layer], dense)
+    strands = is_strand(q.rest_x[index[layer]], q.rest_y[index[layer]], level[layer], muscle, p.seed + 1)
     structure[layer[strands]] = Structure.RV_TRABECULAE
     start, end = state.band
     along = end - start

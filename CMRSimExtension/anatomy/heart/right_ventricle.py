@@ -68,8 +68,8 @@ def outline_radius(
 def merged_depth(body: NDArray, tube: NDArray, level: NDArray, top_mm: float = TOP_MM) -> NDArray:
     """Signed distance (mm, below 0 inside) to the RV from those to its body and to its outflow tract, per level.
 
-    Above the tricuspid annulus (at level `top_mm`) there is only the outflow tract, below `OUTFLOW_END_MM` only the body; between them the
-    two blend (polynomial smooth minimum), so that no notch separates them.
+    Above the tricuspid annulus (at level `top_mm`) there is only the outflow tract, below `OUTFLOW_END_MM` only the
+    body; between them the two blend (polynomial smooth minimum), so that no notch separates them.
     """
     share = np.clip(0.5 + 0.5 * (tube - body) / BLEND_MM, 0.0, 1.0)
     both = tube + (body - tube) * share - BLEND_MM * share * (1.0 - share)

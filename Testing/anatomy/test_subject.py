@@ -1,0 +1,110 @@
+"""The parametric subject: reproducible, complete, and the same whichever way it is asked."""
+
+import json
+
+import numpy as np
+import pytest
+
+from CMRSimExtension.anatomy.material import Anatomy, Moment
+from CMRSimExtension.anatomy.structures import Structure
+from CMRSimExtension.anatomy.subject import Subject, SubjectParameters
+from CMRSimExtension.errors import InputError
+
+
+@pytest.fixture(scope="module")
+def subject() -> Subject:
+    return Subject.random(3)
+
+
+def points_around(subject: Subject, count: int = 20000) -> np.ndarray:
+    rng = np.random.default_rng(0)
+    middle = subject.heart_frame.origin_mm + 30.0 * subject.heart_frame.axes[2]
+    return (middle + rng.uniform(-90.0, 90.0, (count, 3))).astype(np.float32)
+
+
+def test_a_subject_is_an_anatomy(subject: Subject) -> None:
+    assert isinstance(subject, Anatomy)
+
+
+def test_the_same_seed_gives_the_same_subject(subject: Subject) -> None:
+    assert Subject.random(3).parameters == subject.parameters
+
+
+def test_a_given_value_leaves_the_other_draws_alone(subject: Subject) -> None:
+    other = Subject.random(3, edv_ml=170.0, esv_ml=70.0)
+    assert other.parameters.torso == subject.parameters.torso
+    assert other.parameters.heart.rv_sag_deg == subject.parameters.heart.rv_sag_deg
+    assert other.function.lv_edv_ml == 170.0
+
+
+def test_its_record_builds_it_again(subject: Subject) -> None:
+    record = json.loads(json.dumps(subject.describe()))
+    again = Subject(SubjectParameters.from_dict(record["parameters"]))
+    points, moment = points_around(subject, 4000), Moment(0.3, 0.2)
+    first, second = subject.sample(points, moment), again.sample(points, moment)
+    assert np.array_equal(first.structure, second.structure)
+    assert np.array_equal(first.rest_mm, second.rest_mm)
+
+
+def test_what_may_not_move_does_not(subject: Subject) -> None:
+    points = points_around(subject)
+    still = ~subject.may_move(points)
+    assert 0.1 < still.mean() < 0.95
+    at_rest = subject.sample(points[still], Moment(0.0)).structure
+    for phase in (0.15, 0.39, 0.7):
+        assert np.array_equal(subject.sample(points[still], Moment(phase)).structure, at_rest)
+
+
+def test_held_points_answer_as_sampled_ones(subject: Subject) -> None:
+    points = points_around(subject, 5000)
+    held = subject.hold(points, 0.1)
+    for phase in (0.0, 0.33, 0.8):
+        direct, again = subject.sample(points, Moment(phase, 0.1)), held(phase)
+        assert np.array_equal(direct.structure, again.structure)
+        assert np.array_equal(direct.rest_mm, again.rest_mm)
+
+
+def test_rest_positions_at_rest_are_the_points_themselves(subject: Subject) -> None:
+    points = points_around(subject, 5000).astype(np.float64)
+    material = subject.sample(points, Moment(0.0, 0.0))
+    assert np.abs(material.rest_mm - points).max() < 1e-6
+
+
+def test_muscle_is_found_again_at_its_rest_position(subject: Subject) -> None:
+    """The wall that is somewhere at end systole was wall at end diastole, where it says it was."""
+    points = points_around(subject).astype(np.float64)
+    now = subject.sample(points, Moment(subject.heart.timing.end_systole))
+    wall = now.structure == Structure.LV_MYOCARDIUM
+    before = subject.sample(now.rest_mm[wall], Moment(0.0))
+    assert wall.sum() > 200
+    assert np.mean(before.structure == Structure.LV_MYOCARDIUM) > 0.995
+
+
+def test_breathing_carries_the_heart_down(subject: Subject) -> None:
+    points = points_around(subject)
+    out, inhaled = (points[subject.sample(points, Moment(0.0, r)).clinical == 2] for r in (0.0, 0.5))
+    assert out[:, 2].mean() - inhaled[:, 2].mean() > 3.0
+
+
+def test_every_structure_of_a_heart_is_there(subject: Subject) -> None:
+    found = set(np.unique(subject.sample(points_around(subject, 400000), Moment(0.6)).structure).tolist())
+    wanted = {
+        s for s in Structure if s <= Structure.RV_TRABECULAE or s in (Structure.AORTIC_ROOT, Structure.RV_OUTFLOW)
+    } - {Structure.OUTSIDE}
+    assert not {Structure(s).name for s in wanted - found}
+
+
+@pytest.mark.parametrize("arguments, message", [({"seed": -1}, "seed is -1"), ({"sex": "X"}, "sex is 'X'")])
+def test_bad_requests_name_value_and_cure(arguments: dict, message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        Subject.random(**({"seed": 0} | arguments))
+
+
+def test_esv_above_edv_is_refused() -> None:
+    with pytest.raises(InputError, match="ESV 200 ml is not below EDV 150 ml"):
+        Subject.random(0, edv_ml=150.0, esv_ml=200.0)
+
+
+def test_children_have_smaller_hearts() -> None:
+    child, adult = Subject.random(5, age_years=7.0), Subject.random(5, age_years=45.0)
+    assert child.function.lv_edv_ml < 0.7 * adult.function.lv_edv_ml
