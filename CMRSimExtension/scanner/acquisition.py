@@ -58,7 +58,13 @@ class Acquisition:
         """Magnitude images (..., rows, columns) of objects (..., fine rows, fine columns), without noise."""
         return self._run(objects, None, 0.0)
 
-    def magnitude(self, objects: NDArray[Any], rng: np.random.Generator, noise_sd: float) -> NDArray[np.float32]:
+    def magnitude(
+        self,
+        objects: NDArray[Any],
+        rng: np.random.Generator,
+        noise_sd: float,
+        noise_map: NDArray[np.floating] | None = None,
+    ) -> NDArray[np.float32]:
         """Magnitude images with noise.
 
         Images come out the same whatever the number handed in at once, as long as their order is the same and `rng` is
@@ -72,6 +78,9 @@ class Acquisition:
             Source of the noise.
         noise_sd
             SD of the real part of the noise in the image (`noise_sd_for_snr`), before magnitude is taken.
+        noise_map
+            (rows, columns) factor on `noise_sd`, as parallel imaging makes it (`CMRSimExtension.scanner.sense`), or
+            None for the same noise everywhere.
 
         Returns
         -------
@@ -80,29 +89,45 @@ class Acquisition:
         """
         if not (np.isfinite(noise_sd) and noise_sd >= 0):
             raise InputError(f"noise_sd is {noise_sd}; it must be finite and not negative")
-        return self._run(objects, rng, noise_sd)
+        return self._run(objects, rng, noise_sd, noise_map)
 
-    def _run(self, objects: NDArray[Any], rng: np.random.Generator | None, noise_sd: float) -> NDArray[np.float32]:
+    def _run(
+        self,
+        objects: NDArray[Any],
+        rng: np.random.Generator | None,
+        noise_sd: float,
+        noise_map: NDArray[np.floating] | None = None,
+    ) -> NDArray[np.float32]:
         objects = np.asarray(objects)
         if objects.ndim < 2:
             raise InputError(f"objects have shape {objects.shape}; at least (rows, columns) are needed")
         stack = objects.reshape(-1, *objects.shape[-2:])
         images = np.empty((len(stack), *self.protocol.matrix), dtype=np.float32)
         for chunk in _chunks(len(stack)):
-            images[chunk] = self._some(stack[chunk], rng, noise_sd)
+            images[chunk] = self._some(stack[chunk], rng, noise_sd, noise_map)
         return images.reshape(*objects.shape[:-2], *self.protocol.matrix)
 
-    def _some(self, stack: NDArray[Any], rng: np.random.Generator | None, noise_sd: float) -> NDArray[np.float32]:
+    def _some(
+        self,
+        stack: NDArray[Any],
+        rng: np.random.Generator | None,
+        noise_sd: float,
+        noise_map: NDArray[np.floating] | None,
+    ) -> NDArray[np.float32]:
         encoding = self.encoding
         if stack.dtype not in (np.complex64, np.float32):
             stack = stack.astype(np.complex64 if np.iscomplexobj(stack) else np.float32)
         noisy = rng is not None and noise_sd > 0
         if not noisy and not self._homodyne:
             return np.abs(encoding.image(stack))
-        return self._reconstructed(encoding.forward(stack), rng, noise_sd)
+        return self._reconstructed(encoding.forward(stack), rng, noise_sd, noise_map)
 
     def from_kspace(
-        self, kspace: NDArray[Any], rng: np.random.Generator | None = None, noise_sd: float = 0.0
+        self,
+        kspace: NDArray[Any],
+        rng: np.random.Generator | None = None,
+        noise_sd: float = 0.0,
+        noise_map: NDArray[np.floating] | None = None,
     ) -> NDArray[np.float32]:
         """Magnitude images (..., rows, columns) with noise, of noise-free k-space (..., acquired rows, columns).
 
@@ -111,30 +136,40 @@ class Acquisition:
         stack = kspace.reshape(-1, *kspace.shape[-2:])
         images = np.empty((len(stack), *self.protocol.matrix), dtype=np.float32)
         for chunk in _chunks(len(stack)):
-            images[chunk] = self._reconstructed(stack[chunk].copy(), rng, noise_sd)
+            images[chunk] = self._reconstructed(stack[chunk].copy(), rng, noise_sd, noise_map)
         return images.reshape(*kspace.shape[:-2], *self.protocol.matrix)
 
     def _reconstructed(
-        self, kspace: NDArray[Any], rng: np.random.Generator | None, noise_sd: float
+        self,
+        kspace: NDArray[Any],
+        rng: np.random.Generator | None,
+        noise_sd: float,
+        noise_map: NDArray[np.floating] | None = None,
     ) -> NDArray[np.float32]:
         """Magnitude of k-space (images, ...), which is overwritten."""
         encoding = self.encoding
-        noisy = rng is not None and noise_sd > 0
-        if rng is not None and noise_sd > 0:
-            noise = complex_noise(rng, kspace.shape, noise_sd / encoding.noise_gain)
-            if encoding.sampled is not None:
-                noise *= encoding.sampled
+        if rng is None or not noise_sd > 0:
+            return np.abs(self._image(kspace)).astype(np.float32, copy=False)
+        noise = complex_noise(rng, kspace.shape, noise_sd / encoding.noise_gain)
+        if encoding.sampled is not None:
+            noise *= encoding.sampled
+        if noise_map is None:
             kspace += noise
-        if self._homodyne:
-            protocol = self.protocol
-            images = np.abs(homodyne(kspace, encoding, protocol.phase_axis, protocol.partial_fourier))
+            images = np.abs(self._image(kspace))
         else:
-            images = np.abs(encoding.reconstruct(kspace))
-        if rng is not None and noisy and self._other_channels is not None:
+            scale = np.asarray(noise_map, dtype=np.float32)
+            images = np.abs(self._image(kspace) + scale * encoding.reconstruct(noise))
+        if self._other_channels is not None:
+            others = self._other_channels.draw(rng, len(images))
             images **= 2
-            images += np.float32(noise_sd**2) * self._other_channels.draw(rng, len(images))
+            images += np.float32(noise_sd**2) * (others if noise_map is None else others * scale**2)
             np.sqrt(images, out=images)
         return np.asarray(images, dtype=np.float32)
+
+    def _image(self, kspace: NDArray[Any]) -> NDArray[Any]:
+        if self._homodyne:
+            return homodyne(kspace, self.encoding, self.protocol.phase_axis, self.protocol.partial_fourier)
+        return np.asarray(self.encoding.reconstruct(kspace))
 
 
 def acquire(

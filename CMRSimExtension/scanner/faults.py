@@ -46,6 +46,8 @@ class Fault:
     name: ClassVar[str] = ""
     unit: ClassVar[str] = ""
     limits: ClassVar[tuple[float, float]] = (0.0, 0.0)
+    by_line: ClassVar[bool] = False
+    """Whether it acts on single lines or samples of k-space, so that a breath hold has to be put together from them."""
 
     def __post_init__(self) -> None:
         low, high = self.limits
@@ -114,6 +116,7 @@ class RespiratoryGhosting(Fault):
     amount: float = 8.0
     period_ms: float = 3500.0
     direction: tuple[float, float] = (1.0, 0.2)
+    by_line: ClassVar[bool] = True
     name: ClassVar[str] = "ghosting"
     unit: ClassVar[str] = "mm peak to peak"
     limits: ClassVar[tuple[float, float]] = (0.0, 40.0)
@@ -167,6 +170,7 @@ class Mistriggering(Fault):
 
     amount: float = 0.25
     delay_ms: tuple[float, float] = (150.0, 350.0)
+    by_line: ClassVar[bool] = True
     name: ClassVar[str] = "mistriggering"
     unit: ClassVar[str] = "(share of heartbeats)"
     limits: ClassVar[tuple[float, float]] = (0.0, 1.0)
@@ -190,6 +194,7 @@ class Arrhythmia(Fault):
 
     amount: float = 0.2
     ectopic: float = 0.1
+    by_line: ClassVar[bool] = True
     name: ClassVar[str] = "arrhythmia"
     unit: ClassVar[str] = "(SD over mean)"
     limits: ClassVar[tuple[float, float]] = (0.0, 0.5)
@@ -278,6 +283,7 @@ class Spikes(Fault):
 
     amount: float = 3.0
     strength: float = 0.5
+    by_line: ClassVar[bool] = True
     name: ClassVar[str] = "spikes"
     unit: ClassVar[str] = "in each slice"
     limits: ClassVar[tuple[float, float]] = (0.0, 1000.0)

@@ -12,6 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from CMRSimExtension.errors import InputError
+from CMRSimExtension.scanner.coils import CoilArray
+from CMRSimExtension.scanner.geometry import ImageGrid
 
 
 @dataclass(frozen=True)
@@ -124,3 +126,57 @@ class SenseUnfolding:
         if self.phase_axis == -2:
             return values.reshape(rows // r, columns, r).transpose(2, 0, 1).reshape(rows, columns)
         return values.reshape(rows, columns // r, r).transpose(0, 2, 1).reshape(rows, columns)
+
+
+def noise_map_on(
+    array: CoilArray, grid: ImageGrid, acceleration: int, phase_axis: int = -2, *, step: int = 3
+) -> NDArray[np.float32]:
+    """Noise amplification g sqrt(R) of parallel imaging over a grid, for images of uniform sensitivity.
+
+    The geometry factor is smooth but for the edges at which the image folds; it is computed on every `step`-th pixel of
+    each fold and interpolated within it.
+
+    Parameters
+    ----------
+    array
+        The coils.
+    grid
+        Geometry of the images; its in-plane extent is the field of view that folds.
+    acceleration, phase_axis
+        As for `SenseUnfolding`.
+
+    Returns
+    -------
+    array
+        (slices, rows, columns) float32, 1 everywhere without acceleration.
+    """
+    slices, rows, columns = grid.shape
+    if acceleration == 1:
+        return np.ones(grid.shape, dtype=np.float32)
+    lengths = [rows, columns]
+    axis = 0 if phase_axis == -2 else 1
+    if lengths[axis] % acceleration:
+        raise InputError(
+            f"{lengths[axis]} pixels along the phase direction cannot be folded {acceleration} times; choose a matrix "
+            "that is a multiple of the acceleration"
+        )
+    fold = lengths[axis] // acceleration
+    within = np.linspace(0, fold - 1, max(2, fold // step))
+    across = np.linspace(0, lengths[1 - axis] - 1, max(2, lengths[1 - axis] // step))
+    phase = (np.arange(acceleration)[:, None] * fold + within).ravel()
+    at_rows, at_columns = (phase, across) if axis == 0 else (across, phase)
+    amplification = np.empty(grid.shape, dtype=np.float32)
+    for index in range(slices):
+        k, j, i = np.meshgrid([index], at_rows, at_columns, indexing="ij")
+        points = np.stack([i, j, k], axis=-1).reshape(-1, 3) @ grid.affine_ras[:3, :3].T + grid.affine_ras[:3, 3]
+        maps = np.moveaxis(array.sensitivities(points).reshape(len(at_rows), len(at_columns), -1), -1, 0)
+        coarse = SenseUnfolding(maps, acceleration, phase_axis).g_factor
+        coarse = np.moveaxis(coarse, axis, 0).reshape(acceleration, len(within), len(across))
+        fine = np.einsum("fw,awc,gc->afg", _linear(within, fold), coarse, _linear(across, lengths[1 - axis]))
+        amplification[index] = np.moveaxis(fine.reshape(lengths[axis], -1), 0, axis)
+    return amplification * np.float32(np.sqrt(acceleration))
+
+
+def _linear(nodes: NDArray[np.float64], count: int) -> NDArray[np.float64]:
+    """(count, nodes) matrix of linear interpolation at 0, 1, ..."""
+    return np.stack([np.interp(np.arange(count), nodes, unit) for unit in np.eye(len(nodes))], axis=-1)

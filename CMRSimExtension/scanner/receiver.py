@@ -1,0 +1,247 @@
+"""From a slice's objects to its images, whatever the protocol asks for: the scanner's receive chain behind one door.
+
+Four ways lead through it. Cartesian protocols take the fast path, in which the channels' noise follows its combined
+law and parallel imaging amplifies it by the analytic geometry factor; or, where every channel is wanted, they go
+channel by channel. Faults that act on single lines put the breath hold together line by line. Radial protocols go
+through the non-uniform transform, channel by channel where there is a coil array.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from CMRSimExtension.errors import InputError
+from CMRSimExtension.scanner.acquisition import Acquisition
+from CMRSimExtension.scanner.breath_hold import BreathHold, acquire_channels
+from CMRSimExtension.scanner.coils import CoilArray
+from CMRSimExtension.scanner.faults import Fault
+from CMRSimExtension.scanner.geometry import ImageGrid
+from CMRSimExtension.scanner.multichannel import ChannelAcquisition, root_sum_of_squares
+from CMRSimExtension.scanner.noise import complex_noise
+from CMRSimExtension.scanner.nonuniform import NonuniformEncoding
+from CMRSimExtension.scanner.planning import finer_grid
+from CMRSimExtension.scanner.protocol import Protocol
+from CMRSimExtension.scanner.sense import noise_map_on
+from CMRSimExtension.scanner.trajectories import of_protocol
+
+
+@dataclass(frozen=True)
+class Reception:
+    """What one slice gave.
+
+    Attributes
+    ----------
+    images
+        (frames, rows, columns) float32 magnitude.
+    breath_hold
+        What happened line by line, where faults act on lines; else None.
+    kspace
+        (frames, coils, acquired rows, acquired columns) complex64 with noise, or (frames, coils, samples) of radial
+        frames, where it was asked for; else None.
+    """
+
+    images: NDArray[np.float32]
+    breath_hold: BreathHold | None = None
+    kspace: NDArray[np.complex64] | None = None
+
+
+@dataclass(frozen=True)
+class Receiver:
+    """The receive chain of one scan.
+
+    Attributes
+    ----------
+    protocol
+        The protocol that is really run (after `Fault.narrow`).
+    object_shape
+        (rows, columns) of the objects, a whole multiple of the protocol's matrix.
+    array
+        The coils. Their relative sensitivities are used, normalised to uniform brightness: the shading that is left in
+        images belongs to the object (`CMRSimExtension.scanner.bias`). None where neither acceleration nor channels nor
+        k-space are wanted.
+    faults
+        Those that act on lines are applied here; the others act on geometry, field and signal before.
+    cycle_ms
+        The anatomy's heartbeat.
+    by_channel
+        Draw and reconstruct every channel instead of taking the fast path.
+    keep_kspace
+        Hand out k-space; implies `by_channel`.
+
+    Raises
+    ------
+    InputError
+        Where coils are needed and missing, their number is not the protocol's, or faults on lines meet spokes.
+    """
+
+    protocol: Protocol
+    object_shape: tuple[int, int]
+    array: CoilArray | None = None
+    faults: tuple[Fault, ...] = ()
+    cycle_ms: float = 1000.0
+    by_channel: bool = False
+    keep_kspace: bool = False
+    _maps: dict[Any, Any] = field(default_factory=dict, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        protocol = self.protocol
+        if any(n % m for n, m in zip(self.object_shape, protocol.matrix, strict=True)):
+            raise InputError(
+                f"the object has {self.object_shape} rows and columns; it must be a whole multiple of the matrix "
+                f"{protocol.matrix}"
+            )
+        if self.array is None and (protocol.acceleration > 1 or self.by_channel or self.keep_kspace):
+            raise InputError("acceleration, channels and k-space need a coil array; give array")
+        if self.array is not None and self.array.coils != protocol.coils:
+            raise InputError(f"the array has {self.array.coils} coils, the protocol {protocol.coils}; make them agree")
+        lined = [fault.name for fault in self.faults if fault.by_line]
+        if lined and not self.cartesian:
+            raise InputError(
+                f"{', '.join(lined)} act on Cartesian lines; choose the trajectory cartesian or leave them"
+            )
+
+    @property
+    def cartesian(self) -> bool:
+        """Whether k-space is filled line by line."""
+        return self.protocol.trajectory == "cartesian"
+
+    @cached_property
+    def acquisition(self) -> Acquisition:
+        """The fast path."""
+        return Acquisition(self.protocol, self.object_shape)
+
+    @property
+    def _channels_wanted(self) -> bool:
+        return self.by_channel or self.keep_kspace
+
+    def noise_free(self, objects: NDArray[Any]) -> NDArray[np.float32]:
+        """Magnitude (..., rows, columns) without noise or faults: what the SNR refers to."""
+        if self.cartesian:
+            return self.acquisition.noise_free(objects)
+        encoding = self._spokes(0)
+        return np.abs(encoding.reconstruct(encoding.forward(objects))).astype(np.float32)
+
+    def noise_map(self, grid: ImageGrid) -> NDArray[np.float32] | None:
+        """(slices, rows, columns) amplification by parallel imaging, or None where there is none."""
+        if self.array is None or self.protocol.acceleration == 1 or not self.cartesian:
+            return None
+        return noise_map_on(self.array, grid, self.protocol.acceleration, self.protocol.phase_axis)
+
+    def receive(
+        self,
+        objects: NDArray[Any],
+        grid: ImageGrid,
+        rng: np.random.Generator,
+        noise_sd: float,
+        noise_map: NDArray[np.floating] | None = None,
+    ) -> Reception:
+        """Images of one slice.
+
+        Parameters
+        ----------
+        objects
+            (frames, fine rows, fine columns) signal at evenly spaced cardiac phases.
+        grid
+            Geometry of the slice's images; one slice.
+        rng
+            Source of heartbeats, faults and noise.
+        noise_sd
+            SD of the real part of the noise in the image; with parallel imaging, before its amplification.
+        noise_map
+            (rows, columns) amplification on the fast path: this slice of `noise_map`, so that it need not be made again
+            for every slice; None makes it.
+        """
+        if not self.cartesian:
+            return self._receive_spokes(objects, grid, rng, noise_sd)
+        lined = any(fault.by_line for fault in self.faults)
+        if self._channels_wanted:
+            return self._receive_channels(objects, grid, rng, noise_sd, lined)
+        amplified = self.noise_map(grid) if noise_map is None else noise_map
+        scale = None if amplified is None else amplified.reshape(self.protocol.matrix)
+        if not lined:
+            return Reception(self.acquisition.magnitude(objects, rng, noise_sd, scale))
+        hold = BreathHold.plan(self.protocol, self.faults, rng, cycle_ms=self.cycle_ms)
+        samples, spikes = hold.kspace(objects, self.acquisition.encoding, self.protocol, self.faults, rng)
+        images = self.acquisition.from_kspace(samples, rng, noise_sd, scale)
+        return Reception(images, BreathHold(hold.schedule, hold.trigger_delays_ms, spikes))
+
+    def _receive_channels(
+        self, objects: NDArray[Any], grid: ImageGrid, rng: np.random.Generator, noise_sd: float, lined: bool
+    ) -> Reception:
+        channels = ChannelAcquisition(self.protocol, self._sensitivities(grid, True), self._sensitivities(grid, False))
+        hold = None
+        if lined:
+            frames, hold = acquire_channels(
+                objects, channels, self.faults, rng, cycle_ms=self.cycle_ms, noise_sd=noise_sd
+            )
+        else:
+            frames = (channels.kspace(image, rng, noise_sd) for image in objects)
+        images = np.empty((len(objects), *self.protocol.matrix), dtype=np.float32)
+        kept = []
+        for index, samples in enumerate(frames):
+            images[index] = np.abs(channels.reconstruct(samples))
+            if self.keep_kspace:
+                kept.append(samples.astype(np.complex64))
+        return Reception(images, hold, np.stack(kept) if kept else None)
+
+    def _receive_spokes(
+        self, objects: NDArray[Any], grid: ImageGrid, rng: np.random.Generator, noise_sd: float
+    ) -> Reception:
+        if self._channels_wanted or (self.protocol.coil_combination == "rss" and self.array is not None):
+            fine, coarse = self._sensitivities(grid, True), self._sensitivities(grid, False)
+        else:
+            fine = np.ones((1, *self.object_shape), dtype=np.complex64)
+            coarse = np.ones((1, *self.protocol.matrix), dtype=np.complex64)
+        images = np.empty((len(objects), *self.protocol.matrix), dtype=np.float32)
+        kept = []
+        for index, image in enumerate(objects):
+            encoding = self._spokes(index)
+            samples = encoding.forward(image.astype(np.complex64, copy=False) * fine)
+            samples = samples + complex_noise(rng, samples.shape, noise_sd / encoding.noise_gain)
+            channels = encoding.reconstruct(samples)
+            if self.protocol.coil_combination == "rss":
+                images[index] = root_sum_of_squares(channels)
+            else:
+                # Maps are of uniform brightness, so the optimal combination needs no division.
+                images[index] = np.abs(np.sum(np.conj(coarse) * channels, axis=0))
+            if self.keep_kspace:
+                kept.append(samples.astype(np.complex64))
+        return Reception(images, None, np.stack(kept) if kept else None)
+
+    def _spokes(self, frame: int) -> NonuniformEncoding:
+        return NonuniformEncoding(self.object_shape, self.protocol.matrix, of_protocol(self.protocol, frame))
+
+    def _sensitivities(self, grid: ImageGrid, fine: bool) -> NDArray[np.complex64]:
+        """(coils, rows, columns) of uniform root sum of squares, on the object's grid or the image's."""
+        assert self.array is not None
+        if fine:
+            down, across = (n // m for n, m in zip(self.object_shape, self.protocol.matrix, strict=True))
+            grid = finer_grid(grid, (down, across))
+        maps = self.array.on(grid)[:, 0]
+        return maps / np.maximum(root_sum_of_squares(maps), np.float32(1e-6))
+
+
+def amplification_in(noise_map: NDArray[np.floating], heart_mask: NDArray[np.bool_]) -> float:
+    """Mean amplification over the heart: divide the noise SD by it, and the SNR asked for is that of the image.
+
+    Parameters
+    ----------
+    noise_map
+        (slices, rows, columns) from `Receiver.noise_map`.
+    heart_mask
+        Same shape.
+    """
+    if not heart_mask.any():
+        raise InputError("the heart mask is empty; there is no heart in which to take the mean amplification")
+    return float(noise_map[heart_mask].mean(dtype=np.float64))
+
+
+def faults_of(texts: Sequence[str]) -> tuple[Fault, ...]:
+    """Faults from ``NAME[=AMOUNT]`` texts, as the command line and panels give them."""
+    from CMRSimExtension.scanner.faults import parse_fault
+
+    return tuple(parse_fault(text) for text in texts)
