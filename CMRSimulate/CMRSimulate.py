@@ -425,7 +425,7 @@ class CMRSimulateLogic(ScriptedLoadableModuleLogic):
             if not node.xcatPath.is_file():
                 raise InputError(f"'{node.xcatPath}' is no file; choose an XCAT activity file (.bin)")
             return {"source": "xcat", "anatomy": {"path": str(node.xcatPath), "still": node.still}}
-        from CMRSimExtension.slicer_bridge.anatomies import labels_for_simulation
+        from CMRSimExtension.slicer_bridge.anatomy_nodes import labels_for_simulation
 
         labels, grid, labelMap = labels_for_simulation(node.anatomyNode, node.labelMap)
         return {"source": "labels", "anatomy": {"label_map": labelMap, "still": node.still},

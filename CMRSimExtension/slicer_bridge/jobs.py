@@ -5,7 +5,7 @@ The same functions run in Slicer's own process (from scripts and tests) and in a
 """
 
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 
 from CMRSimExtension.errors import InputError
@@ -90,6 +90,23 @@ def fault_values(faults: Values) -> Any:
     return tuple(parse_fault(f"{name}={amount:g}") for name, amount in faults.items() if amount)
 
 
+def tag(
+    *, cine: Any, options: Values, seed: int, progress: Progress, labels: Any = None, displacement: Any = None
+) -> Values:
+    """Tag a cine: gives ``cine``, the tagged one, and ``motion``: ``true``, ``estimated`` or ``none``.
+
+    ``displacement`` is the true motion, where it is known; ``labels`` are (frames, slices, rows, columns), or
+    (slices, rows, columns) at end diastole alone.
+    """
+    from CMRSimExtension.tagging.options import TagOptions
+    from CMRSimExtension.tagging.tag_cine import tag_cine
+
+    tagged = tag_cine(
+        replace(cine, displacement_mm=displacement), TagOptions(**options), labels=labels, seed=seed,
+        progress=progress)
+    return {"cine": tagged, "motion": tagged.sidecar["tagging"]["motion"]["source"]}
+
+
 def segment(*, cine: Any, model: str, frames: str, device: str, progress: Progress) -> Values:
     """Segment a cine: gives ``labels``, ``frames``, ``curves`` (or None) and ``notes``."""
     from CMRSimExtension.segmentation.bundle import read_bundle
@@ -137,4 +154,5 @@ def compare(
     return {"rows": rows}
 
 
-JOBS: dict[str, Callable[..., Values]] = {"simulate": simulate, "segment": segment, "compare": compare}
+JOBS: dict[str, Callable[..., Values]] = {
+    "simulate": simulate, "tag": tag, "segment": segment, "compare": compare}

@@ -349,3 +349,9 @@ def add_label_volume(labels: NDArray[np.uint8], grid: ImageGrid, name: str) -> A
     fill_volume(node, labels, grid)
     node.CreateDefaultDisplayNodes()
     return node
+
+
+def require_labels(labels: NDArray[np.uint8], name: str) -> None:
+    """Raise an `InputError` if there is nothing but background."""
+    if not labels.any():
+        raise InputError(f"'{name}' has no labelled voxel; draw or load the heart's structures first")

@@ -214,9 +214,8 @@ def test_every_choice_has_a_text_of_its_own():
 
 
 def test_every_fault_of_the_library_has_a_slider_within_its_limits(panel):
-    from CMRSimulate import FAULT_PARAMETERS
-
     from CMRSimExtension.scanner.faults import FAULTS
+    from CMRSimulate import FAULT_PARAMETERS
 
     assert set(FAULT_PARAMETERS) == set(FAULTS)
     for name, parameter in FAULT_PARAMETERS.items():

@@ -1,0 +1,26 @@
+"""Anatomies from files and labels, for the child process; the scene's side is `anatomy_nodes`."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from CMRSimExtension.scanner.geometry import ImageGrid
+
+
+def anatomy_of_xcat(*, path: str, still: bool, seed: int) -> Any:
+    """An XCAT phantom; ``path`` is an activity file whose ``.par`` or log lies beside it."""
+    from CMRSimExtension.anatomy.xcat import XcatAnatomy
+
+    return XcatAnatomy(Path(path), beat=not still, seed=seed)
+
+
+def anatomy_of_labels(
+    *, labels: NDArray[np.uint8], grid: ImageGrid, label_map: str, still: bool, seed: int
+) -> Any:
+    """A heart from the first frame of (frames, slices, rows, columns) labels; the body around it is drawn."""
+    from CMRSimExtension.anatomy.label_image import LabelAnatomy
+
+    return LabelAnatomy(
+        labels[0], grid.affine_ras, label_map, beat=not still, seed=seed, source="3D Slicer scene")

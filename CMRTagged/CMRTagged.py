@@ -1,0 +1,326 @@
+"""CMRTagged: any cine turned into tagged CMR whose tags move with the heart."""
+
+import enum
+import pathlib
+import sys
+from typing import Annotated, Any
+
+import slicer
+from slicer import (
+    vtkMRMLGridTransformNode,
+    vtkMRMLLabelMapVolumeNode,
+    vtkMRMLScalarVolumeNode,
+    vtkMRMLSegmentationNode,
+    vtkMRMLSequenceNode,
+)
+from slicer.i18n import tr as _
+from slicer.i18n import translate
+from slicer.parameterNodeWrapper import WithinRange, parameterNodeWrapper
+from slicer.ScriptedLoadableModule import (
+    ScriptedLoadableModule,
+    ScriptedLoadableModuleLogic,
+    ScriptedLoadableModuleTest,
+)
+
+try:
+    import CMRSimExtension  # noqa: F401
+except ImportError:  # run from the source tree: only this module's own folder is on the path
+    sys.path.append(str(pathlib.Path(__file__).resolve().parents[1]))
+
+from CMRSimExtension.errors import InputError
+from CMRSimExtension.slicer_bridge.panel import ModulePanel
+from CMRSimExtension.slicer_bridge.scene import AllOrNothing
+from CMRSimExtension.slicer_bridge.views import play, show_volume
+
+PAPER_SPACING_PX, PAPER_FLIP_DEG = 5.0, 70.0
+MOVING_SPACING_MM, MOVING_FLIP_DEG = 7.0, 90.0
+
+
+#
+# CMRTagged
+#
+
+
+class CMRTagged(ScriptedLoadableModule):
+    """Description of the module."""
+
+    def __init__(self, parent: Any) -> None:
+        ScriptedLoadableModule.__init__(self, parent)
+        self.parent.title = _("CMR Tagged")
+        self.parent.categories = [translate("qSlicerAbstractCoreModule", "Cardiac")]
+        self.parent.dependencies = ["Sequences", "Segmentations"]
+        self.parent.contributors = ["CMRSimExtension contributors"]
+        self.parent.helpText = _(
+            "Turns a cine, real or simulated, into tagged CMR by MR physics: the tags follow the motion of the heart "
+            "and fade as in a scanner, and the labels stay with the image. For research, not for clinical use."
+        )
+        self.parent.acknowledgementText = _("Methods and references are listed in the extension's documentation.")
+
+
+#
+# CMRTaggedParameterNode
+#
+
+
+class Method(enum.Enum):
+    """How tags are made. Members are stored by name in scenes and never change."""
+
+    MOVING = "moving"
+    PAPER = "paper"
+
+    def label(self) -> str:
+        return {"moving": _("Moving tags"), "paper": _("Static grid (reference transform)")}[self.value]
+
+
+class Pattern(enum.Enum):
+    """Lines in one or two directions."""
+
+    GRID = "grid"
+    LINES = "lines"
+
+    def label(self) -> str:
+        return {"grid": _("Grid"), "lines": _("Lines")}[self.value]
+
+
+class SpacingUnit(enum.Enum):
+    """Unit of the tag spacing."""
+
+    MM = "mm"
+    PX = "px"
+
+    def label(self) -> str:
+        return {"mm": _("mm"), "px": _("pixels")}[self.value]
+
+
+class Train(enum.Enum):
+    """Binomial pulse train of the preparation."""
+
+    T1_1 = "1-1"
+    T1_2_1 = "1-2-1"
+    T1_3_3_1 = "1-3-3-1"
+    T1_4_6_4_1 = "1-4-6-4-1"
+
+    def label(self) -> str:
+        return str(self.value)
+
+
+class Readout(enum.Enum):
+    """Sequence that reads the tags out, and fades them."""
+
+    GRE = "gre"
+    BSSFP = "bssfp"
+
+    def label(self) -> str:
+        return {"gre": _("Spoiled gradient echo"), "bssfp": _("Balanced SSFP")}[self.value]
+
+
+@parameterNodeWrapper
+class CMRTaggedParameterNode:
+    """Everything that a tagged cine is made from. Names never change once scenes exist.
+
+    inputNode - volume sequence, MultiVolume or volume
+    assembleStack - put the sequences beside the input together to one stack
+    segmentation - of all frames or of end diastole: guides motion and contrast, and travels along
+    motion - true motion, as CMRSimulate makes it; without it, motion is estimated
+    frames - frames of the tagged series, 0 keeps those of the cine
+    snr - of added noise, 0 adds none
+    """
+
+    inputNode: vtkMRMLScalarVolumeNode | vtkMRMLSequenceNode | None
+    assembleStack: bool = False
+    segmentation: vtkMRMLSegmentationNode | vtkMRMLLabelMapVolumeNode | None
+    motion: vtkMRMLGridTransformNode
+    method: Method = Method.MOVING
+    pattern: Pattern = Pattern.GRID
+    spacing: Annotated[float, WithinRange(2, 30)] = MOVING_SPACING_MM
+    spacingUnit: SpacingUnit = SpacingUnit.MM
+    angleDeg: Annotated[float, WithinRange(-90, 90)] = 45.0
+    train: Train = Train.T1_3_3_1
+    flipDeg: Annotated[float, WithinRange(1, 180)] = MOVING_FLIP_DEG
+    cspamm: bool = False
+    readout: Readout = Readout.GRE
+    frames: Annotated[int, WithinRange(0, 200)] = 0
+    snr: Annotated[float, WithinRange(0, 200)] = 0.0
+    keepMotion: bool = False
+    seed: Annotated[int, WithinRange(0, 2**31 - 1)] = 1
+
+
+#
+# CMRTaggedWidget
+#
+
+
+class CMRTaggedWidget(ModulePanel):
+    """The panel."""
+
+    def createLogic(self) -> "CMRTaggedLogic":
+        return CMRTaggedLogic()
+
+    def setupPanel(self) -> None:
+        self.job = self.addJob(
+            self.ui.applyButton, self.ui.progressBar, self.ui.statusLabel, self._start, _("The tagging failed."))
+        # activated, not currentIndexChanged: a restored scene keeps the user's values.
+        self.ui.methodComboBox.connect("activated(int)", self.onMethod)
+
+    def updatePanel(self) -> None:
+        moving = self._parameterNode.method == Method.MOVING
+        for widget in (
+            self.ui.motionSelector, self.ui.cspammCheckBox, self.ui.readoutComboBox, self.ui.framesSpinBox,
+            self.ui.snrSlider, self.ui.keepMotionCheckBox,
+        ):
+            widget.enabled = moving
+
+    def onMethod(self, index: int = 0) -> None:
+        self.logic.applyMethodDefaults(self._parameterNode)
+
+    def _start(self) -> None:
+        parameters = self._parameterNode
+        values = self.logic.request(parameters)
+        inputNode, keepMotion = parameters.inputNode, parameters.keepMotion
+
+        def finish(result: dict[str, Any]) -> None:
+            self.logic.showResult(self.logic.addResult(inputNode, keepMotion, result))
+            self.ui.motionLabel.text = self.logic.motionText(result)
+
+        self.ui.motionLabel.text = ""
+        self.job.run("tag", values, finish)
+        self.updatePanel()
+
+
+#
+# CMRTaggedLogic
+#
+
+
+class CMRTaggedLogic(ScriptedLoadableModuleLogic):
+    """The module's work; runs without a panel.
+
+    Examples
+    --------
+    >>> logic = CMRTaggedLogic()                                        # doctest: +SKIP
+    >>> parameters = logic.getParameterNode()                           # doctest: +SKIP
+    >>> parameters.inputNode = slicer.util.getNode("Cine")              # doctest: +SKIP
+    >>> nodes = logic.process(parameters)                               # doctest: +SKIP
+    """
+
+    def getParameterNode(self) -> CMRTaggedParameterNode:
+        return CMRTaggedParameterNode(super().getParameterNode())
+
+    def applyMethodDefaults(self, parameters: CMRTaggedParameterNode) -> None:
+        """Set spacing, flip and train to what the chosen method is used with."""
+        paper = parameters.method == Method.PAPER
+        with slicer.util.NodeModify(parameters):
+            parameters.spacing = PAPER_SPACING_PX if paper else MOVING_SPACING_MM
+            parameters.spacingUnit = SpacingUnit.PX if paper else SpacingUnit.MM
+            parameters.flipDeg = PAPER_FLIP_DEG if paper else MOVING_FLIP_DEG
+            parameters.train = Train.T1_3_3_1
+
+    def options(self, parameters: CMRTaggedParameterNode) -> dict[str, Any]:
+        """The keywords of `TagOptions`.
+
+        Raises
+        ------
+        InputError
+            If the library cannot use them.
+        """
+        from CMRSimExtension.tagging.options import TagOptions
+
+        moving = parameters.method == Method.MOVING
+        options: dict[str, Any] = {
+            "method": parameters.method.value, "pattern": parameters.pattern.value,
+            f"spacing_{parameters.spacingUnit.value}": parameters.spacing, "angle_deg": parameters.angleDeg,
+            "train": parameters.train.value, "flip_deg": parameters.flipDeg}
+        if moving:
+            options |= {
+                "cspamm": parameters.cspamm, "readout": parameters.readout.value,
+                "frames": parameters.frames or None, "snr": parameters.snr or None}
+        TagOptions(**options)
+        return options
+
+    def request(self, parameters: CMRTaggedParameterNode) -> dict[str, Any]:
+        """The arguments of the ``tag`` job; what can be wrong is found here, before anything runs.
+
+        Raises
+        ------
+        InputError
+            No input, one frame where a cine is needed, labels or motion of another cine, tags too close.
+        """
+        from CMRSimExtension.slicer_bridge.segmenting import read_input
+        from CMRSimExtension.slicer_bridge.tagging_nodes import labels_for_tagging, motion_for_tagging
+
+        cine = read_input(parameters.inputNode, parameters.assembleStack)
+        options = self.options(parameters)
+        if parameters.method == Method.MOVING and cine.image.shape[0] < 2:
+            raise InputError(
+                f"'{parameters.inputNode.GetName()}' has one frame, and moving tags need a cine of two or more; "
+                "choose a sequence, or the static grid")
+        values: dict[str, Any] = {"cine": cine, "options": options, "seed": parameters.seed}
+        if parameters.segmentation is not None:
+            values["labels"] = labels_for_tagging(parameters.segmentation, cine)
+        if parameters.motion is not None and parameters.method == Method.MOVING:
+            values["displacement"] = motion_for_tagging(parameters.motion, cine)
+        return values
+
+    def process(self, parameters: CMRTaggedParameterNode, progress: Any = None) -> Any:
+        """Tag in this process and add the result to the scene; returns its `TaggedNodes`."""
+        from CMRSimExtension.slicer_bridge import jobs
+
+        result = jobs.run("tag", self.request(parameters), progress or (lambda share, text: None))
+        with AllOrNothing():
+            return self.addResult(parameters.inputNode, parameters.keepMotion, result)
+
+    def addResult(self, inputNode: Any, keepMotion: bool, result: dict[str, Any]) -> Any:
+        """Show what the job made beside its input."""
+        from CMRSimExtension.slicer_bridge.tagging_nodes import add_tagged
+
+        return add_tagged(result["cine"], _("{name} tagged").format(name=inputNode.GetName()), inputNode, keepMotion)
+
+    def showResult(self, nodes: Any) -> None:
+        """Bring the result into the views and let the heart beat."""
+        show_volume(nodes.cine.proxy)
+        play(nodes.cine.browser)
+
+    def motionText(self, result: dict[str, Any]) -> str:
+        """Which motion the tags follow, for the user."""
+        return {
+            "true": _("The tags follow the true motion."), "estimated": _("The tags follow estimated motion."),
+            "none": _("The tags do not move."),
+        }[result["motion"]]
+
+
+#
+# CMRTaggedTest
+#
+
+
+class CMRTaggedTest(ScriptedLoadableModuleTest):
+    """What *Reload and Test* and CTest run."""
+
+    def setUp(self) -> None:
+        slicer.mrmlScene.Clear(0)
+
+    def test_a_still_image_gets_a_static_grid(self) -> None:
+        """The reference transform needs one frame only, and keeps the grid of the image."""
+        import numpy as np
+
+        from CMRSimExtension.scanner.geometry import ImageGrid
+        from CMRSimExtension.slicer_bridge.volumes import fill_volume
+
+        grid = ImageGrid(np.diag([1.5, 1.5, 8.0, 1.0]), (1, 48, 48), 8.0)
+        volume = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLScalarVolumeNode", "Image")
+        fill_volume(volume, np.full(grid.shape, 100.0, dtype=np.float32), grid)
+        logic = CMRTaggedLogic()
+        parameters = logic.getParameterNode()
+        parameters.inputNode, parameters.method = volume, Method.PAPER
+        logic.applyMethodDefaults(parameters)
+        tagged = slicer.util.arrayFromVolume(logic.process(parameters).cine.proxy)
+        self.assertEqual(tagged.shape, (1, 48, 48))
+        self.assertGreater(float(tagged.std()), 0.1 * float(tagged.mean()))
+        self.delayDisplay("Tagged a still image")
+
+    def test_moving_tags_need_a_cine(self) -> None:
+        """One frame is refused with the cure."""
+        logic = CMRTaggedLogic()
+        parameters = logic.getParameterNode()
+        with self.assertRaises(InputError):
+            logic.request(parameters)
