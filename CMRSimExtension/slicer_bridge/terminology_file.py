@@ -9,7 +9,7 @@ from typing import Any
 
 from CMRSimExtension.anatomy.terminology import CONTEXT_NAME, terminology_context
 
-FILE = Path(__file__).parent / "Resources" / "CMRSimExtension.term.json"
+FILE = Path(__file__).with_name("CMRSimExtension.term.json")
 
 
 def load_terminology(terminologies_logic: Any) -> None:
@@ -27,5 +27,4 @@ def load_terminology(terminologies_logic: Any) -> None:
 
 
 if __name__ == "__main__":
-    FILE.parent.mkdir(exist_ok=True)
     FILE.write_text(json.dumps(terminology_context(), indent=1) + "\n", encoding="utf-8")
