@@ -104,7 +104,7 @@ class TagTrain:
     @cached_property
     def polynomial(self) -> NDArray[np.float64]:
         """(pulses,) the same profile as a polynomial in cos(phi), lowest order first; the fastest to evaluate."""
-        return np.polynomial.chebyshev.cheb2poly(self.harmonics)
+        return np.asarray(np.polynomial.chebyshev.cheb2poly(self.harmonics), dtype=np.float64)
 
     def profile(self, phase_rad: NDArray[np.floating]) -> NDArray[np.floating]:
         """Mz / Mz before as `rotated` gives it, in the precision of `phase_rad`, at a tenth of its cost."""

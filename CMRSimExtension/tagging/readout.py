@@ -74,10 +74,10 @@ class TagReadout:
 
     @classmethod
     def standard(cls, kind: ReadoutKind) -> "TagReadout":
-        """Usual values: gre 10 degrees, TR/TE 4/2 ms; bssfp 40 degrees, TR/TE 3/1.5 ms."""
+        """Usual values: gre 10 degrees, TR/TE 8.2/3.9 ms (UK Biobank's tagging has these times); bssfp 40, 3/1.5."""
         if kind == "bssfp":
             return cls("bssfp", flip_angle_deg=40.0, repetition_time_ms=3.0, echo_time_ms=1.5)
-        return cls(kind)
+        return cls(kind, flip_angle_deg=10.0, repetition_time_ms=8.2, echo_time_ms=3.9)
 
     def flips_deg(self, pulses: int) -> NDArray[np.float64]:
         """(pulses,) flip angle of the first `pulses` readout pulses; after the end of a ramp its last one goes on."""

@@ -1,0 +1,386 @@
+"""A cine in, a tagged cine out: real or simulated, with its labels."""
+
+import os
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from CMRSimExtension.anatomy.tissues import TissueValues, draw_tissues
+from CMRSimExtension.errors import InputError
+from CMRSimExtension.scanner.geometry import ImageGrid
+from CMRSimExtension.simulation.cine import Cine
+from CMRSimExtension.tagging.contrast import (
+    TissueLevels,
+    TissueMap,
+    guessed_levels,
+    known_and_chamber,
+    labelled_levels,
+    moving_part,
+    take_apart,
+)
+from CMRSimExtension.tagging.frame_times import Resampling, frame_times, resampling
+from CMRSimExtension.tagging.motion import estimate_motion
+from CMRSimExtension.tagging.options import TagOptions
+from CMRSimExtension.tagging.pattern import TaggedAcquisition
+from CMRSimExtension.tagging.registration import warp
+from CMRSimExtension.tagging.rendering import PlanarPattern, render, tissue_states
+
+Progress = Callable[[float, str], None]
+Images = NDArray[np.float32]
+
+
+def tag_cine(
+    cine: Cine,
+    options: TagOptions | None = None,
+    *,
+    labels: NDArray[np.integer] | None = None,
+    labels_grid: ImageGrid | None = None,
+    seed: int = 0,
+    workers: int | None = None,
+    progress: Progress | None = None,
+) -> Cine:
+    """Turn a cine into tagged CMR.
+
+    Parameters
+    ----------
+    cine
+        What to tag. Where it carries `displacement_mm` (a simulated cine) the tags follow that, the true motion;
+        otherwise motion is estimated from its frames.
+    options
+        How; None takes the defaults of `TagOptions`.
+    labels
+        (frames, slices, rows, columns), or (slices, rows, columns) at end diastole alone: 1 LV blood pool, 2 LV
+        myocardium, 3 RV blood pool. In place of `cine.labels`; they guide the motion and the contrast, and travel
+        along. Labels of end diastole alone are carried to the other frames by the motion.
+    labels_grid
+        Where the labels lie, to be checked against the image.
+    seed
+        Of the noise; without `TagOptions.snr` nothing is random.
+    workers
+        Threads; None for one per processor, at most 8. The result does not depend on it.
+    progress
+        Called with the share done and a line of text; may raise `Cancelled`.
+
+    Returns
+    -------
+    Cine
+        Tagged images with the geometry of the cine, labels, `displacement_mm` (true or estimated) and times. Its
+        sidecar's ``tagging`` says what was done, whether the motion is ``true``, ``estimated`` or ``none``, and what
+        was assumed; what the cine's own sidecar said is under ``source``.
+
+    Raises
+    ------
+    InputError
+        One frame where motion is asked for, tags under two pixels apart, labels of another shape or geometry.
+    """
+    options = options or TagOptions()
+    _check(cine, labels, labels_grid)
+    pattern = options.tag_pattern(cine.grid)
+    own = None if labels is None else np.asarray(labels).astype(np.uint8)
+    frame_labels = cine.labels if own is None else own if own.ndim == 4 else None
+    diastole_labels = own if own is not None and own.ndim == 3 else None
+    if options.method == "paper":
+        image = _paper(cine.image, PlanarPattern.on_slice(pattern, cine.grid, 0), options, cine.grid)
+        record = {"method": "paper", "options": options.as_dict(), "motion": {"source": "none"}}
+        kept = frame_labels if diastole_labels is None else None
+        if diastole_labels is not None and len(cine.image) == 1:
+            kept = diastole_labels[None]
+        return _result(cine, image, kept, cine.times_ms, None, record)
+
+    times = frame_times(cine)
+    plan = resampling(times, options.frames)
+    acquisition = options.acquisition(cine.grid, float(times.cycle_ms.mean()))
+    threads = workers or min(os.cpu_count() or 1, 8)
+    share = 0.9 if cine.displacement_mm is None else 0.0
+    to_rest, displacement, motion_record = _motion(
+        cine, frame_labels, diastole_labels, threads, _part(progress, 0.0, share)
+    )
+    if frame_labels is None and diastole_labels is not None:
+        frame_labels = _carried(diastole_labels, to_rest)
+    job = _Job(cine, frame_labels, to_rest, plan, acquisition, _tissues(cine, options))
+    image, new_labels, new_rest = job.run(threads, _part(progress, share, 1.0))
+    if options.snr is not None:
+        image = _noisy(image, new_labels, options.snr, seed)
+    if plan.share.any() or plan.before.shape[1] != len(cine.image):
+        displacement = _as_displacement(new_rest, cine.grid)
+    record = {
+        "method": "moving",
+        "options": options.as_dict(),
+        "acquisition": acquisition.describe(),
+        "motion": motion_record,
+        "times": plan.times.source,
+        "labels": _label_source(cine, own),
+        "contrast": job.contrast_source,
+        "tissues": job.tissue_record,
+        "seed": int(seed) if options.snr is not None else None,
+    }
+    return _result(cine, image, new_labels, plan.times.times_ms, displacement, record)
+
+
+def myocardium_label(labels: NDArray[np.integer]) -> NDArray[np.uint8]:
+    """1 in the LV myocardium, 0 elsewhere: the label that P4 trains on."""
+    return (np.asarray(labels) == 2).astype(np.uint8)
+
+
+@dataclass
+class _Job:
+    """The frames of one tagged series."""
+
+    cine: Cine
+    labels: NDArray[np.uint8] | None
+    to_rest: Images
+    plan: Resampling
+    acquisition: TaggedAcquisition
+    tissues: TissueValues
+    contrast_source: str = ""
+
+    def __post_init__(self) -> None:
+        image, pixel = self.cine.image, float(np.mean(self.cine.grid.spacing_mm[:2]))
+        self._guess: TissueLevels | None = None
+        self._heart: Images | None = None
+        if self.labels is not None and np.any(self.labels == 2):
+            self.contrast_source = "tissue by tissue where labelled, square root elsewhere"
+            return
+        self.labels = None if self.labels is None or not self.labels.any() else self.labels
+        self._heart = moving_part(image, pixel)
+        self._guess = guessed_levels(image[0], self._heart)
+        self.contrast_source = "square root"
+        if self._guess is not None:
+            self.contrast_source += "; blood guessed from its brightness within the moving heart (no labels given)"
+
+    @property
+    def tissue_record(self) -> dict[str, Any]:
+        return self.tissues.as_dict()
+
+    def run(self, threads: int, progress: Progress | None) -> tuple[Images, NDArray[np.uint8] | None, Images]:
+        slices, frames = self.plan.before.shape
+        shape = (frames, *self.cine.grid.shape)
+        image = np.empty(shape, np.float32)
+        labels = None if self.labels is None else np.empty(shape, np.uint8)
+        rest = np.empty((2, *shape), np.float32)
+        patterns = [PlanarPattern.on_slice(self.acquisition.pattern, self.cine.grid, k) for k in range(slices)]
+        levels = self._levels_per_frame()
+
+        def one(frame: int) -> None:
+            part, part_labels, part_rest = self._resampled(frame)
+            tissue = self._tissue(part, part_labels, levels, frame)
+            for k in range(slices):
+                time = float(self.plan.times.times_ms[k, frame])
+                states = tissue_states(self.acquisition, self.tissues, time)
+                slice_tissue = TissueMap(tissue.amplitude[k], tissue.blood[k])
+                image[frame, k] = render(
+                    self.acquisition, patterns[k], states, slice_tissue, time, part_rest[:, k]
+                )
+            rest[:, frame] = part_rest
+            if labels is not None and part_labels is not None:
+                labels[frame] = part_labels
+
+        with ThreadPoolExecutor(threads) as pool:
+            for done, _ in enumerate(pool.map(one, range(frames))):
+                if progress is not None:
+                    progress((done + 1) / frames, f"tags of frame {done + 1} of {frames}")
+        return self._scaled(image), labels, rest
+
+    def _levels_per_frame(self) -> list[TissueLevels | None]:
+        """Of every frame of the cine; frames whose labels are missing take those of the nearest frame that has them."""
+        if self.labels is None:
+            return [self._guess] * len(self.cine.image)
+        found = [
+            labelled_levels(image, labels) for image, labels in zip(self.cine.image, self.labels, strict=True)
+        ]
+        known = [i for i, level in enumerate(found) if level is not None]
+        if not known:
+            return found
+        return [found[min(known, key=lambda i: abs(i - t))] for t in range(len(found))]
+
+    def _tissue(
+        self, image: Images, labels: NDArray[np.uint8] | None, levels: list[TissueLevels | None], frame: int
+    ) -> TissueMap:
+        near = self.plan.before[:, frame]
+        found = [levels[t] for t in near]
+        if any(level is None for level in found):
+            scale = np.percentile(self.cine.image[0], 75, axis=(-2, -1), keepdims=True)
+            return TissueMap(np.sqrt(np.maximum(image, 0) / np.maximum(scale, 1e-6)), np.zeros_like(image))
+        muscle = np.stack([level.muscle[k] for k, level in enumerate(found) if level is not None])
+        blood = np.stack([level.blood[k] for k, level in enumerate(found) if level is not None])
+        here = TissueLevels(muscle, blood)
+        if labels is None or self._heart is not None:
+            heart = self._heart if self._heart is not None else np.zeros(image.shape[1:], np.float32)
+            # Without labels the square root holds everywhere; the guess only says which bright pixels are blood.
+            split = take_apart(image, here, np.broadcast_to(heart, image.shape), None)
+            outside = np.sqrt(np.maximum(image, 0) / muscle)
+            return TissueMap(outside * (1 - split.blood) + split.amplitude * split.blood, split.blood)
+        known, chamber = known_and_chamber(labels)
+        return take_apart(image, here, known, chamber)
+
+    def _resampled(self, frame: int) -> tuple[Images, NDArray[np.uint8] | None, Images]:
+        """Image, labels and field of one new frame: taken over, or interpolated along the motion."""
+        slices = len(self.plan.before)
+        index = np.arange(slices)
+        a, b, share = self.plan.before[:, frame], self.plan.after[:, frame], self.plan.share[:, frame]
+        image_a, rest_a = self.cine.image[a, index], self.to_rest[:, a, index]
+        labels_a = None if self.labels is None else self.labels[a, index]
+        if not share.any():
+            return image_a, labels_a, rest_a
+        image_b, rest_b = self.cine.image[b, index], self.to_rest[:, b, index]
+        w = share[:, None, None]
+        rest = rest_a + w * (rest_b - rest_a)
+        # What is now at y has the rest position y + rest(y), and was in frame a where y_a + rest_a(y_a) equals it:
+        # between neighbouring frames the field hardly changes over the way from y to y_a.
+        from_a, from_b = rest - rest_a, rest - rest_b
+        image = (1 - w) * warp(image_a, from_a) + w * warp(image_b, from_b)
+        if self.labels is None:
+            return image, None, rest
+        nearer_b = share > 0.5
+        source = np.where(nearer_b[:, None, None], self.labels[b, index], self.labels[a, index])
+        return image, _warp_labels(source, np.where(nearer_b[:, None, None], from_b, from_a)), rest
+
+    def _scaled(self, image: Images) -> Images:
+        """In the units of the cine: untagged muscle is as bright as muscle was."""
+        states = tissue_states(self.acquisition, self.tissues, 0.0)
+        reference = abs(states.muscle[0]) or 1.0
+        levels = [level for level in self._levels_per_frame() if level is not None]
+        muscle = float(np.median(levels[0].muscle)) if levels else float(np.percentile(self.cine.image[0], 75))
+        image *= np.float32(muscle / reference)
+        return image
+
+
+def _check(cine: Cine, labels: NDArray[np.integer] | None, labels_grid: ImageGrid | None) -> None:
+    if cine.image.ndim != 4 or cine.image.shape[1:] != cine.grid.shape:
+        raise InputError(f"the image has the shape {cine.image.shape}, its grid {cine.grid.shape}; they must agree")
+    if not np.all(np.isfinite(cine.image)):
+        raise InputError("the cine holds NaN or infinite values; replace them before it is tagged")
+    if cine.image.size and cine.image.min() < 0:
+        raise InputError(f"the cine holds values down to {cine.image.min():g}; magnitude images are 0 or above")
+    if labels is not None and np.shape(labels) not in (cine.image.shape, cine.image.shape[1:]):
+        raise InputError(
+            f"labels have the shape {np.shape(labels)}, the cine {cine.image.shape}; give labels of every frame, or of "
+            f"end diastole alone {cine.image.shape[1:]}"
+        )
+    if labels_grid is not None:
+        if labels_grid.shape != cine.grid.shape:
+            raise InputError(
+                f"labels lie on a grid of {labels_grid.shape}, the cine on {cine.grid.shape}; resample the labels"
+            )
+        away = float(np.abs(labels_grid.affine_ras - cine.grid.affine_ras).max())
+        # Single precision headers round positions of 200 mm to 2e-5 mm; a hundredth of a millimetre is no resampling.
+        if away > 0.01:
+            raise InputError(
+                f"labels and cine have different geometry (affines differ by up to {away:.3g} mm); resample the labels "
+                "to the cine's grid"
+            )
+
+
+def _motion(
+    cine: Cine,
+    frame_labels: NDArray[np.uint8] | None,
+    diastole_labels: NDArray[np.uint8] | None,
+    threads: int,
+    progress: Progress | None,
+) -> tuple[Images, NDArray[np.float32], dict[str, Any]]:
+    """(2, frames, slices, rows, columns) pixels to rest, the displacement in mm, and what the sidecar says of it."""
+    if cine.displacement_mm is not None:
+        inverse = np.linalg.pinv(cine.grid.affine_ras[:3, [1, 0]]).astype(np.float32)
+        field = np.ascontiguousarray(np.moveaxis(cine.displacement_mm @ inverse.T, -1, 0))
+        earlier = cine.sidecar.get("tagging", {}).get("motion", {}).get("source")
+        return field, cine.displacement_mm, {"source": earlier or cine.sidecar.get("motion", "true")}
+    if frame_labels is not None and not np.any(frame_labels[0] == 2):
+        frame_labels = None
+    motion = estimate_motion(
+        cine.image, cine.grid, diastole_labels=diastole_labels, frame_labels=frame_labels, workers=threads,
+        progress=progress,
+    )
+    field = np.zeros((2, *cine.image.shape), np.float32)
+    field[:, :, :, motion.region[0], motion.region[1]] = motion.to_rest_px
+    guide = "labels of every frame" if frame_labels is not None else "labels of end diastole"
+    record = {
+        "source": "estimated",
+        "method": "in-plane diffeomorphic demons to end diastole, smoothed over the cycle",
+        "guided_by": guide if frame_labels is not None or diastole_labels is not None else "grey values alone",
+        "lowest_jacobian": round(motion.lowest_jacobian(), 4),
+    }
+    return field, _as_displacement(field, cine.grid), record
+
+
+def _as_displacement(to_rest_px: Images, grid: ImageGrid) -> NDArray[np.float32]:
+    axes = grid.affine_ras[:3, [1, 0]].astype(np.float32)
+    return np.ascontiguousarray(np.moveaxis(to_rest_px, 0, -1) @ axes.T)
+
+
+def _carried(labels: NDArray[np.uint8], to_rest: Images) -> NDArray[np.uint8]:
+    """Labels of end diastole as they lie in every frame."""
+    return np.stack([_warp_labels(labels, to_rest[:, frame]) for frame in range(to_rest.shape[1])])
+
+
+def _warp_labels(labels: NDArray[np.uint8], field: Images) -> NDArray[np.uint8]:
+    """Each pixel gets the label with the largest interpolated share."""
+    values = np.unique(labels)
+    shares = np.stack([warp((labels == value).astype(np.float32), field) for value in values])
+    return values[np.argmax(shares, axis=0)].astype(np.uint8)
+
+
+def _paper(image: Images, pattern: PlanarPattern, options: TagOptions, grid: ImageGrid) -> Images:
+    """P4, 2.1.2: element-wise square root of the image, times a static grid sampled at the pixels."""
+    # The grid's pattern is laid in the plane, so it is the same in every slice; one array serves all frames.
+    mask = options.tag_pattern(grid).modulation_of(list(pattern.phase_rad))
+    return np.abs(np.sqrt(image.astype(np.float32)) * mask)
+
+
+def _noisy(image: Images, labels: NDArray[np.uint8] | None, snr: float, seed: int) -> Images:
+    """Magnitude of the images with complex white noise; its level is the heart's mean in frame 0 over `snr`."""
+    heart = image[0] > 0.5 * image[0].mean() if labels is None or not labels[0].any() else labels[0] > 0
+    sd = float(image[0][heart].mean()) / snr
+    rng = np.random.default_rng(seed)
+    for frame in range(len(image)):
+        real = image[frame] + sd * rng.standard_normal(image.shape[1:], dtype=np.float32)
+        imaginary = sd * rng.standard_normal(image.shape[1:], dtype=np.float32)
+        image[frame] = np.hypot(real, imaginary)
+    return image
+
+
+def _tissues(cine: Cine, options: TagOptions) -> TissueValues:
+    """The subject's own where the sidecar has them, else the table's means at the field strength asked for or known."""
+    drawn = cine.sidecar.get("appearance", {}).get("tissues")
+    if drawn is not None and options.field_t in (None, drawn.get("field_t")):
+        return TissueValues.from_dict(drawn)
+    field = options.field_t or cine.sidecar.get("protocol", {}).get("field_t") or 1.5
+    return draw_tissues(np.random.default_rng(0), float(field), spread=0.0)
+
+
+def _label_source(cine: Cine, own: NDArray[np.uint8] | None) -> str:
+    if own is None:
+        return "none" if cine.labels is None else "the cine's own"
+    return "given" if own.ndim == 4 else "given at end diastole, carried to the other frames by the motion"
+
+
+def _result(
+    cine: Cine,
+    image: Images,
+    labels: NDArray[np.uint8] | None,
+    times: NDArray[np.float64] | None,
+    displacement: NDArray[np.float32] | None,
+    record: dict[str, Any],
+) -> Cine:
+    same_frames = len(image) == len(cine.image)
+    return replace(
+        cine,
+        image=image,
+        labels=labels,
+        times_ms=times,
+        displacement_mm=displacement,
+        # Truths that were not asked for in the tagged series' own frames would no longer fit it.
+        anatomy=cine.anatomy if same_frames else None,
+        fractions=cine.fractions if same_frames else None,
+        sidecar={"tagging": record, "source": cine.sidecar},
+    )
+
+
+def _part(progress: Progress | None, start: float, end: float) -> Progress | None:
+    if progress is None:
+        return None
+    return lambda share, text: progress(start + (end - start) * share, text)
+
