@@ -1,15 +1,14 @@
 """Anatomy from somebody's label image: smooth walls between thick slices, a heart that beats, a body around it."""
 
 import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from CMRSimExtension.anatomy.composition import CLINICAL_OF_STRUCTURE, TISSUE_OF_STRUCTURE
-from CMRSimExtension.anatomy.function import CardiacFunction
+from CMRSimExtension.anatomy.composition import CLINICAL_OF_STRUCTURE
 from CMRSimExtension.anatomy.label_maps import LabelMap, parse_label_map
 from CMRSimExtension.anatomy.labels.beat import Beat, BeatParameters
 from CMRSimExtension.anatomy.labels.beating_heart import BeatingHeart
@@ -18,14 +17,10 @@ from CMRSimExtension.anatomy.labels.heart_volume import HeartDetail, build_heart
 from CMRSimExtension.anatomy.labels.placement import Placement, place_heart
 from CMRSimExtension.anatomy.labels.reading import structures_from, voxel_spacing_mm
 from CMRSimExtension.anatomy.labels.surroundings import (
-    FOLLOWS_THE_HEART,
     Background,
-    chest_wall_stays,
-    heart_shift_mm,
     torso_around,
 )
-from CMRSimExtension.anatomy.labels.volume import LabelVolume
-from CMRSimExtension.anatomy.material import HeartFrame, Material, Moment
+from CMRSimExtension.anatomy.material import Moment
 from CMRSimExtension.anatomy.structures import Structure
 from CMRSimExtension.errors import InputError
 

@@ -61,16 +61,16 @@ class XcatSeries:
     frames: tuple[XcatFrame, ...]
     shape: tuple[int, int, int]
     spacing_mm: tuple[float, float, float]
-    organs: dict[int, tuple[str, ...]]
+    organs: dict[float, tuple[str, ...]]
     cycle_ms: float
     lv_volumes_ml: tuple[float, float] | None = None
     lv_lengths_mm: tuple[float, float] | None = None
     source: str = ""
-    shared: dict[int, tuple[str, ...]] = field(default_factory=dict)
+    shared: dict[float, tuple[str, ...]] = field(default_factory=dict)
 
     @property
     def affine_ras(self) -> NDArray[np.float64]:
-        """(4, 4): (column, row, slice, 1) to RAS mm: x runs to the left, y to the back, z to the head (XCAT's NOTE 4)."""
+        """(4, 4): (column, row, slice, 1) to RAS mm; x runs to the left, y to the back, z to the head (NOTE 4)."""
         dz, dy, dx = self.spacing_mm
         return np.diag([-dx, -dy, dz, 1.0])
 
@@ -109,12 +109,11 @@ class XcatSeries:
         )
 
     def _structure_of(self, value: float) -> int | None:
-        if not np.isfinite(value) or abs(value - round(value)) > 1e-3:
-            return None
-        organs = self.organs.get(round(value))
-        if organs:
-            return int(ORGAN_STRUCTURES[organs[0]])
-        return int(Structure.OUTSIDE) if round(value) == 0 else None
+        if value == 0.0:
+            return int(Structure.OUTSIDE)
+        # Logs print six decimals; a denormal is what a file of the other byte order looks like, not a zero.
+        near = [a for a in self.organs if abs(a - value) <= 1e-6 + 1e-6 * abs(a)]
+        return int(ORGAN_STRUCTURES[self.organs[near[0]][0]]) if near else None
 
 
 def read_xcat(path: str | Path) -> XcatSeries:
@@ -123,8 +122,8 @@ def read_xcat(path: str | Path) -> XcatSeries:
     Parameters
     ----------
     path
-        A ``<name>_log`` (all its frames that are there), a ``<name>_act_<t>.bin`` (that frame; its log or a ``.par`` lies
-        beside it), or a ``.par`` (every ``*_act_<t>.bin`` beside it).
+        A ``<name>_log`` (all its frames that are there), a ``<name>_act_<t>.bin`` (that frame; its log or a ``.par``
+        lies beside it), or a ``.par`` (every ``*_act_<t>.bin`` beside it).
 
     Raises
     ------
@@ -143,7 +142,7 @@ def read_xcat(path: str | Path) -> XcatSeries:
         pars = sorted(folder.glob("*.par"))
         if not log.is_file() and not pars:
             raise FileFormatError(
-                f"{path.name} has no header, and neither {log.name} nor a .par lies beside it to explain it; copy one there"
+                f"{path.name} has no header, and neither {log.name} nor a .par lies beside it; copy one there"
             )
         chosen = {int(frame["frame"]): path}
         return _from_text(log if log.is_file() else pars[0], chosen, pars)
@@ -185,11 +184,13 @@ def _from_text(source: Path, files: dict[int, Path], pars: list[Path]) -> XcatSe
     pixel, distance = (values.get(f"{k} width", values.get(f"{k}_width")) for k in ("pixel", "slice"))
     if first is None or last is None or size is None or pixel is None or distance is None:
         raise FileFormatError(
-            f"{source.name} does not tell array_size, pixel and slice width and first and last slice: it is no complete "
-            "XCAT log or parameter file"
+            f"{source.name} does not tell array_size, pixel and slice width and first and last slice: it is no "
+            "complete XCAT log or parameter file"
         )
     if not (size >= 1 and last >= first and pixel > 0 and distance > 0):
-        raise FileFormatError(f"{source.name} describes an image of no size: array_size {size:g}, slices {first:g} to {last:g}")
+        raise FileFormatError(
+            f"{source.name} describes an image of no size: array_size {size:g}, slices {first:g} to {last:g}"
+        )
     shape = (int(last - first) + 1, int(size), int(size))
     organs = _organs(values, [_values(p.read_text(encoding="latin-1")) for p in pars if p != source], source.name)
     period = values.get("beating heart period", values.get("hrt_period", 1.0))
@@ -201,7 +202,7 @@ def _from_text(source: Path, files: dict[int, Path], pars: list[Path]) -> XcatSe
     return XcatSeries(frames, shape, spacing, organs, period * 1000.0, volumes, lengths, source.name, shared)
 
 
-def _organs(values: dict[str, float], beside: list[dict[str, float]], source: str) -> dict[int, tuple[str, ...]]:
+def _organs(values: dict[str, float], beside: list[dict[str, float]], source: str) -> dict[float, tuple[str, ...]]:
     """Activity -> organs: as the log says, then the parameter file beside it, then XCAT's usual numbers.
 
     Logs leave some organs out (the spinal cord, the thyroid) that their phantoms hold all the same.
@@ -213,21 +214,24 @@ def _organs(values: dict[str, float], beside: list[dict[str, float]], source: st
             if organ:
                 numbers.setdefault(organ, value)
     if "bldpllv" not in numbers or "myolv" not in numbers:
-        raise FileFormatError(f"{source} gives no activity to the LV's blood and wall: it is no XCAT log or parameter file")
+        raise FileFormatError(
+            f"{source} gives the LV's blood and wall no activity: it is no XCAT log or parameter file"
+        )
     for organ, usual in USUAL_NUMBERS.items():
-        if organ not in numbers and usual not in {round(v) for v in numbers.values()}:
+        if organ not in numbers and float(usual) not in numbers.values():
             numbers[organ] = float(usual)
     if values.get("which_breast", 1.0) == 0.0:
         numbers = {o: v for o, v in numbers.items() if not o.endswith("_breast")}
-    out: dict[int, tuple[str, ...]] = {}
+    out: dict[float, tuple[str, ...]] = {}
     for organ in ORGAN_STRUCTURES:
-        if organ in numbers:
-            out[round(numbers[organ])] = (*out.get(round(numbers[organ]), ()), organ)
+        # 0 is the air around the body, whatever organs were left out by giving them 0.
+        if numbers.get(organ):
+            out[numbers[organ]] = (*out.get(numbers[organ], ()), organ)
     for value, organs in out.items():
         mixed = len({ORGAN_STRUCTURES[o] for o in organs}) > 1
         if mixed and any(o in HEART_ORGANS for o in organs):
             raise InputError(
-                f"{source} gives activity {value} to {', '.join(organs)}: the heart cannot be told from the others; run "
+                f"{source} gives activity {value:g} to {', '.join(organs)}: the heart cannot be told from the rest; run "
                 "XCAT with an activity of its own for each part of the heart"
             )
     return out

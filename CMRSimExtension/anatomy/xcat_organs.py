@@ -87,8 +87,8 @@ _ORGANS: dict[str, tuple[int, S, tuple[str, ...]]] = {
 }
 
 ORGAN_STRUCTURES: dict[str, S] = {name: structure for name, (_, structure, _) in _ORGANS.items()}
-"""Organ by its name here -> structure. Urine, seminal fluid and the eye have no structure of their own: the renal pelvis,
-which is fluid, stands for them; soft pelvic organs count as muscle."""
+"""Organ by its name here -> structure. Urine, seminal fluid and the eye have no structure of their own: the renal
+pelvis, which is fluid, stands for them; soft pelvic organs count as muscle."""
 
 USUAL_NUMBERS: dict[str, int] = {name: number for name, (number, _, _) in _ORGANS.items() if number > 0}
 """Activity that XCAT's example gives each organ."""
@@ -113,8 +113,8 @@ def organ_named(spelling: str) -> str | None:
 def xcat_tissues() -> NDArray[np.uint8]:
     """(256,) tissue of each structure as XCAT means it.
 
-    XCAT's spine is the vertebrae's cortical shell (its marrow is an organ of its own), its cord fills the canal, and its
-    pericardium is a layer of about 3 mm, most of which is fat in a patient.
+    XCAT's spine is the vertebrae's cortical shell (its marrow is an organ of its own), its cord fills the canal, and
+    its pericardium is a layer of about 3 mm, most of which is fat in a patient.
     """
     table = TISSUE_OF_STRUCTURE.copy()
     table[S.VERTEBRA] = T.CORTICAL_BONE

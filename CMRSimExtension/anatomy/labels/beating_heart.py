@@ -8,9 +8,10 @@ from CMRSimExtension.anatomy.function import CardiacFunction
 from CMRSimExtension.anatomy.heart.parameters import MYOCARDIAL_DENSITY_G_PER_ML
 from CMRSimExtension.anatomy.labels.beat import Beat
 from CMRSimExtension.anatomy.labels.shell_motion import ShellMotion
-from CMRSimExtension.anatomy.labels.volume import LabelVolume
+from CMRSimExtension.anatomy.labels.volume import FineField, LabelVolume
 from CMRSimExtension.anatomy.structures import Structure, Tissue
 
+_REST_TABLE_MM = 3.0
 _STEP = 2e-3
 """Phase step of the velocity's finite difference."""
 
@@ -28,6 +29,7 @@ class BeatingHeart:
 
     def __init__(self, beat: Beat, *, still: bool = False) -> None:
         self.beat, self.still = beat, still
+        self._rest_table: list[FineField] | None = None
         shells = beat.heart.shells
         self._low, self._high = shells.start_mm, float(shells.levels_mm[-1])
         states = [] if still else [beat.motion(phase) for phase in (0.0, beat.timing.end_systole)]
@@ -105,8 +107,23 @@ class BeatingHeart:
             return ground
         out = np.array(ground, dtype=np.float64)
         near = np.flatnonzero(self.near(ground))
-        out[near] = first.from_label_map(out[near])
+        out[near] = first.from_label_map(out[near], self._to_rest_beyond)
         return out
+
+    def _to_rest_beyond(self, ground: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Rest positions outside the heart, where no closed form exists, from a table: exact to about 0.1 mm."""
+        if self._rest_table is None:
+            motion = self._motion(0.0)
+            step = _REST_TABLE_MM
+            side = float(np.sqrt(self._reach.max())) + 2 * step
+            counts = [int(np.ceil(2 * side / step))] * 2 + [int(np.ceil((self._high - self._low) / step)) + 1]
+            affine = np.diag([step, step, step, 1.0])
+            affine[:3, 3] = (-side, -side, self._low)
+            k, j, i = np.indices(counts[::-1]).reshape(3, -1)
+            nodes = np.stack([i, j, k], axis=-1) @ affine[:3, :3].T + affine[:3, 3]
+            moved = motion.solve(np.asarray(nodes, dtype=np.float64), 1e-3) - nodes
+            self._rest_table = [FineField(moved[:, a].reshape(counts[::-1]), affine) for a in range(3)]
+        return ground + np.stack([f.at(ground) for f in self._rest_table], axis=1)
 
     def blood_velocity(self, heart_mm: NDArray[np.floating], cardiac: float, cycle_ms: float) -> NDArray[np.float64]:
         """(n, 3) velocity in mm/s, heart coordinates, of the blood in the two ventricles; zero elsewhere.

@@ -19,6 +19,7 @@ from CMRSimExtension.anatomy.structures import Structure as S
 _ANGLES = 96
 _LEVEL_STEP_MM = 1.5
 _PAPILLARY_REACH_MM = 9.0
+_BEYOND_LABELS_MM = 15.0
 _LV_BLOOD = (S.LV_BLOOD, S.LV_PAPILLARY, S.LV_TRABECULAE, S.LV_OUTFLOW)
 _RV_BLOOD = (S.RV_BLOOD, S.RV_TRABECULAE, S.MODERATOR_BAND, S.RV_OUTFLOW)
 
@@ -409,7 +410,8 @@ class _Builder:
         absent = {S.AORTIC_ROOT: S.AORTA, S.VESSEL_WALL: S.AORTA, S.LA_WALL: S.LA_BLOOD, S.RA_WALL: S.RA_BLOOD}
         for body, distance in base_bodies(self.xyz, radius, between(118.0, 0.45), between(196.0, 0.5), size):
             if self.within_mm is not None:
-                solids.add(int(body), np.maximum(distance, self.within_mm))
+                slab = np.maximum(self.within_mm, -_BEYOND_LABELS_MM - self.within_mm)
+                solids.add(int(body), np.maximum(distance, slab))
             elif not labelled & {body, absent.get(body, body)} or body is S.RV_MYOCARDIUM:
                 solids.add(int(body), distance)
 

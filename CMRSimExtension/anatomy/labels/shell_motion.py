@@ -17,6 +17,7 @@ Every line is monotone in r, so the whole map is invertible; the Jacobian of the
 kappa lambda, so ejection fractions are met by choosing kappa.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -225,10 +226,12 @@ class ShellMotion:
         out[:, 2] = z + (material - z) * share
         return out
 
-    def from_label_map(self, points: NDArray[np.floating]) -> NDArray[np.float64]:
+    def from_label_map(
+        self, points: NDArray[np.floating], beyond: Callable[[NDArray[np.float64]], NDArray[np.float64]] | None = None
+    ) -> NDArray[np.float64]:
         """Where the tissue at heart coordinates `points` (n, 3) of the label map lies now.
 
-        Closed form up to the outer surface of the heart; beyond it Newton's method, to 1e-9 mm.
+        Closed form up to the outer surface of the heart; beyond it Newton's method, to 1e-9 mm, or what `beyond` says.
         """
         at = np.asarray(points, dtype=np.float64)
         if self.state.is_rest:
@@ -250,16 +253,16 @@ class ShellMotion:
         out = np.stack([radius * np.cos(theta), radius * np.sin(theta), z], axis=1)
         far = np.flatnonzero(squared > big_outer)
         if far.size:
-            out[far] = self._solve(at[far])
+            out[far] = (beyond or self.solve)(at[far])
         return out
 
-    def _solve(self, target: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Invert `to_label_map` by Newton's method with halved steps where a step does not help."""
+    def solve(self, target: NDArray[np.float64], tolerance_mm: float = 1e-9) -> NDArray[np.float64]:
+        """Invert `to_label_map` at (n, 3) points by Newton's method, with halved steps where a step does not help."""
         guess = target.copy()
         missed = self.to_label_map(guess) - target
         size = np.abs(missed).max(axis=1)
         for _ in range(40):
-            todo = np.flatnonzero(size > 1e-9)
+            todo = np.flatnonzero(size > tolerance_mm)
             if not todo.size:
                 break
             at, error = guess[todo], missed[todo]

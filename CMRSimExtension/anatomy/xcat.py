@@ -1,0 +1,270 @@
+"""Anatomy from XCAT's activity files: its organs made smooth, its heart beating, its breathing followed."""
+
+from collections.abc import Callable
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import fft
+
+from CMRSimExtension.anatomy.composition import CLINICAL_OF_STRUCTURE
+from CMRSimExtension.anatomy.function import CardiacFunction
+from CMRSimExtension.anatomy.labels.beat import Beat, BeatParameters
+from CMRSimExtension.anatomy.labels.beating_heart import BeatingHeart
+from CMRSimExtension.anatomy.labels.body_volume import build_body_volume
+from CMRSimExtension.anatomy.labels.heart_in_body import HeartInBody
+from CMRSimExtension.anatomy.labels.heart_volume import HeartDetail, build_heart_volume
+from CMRSimExtension.anatomy.labels.placement import Placement, place_heart
+from CMRSimExtension.anatomy.labels.surroundings import FOLLOWS_THE_HEART
+from CMRSimExtension.anatomy.labels.volume import LabelVolume
+from CMRSimExtension.anatomy.material import HeartFrame, Material, Moment
+from CMRSimExtension.anatomy.structures import Structure
+from CMRSimExtension.anatomy.xcat_files import XcatFrame, XcatSeries, depth_of_breath, read_xcat
+from CMRSimExtension.anatomy.xcat_organs import xcat_tissues
+from CMRSimExtension.errors import FileFormatError, InputError
+
+_EDGE_MM = 15.0
+"""How far beyond its first and last slice the phantom goes on unchanged."""
+
+_XCAT_DETAIL = HeartDetail(fat_mm=0.0, papillary_radius_mm=0.0, trabeculae=0.4)
+
+
+class XcatBody:
+    """The phantom around the heart; a `Background` that does not breathe (each frame is a breath of its own)."""
+
+    def __init__(self, volume: LabelVolume, affine_ras: NDArray[np.float64], shape: tuple[int, int, int]) -> None:
+        self._volume = volume
+        inverse = np.linalg.inv(affine_ras)
+        spacing = np.linalg.norm(affine_ras[:3, :3], axis=0)
+        self._matrix, self._shift = inverse[:3, :3].T * spacing, inverse[:3, 3] * spacing
+        self._ends = (-0.5 * spacing[2], (shape[0] - 0.5) * spacing[2])
+        self._low = -0.5 * spacing - np.array([0.0, 0.0, _EDGE_MM])
+        self._high = (np.array(shape[::-1]) - 0.5) * spacing + np.array([0.0, 0.0, _EDGE_MM])
+
+    def sample(self, points_mm: NDArray[np.floating], respiratory_phase: float) -> NDArray[np.uint8]:
+        """Structure numbers at (n, 3) RAS points; air beyond the phantom."""
+        out = np.zeros(len(points_mm), dtype=np.uint8)
+        at = points_mm @ self._matrix + self._shift
+        inside = np.flatnonzero(np.all((at > self._low) & (at < self._high), axis=1))
+        found = self._volume.look_up(np.asarray(points_mm, dtype=np.float64)[inside])
+        # Organs go on beyond the last slice as they are there, but the heart ends: `HeartVolume` closes its apex.
+        beyond = (at[inside, 2] < self._ends[0]) | (at[inside, 2] > self._ends[1])
+        found[beyond & FOLLOWS_THE_HEART[found]] = Structure.EPICARDIAL_FAT
+        out[inside] = found
+        return out
+
+    def rest_mm(self, points_mm: NDArray[np.floating], respiratory_phase: float) -> NDArray[np.floating]:
+        """The points themselves."""
+        return points_mm
+
+    def describe(self) -> dict[str, Any]:
+        """Nothing of its own: the phantom's files tell it all."""
+        return {"kind": "XCAT"}
+
+
+class XcatAnatomy:
+    """An XCAT phantom; implements `Anatomy`.
+
+    Frames that differ by breathing alone are its respiratory phases: at a depth of breath between two of them the
+    nearer one is shifted by what the heart moves. The heart beats, at each of them, by shells fitted to its labels
+    (XCAT's activity files hold no displacement), with the ejection fraction and the shortening that the log tells.
+
+    Parameters
+    ----------
+    source
+        Path of a log, of one activity file or of a ``.par``; or what `read_xcat` made of it.
+    beat
+        False leaves the heart as XCAT drew it.
+    parameters
+        How it beats; from the log and drawn from `seed` where None.
+    seed
+        Of what is drawn.
+
+    Raises
+    ------
+    FileFormatError
+        If a file is missing, has the wrong size or holds unknown activities, or there is no heart in it.
+    InputError
+        If frames show different heart phases: `LabelSeries` is for those.
+    """
+
+    def __init__(
+        self,
+        source: str | Path | XcatSeries,
+        *,
+        beat: bool = True,
+        parameters: BeatParameters | None = None,
+        seed: int = 0,
+    ) -> None:
+        series = source if isinstance(source, XcatSeries) else read_xcat(source)
+        self._series, self._seed, self._beats = series, int(seed), bool(beat)
+        phases = np.array([f.cardiac for f in series.frames])
+        if np.abs(np.angle(np.exp(2j * np.pi * (phases - phases[0])))).max() > 0.15:
+            raise InputError(
+                f"{series.source} has frames at heart phases {', '.join(f'{p:g}' for p in sorted(set(phases)))}; "
+                "a beating series is read as a label series: use xcat_anatomy(...)"
+            )
+        self._frames = sorted(series.frames, key=lambda f: f.inhaled)
+        first = self._structures(self._frames[0])
+        self._placement: Placement = place_heart(first, series.affine_ras, series.spacing_mm, mirrored=False)
+        self._shifts = np.array([self._shift(first, self._structures(f)) for f in self._frames])
+        phase = float(phases[0])
+        drawn = np.random.default_rng(np.random.SeedSequence(seed).spawn(1)[0])
+        self._parameters = parameters or _parameters_of(series, first, phase, drawn)
+        self._bodies: dict[int, HeartInBody] = {0: self._build(0, first)}
+
+    def _structures(self, frame: XcatFrame) -> NDArray[np.uint8]:
+        structures = self._series.structures(frame)
+        for part in (Structure.LV_BLOOD, Structure.LV_MYOCARDIUM, Structure.RV_BLOOD):
+            if not np.any(structures == part):
+                name = part.name.lower().replace("_", " ")
+                raise FileFormatError(f"{frame.path.name} holds no {name}: its slices do not reach the heart")
+        return structures
+
+    def _shift(self, first: NDArray[np.uint8], other: NDArray[np.uint8]) -> NDArray[np.float64]:
+        """(3,) RAS displacement of the heart from one frame to another, by cross-correlation of its labels."""
+        if first is other or np.array_equal(first, other):
+            return np.zeros(3)
+        pad = [n + 16 for n in first.shape]
+        total = np.zeros([fft.next_fast_len(n) for n in pad])
+        for part in (Structure.LV_BLOOD, Structure.LV_MYOCARDIUM, Structure.RV_BLOOD):
+            a, b = ((s == part).astype(np.float32) for s in (first, other))
+            total += fft.irfftn(np.conj(fft.rfftn(a, total.shape)) * fft.rfftn(b, total.shape), total.shape)
+        peak = np.unravel_index(int(np.argmax(total)), total.shape)
+        place = []
+        for axis, at in enumerate(peak):
+            n = total.shape[axis]
+            line = [
+                total[tuple((p + d) % m if a == axis else p for a, (p, m) in enumerate(zip(peak, total.shape)))]
+                for d in (-1, 0, 1)
+            ]
+            bend = line[0] - 2 * line[1] + line[2]
+            offset = 0.5 * (line[0] - line[2]) / bend if bend < 0 else 0.0
+            place.append((at + n // 2) % n - n // 2 + offset)
+        return np.asarray(self._placement.affine_ras[:3, :3] @ np.array(place[::-1]), dtype=np.float64)
+
+    def _build(self, index: int, structures: NDArray[np.uint8]) -> HeartInBody:
+        place, spacing = self._placement, self._series.spacing_mm
+        shift = self._shifts[index]
+        base = place.frame
+        frame = HeartFrame(
+            base.origin_mm + shift,
+            base.axes,
+            base.lv_length_mm,
+            base.rv_centre_mm + shift,
+            base.aortic_valve_mm + shift,
+        )
+        # One seed for all frames: trabeculae stay the same from breath to breath.
+        rng = np.random.default_rng(np.random.SeedSequence(self._seed).spawn(2)[1])
+        heart_only = np.where(CLINICAL_OF_STRUCTURE[structures] > 0, structures, 0).astype(np.uint8)
+        heart_only[structures == Structure.RV_MYOCARDIUM] = Structure.RV_MYOCARDIUM
+        volume = build_heart_volume(heart_only, place.affine_ras, spacing, frame, _XCAT_DETAIL, rng, complete=True)
+        heart = BeatingHeart(Beat(volume, self._parameters, self._frames[index].cardiac), still=not self._beats)
+        body = XcatBody(build_body_volume(structures, place.affine_ras, spacing), place.affine_ras, structures.shape)  # type: ignore[arg-type]
+        return HeartInBody(frame, heart, body, xcat_tissues(), body_at_rest=False)
+
+    def _at(self, index: int) -> HeartInBody:
+        if index not in self._bodies:
+            built = self._build(index, self._structures(self._frames[index]))
+            self._bodies = {**self._bodies, index: built}
+        return self._bodies[index]
+
+    def _breath(self, respiratory: float) -> tuple[int, NDArray[np.float64]]:
+        """The frame nearest in depth of breath, and how far (RAS mm) the phantom is shifted from it."""
+        depths = np.array([f.inhaled for f in self._frames])
+        if len(depths) == 1:
+            return 0, np.zeros(3)
+        depth = float(np.clip(depth_of_breath(respiratory), depths[0], depths[-1]))
+        index = int(np.argmin(np.abs(depths - depth)))
+        here = np.array([np.interp(depth, depths, self._shifts[:, a]) for a in range(3)])
+        return index, here - self._shifts[index]
+
+    @property
+    def heart_frame(self) -> HeartFrame:
+        """The heart's own coordinates at full expiration."""
+        return self._placement.frame
+
+    @property
+    def placement(self) -> Placement:
+        """Where the phantom was put; its `affine_ras` is the grid of XCAT's own voxels."""
+        return self._placement
+
+    @property
+    def cycle_ms(self) -> float:
+        """XCAT's heart period."""
+        return self._series.cycle_ms
+
+    @property
+    def function(self) -> CardiacFunction:
+        """True function by the model."""
+        return self._bodies[0].function
+
+    def ejection(self, phase: float) -> float:
+        """Share of the stroke volume that has left the ventricles at cardiac `phase`."""
+        return self._bodies[0].ejection(phase)
+
+    def _to_rest(self, material: Material, index: int) -> Material:
+        if material.rest_mm is None:
+            return material
+        return replace(material, rest_mm=material.rest_mm - (self._shifts[index] - self._shifts[0]))
+
+    def sample(self, points_mm: NDArray[np.floating], moment: Moment, *, rest: bool = True) -> Material:
+        """What lies at `points_mm`, (n, 3) RAS, at `moment`."""
+        index, shift = self._breath(moment.respiratory)
+        found = self._at(index).sample(np.asarray(points_mm) - shift, Moment(moment.cardiac), rest=rest)
+        return self._to_rest(found, index)
+
+    def hold(self, points_mm: NDArray[np.floating], respiratory: float) -> Callable[[float], Material]:
+        """`sample` for many cardiac phases of the same points."""
+        index, shift = self._breath(respiratory)
+        held = self._at(index).hold(np.asarray(points_mm) - shift, 0.0)
+        return lambda cardiac: self._to_rest(held(cardiac), index)
+
+    def may_move(self, points_mm: NDArray[np.floating]) -> NDArray[np.bool_]:
+        """(n,) mask of the points whose material may change over the cardiac cycle, at any depth of breath."""
+        points = np.asarray(points_mm)
+        reach = np.zeros(len(points), dtype=bool)
+        for shift in self._shifts:
+            reach |= self._bodies[0].may_move(points - shift)
+        return reach
+
+    def blood_velocity(self, points_mm: NDArray[np.floating], moment: Moment) -> NDArray[np.floating]:
+        """(n, 3) mm/s, RAS; zero outside the ventricles' blood."""
+        index, shift = self._breath(moment.respiratory)
+        return self._at(index).blood_velocity(np.asarray(points_mm) - shift, Moment(moment.cardiac))
+
+    def describe(self) -> dict[str, Any]:
+        """Record for the sidecar."""
+        return {
+            "kind": "XCAT",
+            "source": self._series.source,
+            "frames": [
+                {"file": f.path.name, "cardiac": f.cardiac, "respiratory": f.respiratory, "inhaled": f.inhaled}
+                for f in self._frames
+            ],
+            "seed": self._seed,
+            "beat": self._beats,
+            "motion": "shells fitted to the phantom's heart" if self._beats else "none",
+            "breathing": "shift of the nearest frame, estimated" if len(self._frames) > 1 else "none",
+            "parameters": asdict(self._parameters),
+            "placement": self._placement.as_dict(),
+            "shared_activities": {str(n): list(o) for n, o in self._series.shared.items()},
+        }
+
+
+def _parameters_of(
+    series: XcatSeries, structures: NDArray[np.uint8], phase: float, rng: np.random.Generator
+) -> BeatParameters:
+    """As the log tells, and drawn where it does not."""
+    pool = np.sum(CLINICAL_OF_STRUCTURE[structures] == 1) * float(np.prod(series.spacing_mm)) / 1000.0
+    parameters = BeatParameters.drawn(rng, float(pool), phase)
+    parameters = replace(parameters, heart_rate_bpm=60000.0 / series.cycle_ms)
+    if series.lv_volumes_ml is not None:
+        diastolic, systolic = series.lv_volumes_ml
+        parameters = replace(parameters, lv_ejection_fraction=1.0 - systolic / diastolic)
+    if series.lv_lengths_mm is not None:
+        long, short = series.lv_lengths_mm
+        parameters = replace(parameters, longitudinal_shortening=1.0 - short / long)
+    return parameters

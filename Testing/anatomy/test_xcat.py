@@ -1,0 +1,275 @@
+"""Anatomy from XCAT's files: read as XCAT writes them, every organ known, breathing and beating."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from CMRSimExtension.anatomy.material import Anatomy, Moment
+from CMRSimExtension.anatomy.structures import Structure, Tissue
+from CMRSimExtension.anatomy.xcat import XcatAnatomy
+from CMRSimExtension.anatomy.xcat_files import read_xcat
+from CMRSimExtension.anatomy.xcat_organs import ORGAN_STRUCTURES, USUAL_NUMBERS, organ_named, xcat_tissues
+from CMRSimExtension.errors import FileFormatError, InputError
+from Testing.anatomy import labelled_phantom as phantom
+
+SIZE, SLICES = 96, 18
+
+LOG = """*** DYNAMIC XCAT PHANTOM, version 2.0 in C***
+beating heart period =       0.9000 secs
+Respiratory period =       5.0000 secs
+ pixel width =  0.2000 (cm/pixel)
+ slice width =  0.5000 (cm/pixel)
+ array_size = 96
+ starting slice number    = 228
+ ending slice number      = 245
+Activity Ratios
+myoLV_act = 1.000000
+myoRV_act = 2.000000
+myoLA_act = 3.000000
+myoRA_act = 4.000000
+bldplLV_act = 5.000000
+bldplRV_act = 6.000000
+bldplLA_act = 7.000000
+bldplRA_act = 8.000000
+body_activity = 9.000000
+right lung_activity = 15.000000
+left lung_activity = 16.000000
+V1 (end-diastole)               132.1858 mL
+V2 (end-systole)                 52.8743 mL
+"""
+FRAME = """CREATING FRAME #{n} ...
+Current heart phase index =   {heart} (LV fully contracted, i.e. end_systole)
+Current resp phase index  =   {resp} ({words})
+"""
+
+
+def voxels(shift: int = 0) -> np.ndarray:
+    """A heart in a body in air; `shift` columns to the right."""
+    labels = phantom.labels()[::-1]
+    k, j, i = np.indices((SLICES, SIZE, SIZE)).astype(float)
+    source = [
+        np.clip(np.rint(a), 0, n - 1).astype(int)
+        for a, n in zip((k * 5 / 9, j * 2 / 1.5 - 18, (i - shift) * 2 / 1.5 - 12), labels.shape)
+    ]
+    heart = labels[tuple(source)]
+    out = np.where(np.hypot((j - 48) / 44, (i - 48) / 46) < 1, 9.0, 0.0)
+    out[(heart == 0) & (np.hypot((j - 48) / 38, (i - 48) / 40) < 1)] = 16.0
+    for ours, theirs in ((1, 6.0), (2, 1.0), (3, 5.0)):
+        out[heart == ours] = theirs
+    return out.astype("<f4")
+
+
+def write(folder: Path, frames: int = 1, hearts: tuple[str, ...] = ("0.400",) * 3, log: str = LOG) -> Path:
+    words = (("0.000", "full exhalation"), ("0.190", "inhaling:  42% inhaled"), ("0.381", "inhaling:  84% inhaled"))
+    text = log
+    for n in range(frames):
+        text += FRAME.format(n=n + 1, heart=hearts[n], resp=words[n][0], words=words[n][1])
+        voxels(3 * n).tofile(folder / f"sub_act_{n + 1}.bin")
+    (folder / "sub_log").write_text(text)
+    return folder / "sub_log"
+
+
+@pytest.fixture(scope="module")
+def anatomy(tmp_path_factory) -> XcatAnatomy:
+    return XcatAnatomy(write(tmp_path_factory.mktemp("xcat"), frames=2))
+
+
+def centres(anatomy: XcatAnatomy) -> np.ndarray:
+    k, j, i = np.indices((SLICES, SIZE, SIZE))
+    affine = anatomy.placement.affine_ras
+    return np.stack([i, j, k], axis=-1).reshape(-1, 3) @ affine[:3, :3].T + affine[:3, 3]
+
+
+def test_it_is_an_anatomy(anatomy):
+    assert isinstance(anatomy, Anatomy)
+
+
+def test_the_log_tells_geometry_phase_and_depth_of_breath(tmp_path):
+    series = read_xcat(write(tmp_path, frames=3))
+    assert series.shape == (18, 96, 96) and series.spacing_mm == pytest.approx((5.0, 2.0, 2.0))
+    assert [f.cardiac for f in series.frames] == [0.4, 0.4, 0.4]
+    assert [f.inhaled for f in series.frames] == [0.0, 0.42, 0.84]
+    assert series.cycle_ms == pytest.approx(900.0)
+
+
+def test_a_single_frame_finds_its_log(tmp_path):
+    write(tmp_path, frames=3)
+    series = read_xcat(tmp_path / "sub_act_2.bin")
+    assert [f.path.name for f in series.frames] == ["sub_act_2.bin"] and series.frames[0].inhaled == 0.42
+
+
+def test_big_endian_files_are_read_too(tmp_path):
+    series = read_xcat(write(tmp_path))
+    little = series.structures(series.frames[0])
+    voxels().astype(">f4").tofile(series.frames[0].path)
+    np.testing.assert_array_equal(series.structures(series.frames[0]), little)
+
+
+@pytest.mark.parametrize(
+    "spelling, organ",
+    [
+        ("right lung_activity", "r_lung"),
+        ("r_lung_activity", "r_lung"),
+        ("left kidney_medulla_activity", "l_kidney_medulla"),
+        ("hrt_bldplLV_act", "bldpllv"),
+        ("sm_intest_activity", "small_intest"),
+        ("esophagus_cont_activity", "esophagus_contents"),
+        ("lesn_activity", "lesn"),
+        ("array_size", None),
+    ],
+)
+def test_organs_are_known_by_every_spelling(spelling, organ):
+    assert organ_named(spelling) == organ
+
+
+def test_every_usual_number_has_an_organ_and_a_structure():
+    listed = [*range(1, 12), *range(13, 38), *range(40, 45), 50, 51, 52, 55, 57, 58, 65, 66, 71]  # PHYSICS: XCAT files
+    assert set(listed) <= set(USUAL_NUMBERS.values())
+    assert all(ORGAN_STRUCTURES[name] is not Structure.OUTSIDE for name in USUAL_NUMBERS)
+
+
+def test_only_airways_and_bowel_gas_have_no_signal():
+    dark = {s for s in ORGAN_STRUCTURES.values() if xcat_tissues()[s] == Tissue.AIR}
+    assert dark == {Structure.AIRWAY, Structure.BOWEL_AIR}
+
+
+def test_at_the_phantoms_own_phase_its_voxels_are_found_again(anatomy):
+    stored = voxels()
+    structure = anatomy.sample(centres(anatomy), Moment(0.4)).structure.reshape(stored.shape)
+    for value, wanted in ((1, Structure.LV_MYOCARDIUM), (6, Structure.RV_BLOOD), (16, Structure.LUNG_LEFT)):
+        # What is drawn new (RV wall, skin) and half a voxel of smoothing are left over.
+        assert np.mean(structure[stored == value] == wanted) > 0.9
+    pool = np.isin(structure[stored == 5], [Structure.LV_BLOOD, Structure.LV_PAPILLARY, Structure.LV_TRABECULAE])
+    assert pool.mean() > 0.95
+
+
+def test_it_beats_with_the_logs_ejection_fraction(anatomy):
+    assert anatomy.function.lv_ef_percent == pytest.approx(60.0, abs=0.1)
+
+
+def test_it_breathes_by_its_frames(anatomy):
+    # The second frame's heart lies three columns (6 mm) to the right; its breath is 42 % deep, XCAT's at phase 0.1796.
+    at = centres(anatomy)
+    first = anatomy.sample(at, Moment(0.4, 0.0)).clinical == 1
+    second = anatomy.sample(at, Moment(0.4, 0.2)).clinical == 1
+    moved = at[second].mean(axis=0) - at[first].mean(axis=0)
+    column = anatomy.placement.affine_ras[:3, 0] / 2.0
+    assert moved @ column == pytest.approx(6.0, abs=0.5)
+
+
+def test_breathing_takes_the_rest_position_along(anatomy):
+    at = anatomy.heart_frame.to_ras(np.array([[0.0, 0.0, 40.0]]))
+    column = anatomy.placement.affine_ras[:3, 0] / 2.0
+    inhaled = anatomy.sample(at, Moment(0.0, 0.2)).rest_mm
+    assert (at - inhaled) @ column == pytest.approx(6.0, abs=0.5)
+
+
+def test_a_still_phantom_does_not_beat(tmp_path):
+    still = XcatAnatomy(write(tmp_path), beat=False)
+    at = centres(still)[::7]
+    np.testing.assert_array_equal(still.sample(at, Moment(0.0)).structure, still.sample(at, Moment(0.4)).structure)
+
+
+def test_the_apex_is_closed_where_the_slices_end(anatomy):
+    frame = anatomy.heart_frame
+    beyond = frame.to_ras(np.array([[0.0, 0.0, frame.lv_length_mm + 12.0]]))
+    assert anatomy.sample(beyond, Moment(0.4)).clinical[0] == 0
+
+
+def test_what_is_held_equals_what_is_sampled(anatomy):
+    at = centres(anatomy)[::11]
+    held = anatomy.hold(at, 0.0)
+    for phase in (0.0, 0.2, 0.4):
+        one, other = held(phase), anatomy.sample(at, Moment(phase))
+        np.testing.assert_array_equal(one.structure, other.structure)
+        np.testing.assert_allclose(one.rest_mm, other.rest_mm, atol=1e-9)
+
+
+def test_a_file_of_the_wrong_size_is_refused(tmp_path):
+    log = write(tmp_path)
+    (tmp_path / "sub_act_1.bin").write_bytes(b"\0" * 1000)
+    with pytest.raises(FileFormatError, match="1000 bytes.*663552"):
+        XcatAnatomy(log)
+
+
+def test_an_unknown_activity_is_refused(tmp_path):
+    log = write(tmp_path)
+    strange = voxels()
+    strange[0, 0, 0] = 99.0
+    strange.tofile(tmp_path / "sub_act_1.bin")
+    with pytest.raises(FileFormatError, match="99"):
+        XcatAnatomy(log)
+
+
+def test_not_a_number_is_refused(tmp_path):
+    log = write(tmp_path)
+    strange = voxels()
+    strange[0, 0, 0] = np.nan
+    strange.tofile(tmp_path / "sub_act_1.bin")
+    with pytest.raises(FileFormatError, match="nan"):
+        XcatAnatomy(log)
+
+
+def test_a_frame_without_its_log_is_refused(tmp_path):
+    write(tmp_path)
+    (tmp_path / "sub_log").unlink()
+    with pytest.raises(FileFormatError, match="sub_log"):
+        read_xcat(tmp_path / "sub_act_1.bin")
+
+
+def test_a_log_without_frames_is_refused(tmp_path):
+    log = write(tmp_path)
+    (tmp_path / "sub_act_1.bin").unlink()
+    with pytest.raises(FileFormatError, match="_act_"):
+        read_xcat(log)
+
+
+def test_an_incomplete_log_is_refused(tmp_path):
+    log = write(tmp_path, log=LOG.replace(" array_size = 96\n", ""))
+    with pytest.raises(FileFormatError, match="array_size"):
+        read_xcat(log)
+
+
+def test_a_heart_that_shares_its_activity_is_refused(tmp_path):
+    log = write(tmp_path, log=LOG.replace("body_activity = 9", "body_activity = 5"))
+    with pytest.raises(InputError, match="bldpllv, body"):
+        read_xcat(log)
+
+
+def test_slices_without_a_heart_are_refused(tmp_path):
+    log = write(tmp_path)
+    np.where(np.isin(voxels(), (1, 5, 6)), 9, voxels()).astype("<f4").tofile(tmp_path / "sub_act_1.bin")
+    with pytest.raises(FileFormatError, match="lv blood"):
+        XcatAnatomy(log)
+
+
+def test_a_file_that_is_not_xcats_is_refused(tmp_path):
+    (tmp_path / "notes.txt").write_text("hello")
+    with pytest.raises(FileFormatError, match="no XCAT file"):
+        read_xcat(tmp_path / "notes.txt")
+
+
+def test_the_real_phantom_has_every_voxel_of_its_body_known(cmrsim_data):
+    series = read_xcat(cmrsim_data / "xcat" / "perfusion_log")
+    assert len(series.frames) == 3
+    raw = np.fromfile(series.frames[0].path, "<f4").reshape(series.shape)
+    structures = series.structures(series.frames[0])
+    assert np.array_equal(structures == Structure.OUTSIDE, raw == 0)
+
+
+def test_the_real_phantom_lies_as_a_patient_does(cmrsim_data):
+    anatomy = XcatAnatomy(cmrsim_data / "xcat" / "perfusion_act_1.bin")
+    structures = anatomy._series.structures(anatomy._frames[0])
+
+    def centre(structure: Structure) -> np.ndarray:
+        k, j, i = np.nonzero(structures == structure)
+        affine = anatomy.placement.affine_ras
+        return (np.stack([i, j, k], axis=-1) @ affine[:3, :3].T + affine[:3, 3]).mean(axis=0)
+
+    liver, spleen, heart, spine = (
+        centre(s) for s in (Structure.LIVER, Structure.SPLEEN, Structure.LV_BLOOD, Structure.VERTEBRA)
+    )
+    assert liver[0] > heart[0] > spleen[0]  # right, middle, left
+    assert spine[1] < heart[1]  # behind
+    assert liver[2] < heart[2]  # below
