@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from CMRSimExtension.errors import InputError
 from CMRSimExtension.scanner.coils import CoilArray
 from CMRSimExtension.scanner.geometry import ImageGrid
+from CMRSimExtension.scanner.smooth_field import at_indices
 
 
 @dataclass(frozen=True)
@@ -129,7 +130,7 @@ class SenseUnfolding:
 
 
 def noise_map_on(
-    array: CoilArray, grid: ImageGrid, acceleration: int, phase_axis: int = -2, *, step: int = 3
+    array: CoilArray, grid: ImageGrid, acceleration: int, phase_axis: int = -2, *, step: int = 2
 ) -> NDArray[np.float32]:
     """Noise amplification g sqrt(R) of parallel imaging over a grid, for images of uniform sensitivity.
 
@@ -166,13 +167,14 @@ def noise_map_on(
     phase = (np.arange(acceleration)[:, None] * fold + within).ravel()
     at_rows, at_columns = (phase, across) if axis == 0 else (across, phase)
     amplification = np.empty(grid.shape, dtype=np.float32)
+    sensitivities = at_indices(
+        lambda points: array.sensitivities(points).astype(np.complex64), grid, at_rows, at_columns
+    )
     for index in range(slices):
-        k, j, i = np.meshgrid([index], at_rows, at_columns, indexing="ij")
-        points = np.stack([i, j, k], axis=-1).reshape(-1, 3) @ grid.affine_ras[:3, :3].T + grid.affine_ras[:3, 3]
-        maps = np.moveaxis(array.sensitivities(points).reshape(len(at_rows), len(at_columns), -1), -1, 0)
+        maps = np.moveaxis(sensitivities[index], -1, 0)
         coarse = SenseUnfolding(maps, acceleration, phase_axis).g_factor
         coarse = np.moveaxis(coarse, axis, 0).reshape(acceleration, len(within), len(across))
-        fine = np.einsum("fw,awc,gc->afg", _linear(within, fold), coarse, _linear(across, lengths[1 - axis]))
+        fine = _linear(within, fold) @ coarse @ _linear(across, lengths[1 - axis]).T
         amplification[index] = np.moveaxis(fine.reshape(lengths[axis], -1), 0, axis)
     return amplification * np.float32(np.sqrt(acceleration))
 

@@ -31,6 +31,24 @@ def on_grid(
     if not lattice_mm > 0:
         raise InputError(f"lattice_mm is {lattice_mm}; it must be above 0")
     slices, rows, columns = grid.shape
+    return at_indices(field, grid, np.arange(rows), np.arange(columns), lattice_mm)
+
+
+def at_indices(
+    field: Callable[[NDArray[np.floating]], NDArray[Any]],
+    grid: ImageGrid,
+    row_indices: NDArray[Any],
+    column_indices: NDArray[Any],
+    lattice_mm: float = 12.0,
+) -> NDArray[Any]:
+    """As `on_grid`, at chosen rows and columns of every slice, whole or fractional.
+
+    Returns
+    -------
+    array
+        (slices, row indices, column indices) or the same with channels last.
+    """
+    slices, rows, columns = grid.shape
     dx, dy, _ = grid.spacing_mm
 
     def nodes(count: int, spacing: float) -> NDArray[np.float64]:
@@ -44,6 +62,6 @@ def on_grid(
     coarse: Any = values.reshape(slices, len(at_rows), len(at_columns), *values.shape[1:])
     # A spline through unit vectors is its interpolation matrix; two small matrix products then do every slice.
     precision: Any = np.float32 if values.dtype in (np.float32, np.complex64) else np.float64
-    down = CubicSpline(at_rows, np.eye(len(at_rows)))(np.arange(rows)).astype(precision)
-    across = CubicSpline(at_columns, np.eye(len(at_columns)))(np.arange(columns)).astype(precision)
+    down = CubicSpline(at_rows, np.eye(len(at_rows)))(row_indices).astype(precision)
+    across = CubicSpline(at_columns, np.eye(len(at_columns)))(column_indices).astype(precision)
     return np.asarray(np.einsum("jr,srq...,iq->sji...", down, coarse, across, optimize=True))

@@ -70,12 +70,12 @@ def test_both_ways_have_the_same_noise_in_every_pixel(acceleration: int) -> None
     assert ratio.mean() == pytest.approx(1.0, abs=0.03)
 
 
-@pytest.mark.parametrize(("acceleration", "axis"), [(2, -2), (4, -2), (2, -1)])
+@pytest.mark.parametrize(("acceleration", "axis"), [(2, -2), (3, -2), (2, -1)])
 def test_the_interpolated_amplification_is_the_exact_one(acceleration: int, axis: int) -> None:
-    maps = ARRAY.on(grid(), lattice_mm=4.0)[:, 0].astype(np.complex128)
+    maps = ARRAY.on(grid())[:, 0].astype(np.complex128)
     exact = SenseUnfolding(maps, acceleration, axis).g_factor * np.sqrt(acceleration)
     fast = noise_map_on(ARRAY, grid(), acceleration, axis)[0]
-    # Interpolated from every third pixel; near the coils, at the edges, g bends within that distance.
+    # Interpolated from every second pixel; near the coils, at the edges, g bends within that distance.
     assert np.mean(np.abs(fast / exact - 1)) < 0.01
 
 
