@@ -71,9 +71,8 @@ class SegmentedDiastole:
             return plain
         # The map of local brightness was made in end-diastolic coordinates; the moving image lives in its own.
         muscle_t = warp(muscle_t, invert(field, 6))
-        fixed_blood = _bloodlike(self.image, blood_0, muscle_0)
         share = np.where(self.known, np.float32(LABEL_SHARE_BLOOD), np.float32(0.0))
-        fixed_blood = share * self.blood_map + (1 - share) * fixed_blood
+        fixed_blood = share * self.blood_map + (1 - share) * _bloodlike(self.image, blood_0, muscle_0)
         fixed_muscle = LABEL_SHARE_MUSCLE * self.muscle_map + (1 - LABEL_SHARE_MUSCLE) * _musclelike(
             self.image, muscle_0, spread_0
         )

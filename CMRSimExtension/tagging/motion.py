@@ -254,10 +254,10 @@ def _heart_region(
     rows, columns = image.shape[2:]
     margin = int(np.ceil(MARGIN_MM / pixel_mm))
     if labels is not None:
-        mask = np.isin(labels, (1, 2, 3)).any(axis=0)
+        mask = np.isin(labels, (1, 2, 3)).sum(axis=0) > 0
     else:
         change = smooth(image.std(axis=0).mean(axis=0), 8.0 / pixel_mm)
-        mask = change > 0.35 * change.max() if change.max() > 0 else np.ones((rows, columns), bool)
+        mask = change >= 0.35 * change.max()
         # The heart is the largest thing that moves; fluttering vessels and wrapped-in arms are smaller.
         parts, _ = ndimage.label(mask)
         mask = parts == 1 + int(np.argmax(ndimage.sum_labels(change, parts, np.arange(1, parts.max() + 1))))

@@ -85,11 +85,11 @@ def tag_cine(
     diastole_labels = own if own is not None and own.ndim == 3 else None
     if options.method == "paper":
         image = _paper(cine.image, PlanarPattern.on_slice(pattern, cine.grid, 0), options, cine.grid)
-        record = {"method": "paper", "options": options.as_dict(), "motion": {"source": "none"}}
+        paper = {"method": "paper", "options": options.as_dict(), "motion": {"source": "none"}}
         kept = frame_labels if diastole_labels is None else None
         if diastole_labels is not None and len(cine.image) == 1:
             kept = diastole_labels[None]
-        return _result(cine, image, kept, cine.times_ms, None, record)
+        return _result(cine, image, kept, cine.times_ms, None, paper)
 
     times = frame_times(cine)
     plan = resampling(times, options.frames)
@@ -107,7 +107,7 @@ def tag_cine(
         image = _noisy(image, new_labels, options.snr, seed)
     if plan.share.any() or plan.before.shape[1] != len(cine.image):
         displacement = _as_displacement(new_rest, cine.grid)
-    record = {
+    record: dict[str, Any] = {
         "method": "moving",
         "options": options.as_dict(),
         "acquisition": acquisition.describe(),

@@ -5,7 +5,7 @@ In cylinder coordinates (rest R, T, Z; now r, t, z) about the centre of the imag
     r^2 = r_in^2 + (R^2 - R_in^2) / stretch_z,   t = T + twist(R),   z = stretch_z Z
 
 for the wall and all that lies outside it; the cavity is squeezed evenly. In the wall twist is the same everywhere, so
-the deformation gradient is diag(dr/dR, r/R, stretch_z) in the cylinder's own directions, and the strains are known exactly.
+the deformation gradient is diag(dr/dR, r/R, stretch_z) in the cylinder's own directions, and strains are known exactly.
 """
 
 from dataclasses import dataclass
