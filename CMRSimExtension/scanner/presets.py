@@ -120,7 +120,7 @@ def random_protocol(rng: np.random.Generator) -> Protocol:
         slice_thickness_mm=round(between(6.0, 10.0, 9), 1),
         slice_gap_mm=round(between(0.0, 4.0, 10), 1),
         phases=int(20 + 16 * u[11]),
-        snr=round(14.0 * (60.0 / 14.0) ** u[12], 1),
+        snr=round(22.0 * (110.0 / 22.0) ** u[12], 1),
         partial_fourier=1.0 if u[13] < 0.6 else round(0.625 + 0.25 * (u[13] - 0.6) / 0.4, 3),
         filter_strength=round(u[14], 2) if base.filter != "none" else 0.0,
     )

@@ -64,10 +64,10 @@ class BloodModel:
         Further factor on venous blood, whose oxygenation (so T2) varies most between people.
     """
 
-    left_fading: float = 0.6
-    right_fading: float = 0.6
+    left_fading: float = 0.3
+    right_fading: float = 0.3
     inflow: float = 1.1
-    venous: float = 0.87
+    venous: float = 0.78
 
 
 @dataclass(frozen=True)
@@ -105,7 +105,7 @@ class Appearance:
         field = OffResonanceField.draw(rng, frame, protocol.field_t)
         u = rng.uniform(size=4)
         blood = BloodModel(
-            0.35 + 0.5 * float(u[0]), 0.35 + 0.5 * float(u[1]), 1.0 + 0.3 * float(u[2]), 0.74 + 0.26 * float(u[3])
+            0.1 + 0.4 * float(u[0]), 0.1 + 0.4 * float(u[1]), 1.0 + 0.3 * float(u[2]), 0.66 + 0.24 * float(u[3])
         )
         strength = float(np.clip(rng.normal(1.0, 0.25), 0.3, 1.8))
         return cls(tissues, receive, field, blood, strength, int(rng.integers(0, 8)))

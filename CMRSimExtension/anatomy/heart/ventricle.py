@@ -18,6 +18,8 @@ from CMRSimExtension.anatomy.heart.parameters import MYOCARDIAL_DENSITY_G_PER_ML
 
 ANGLES = 64
 LEVELS = 72
+_THICKEST_LAYER = 0.58
+"""Largest share of the cavity's cross-section that is trabeculated at end diastole."""
 COMPACTED = 0.82
 """Share of muscle in the trabeculated layer once it is pressed into the wall at end systole."""
 
@@ -163,9 +165,9 @@ class LeftVentricle:
         low, high = 0.0, 3.0
         for _ in range(40):
             middle = 0.5 * (low + high)
-            volume = np.sum(np.minimum(middle * share, 0.75) * self.rest_endo * self._cell)
+            volume = np.sum(np.minimum(middle * share, _THICKEST_LAYER) * self.rest_endo * self._cell)
             low, high = (middle, high) if volume < wanted else (low, middle)
-        return np.minimum(high * share, 0.75)
+        return np.minimum(high * share, _THICKEST_LAYER)
 
     def stretch(self, ejection: float) -> float:
         """Length of the LV over its end-diastolic length."""
