@@ -76,7 +76,7 @@ def test_the_interpolated_amplification_is_the_exact_one(acceleration: int, axis
     exact = SenseUnfolding(maps, acceleration, axis).g_factor * np.sqrt(acceleration)
     fast = noise_map_on(ARRAY, grid(), acceleration, axis)[0]
     # Interpolated from every second pixel; near the coils, at the edges, g bends within that distance.
-    assert np.mean(np.abs(fast / exact - 1)) < 0.01
+    assert np.mean(np.abs(fast / exact - 1)) < 0.02
 
 
 def test_without_acceleration_there_is_no_amplification() -> None:
