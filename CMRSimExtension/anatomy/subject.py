@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -180,7 +181,7 @@ class Subject:
     def cycle_ms(self) -> float:
         return self.parameters.heart.cycle_ms
 
-    @property
+    @cached_property
     def function(self) -> CardiacFunction:
         """True clinical function: the LV from its closed form, the RV by quadrature of its outline."""
         p = self.parameters.heart
