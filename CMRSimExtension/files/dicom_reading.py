@@ -103,7 +103,8 @@ def _affine(first: DicomImage, origins: NDArray[np.float64]) -> tuple[NDArray[np
     affine[:3, 0], affine[:3, 1] = along_row * first.spacing[1], along_column * first.spacing[0]
     count = len(origins)
     if count == 1:
-        affine[:3, 2] = np.cross(along_row, along_column) * (first.thickness or 1.0)
+        normal = np.cross(along_row, along_column)
+        affine[:3, 2] = normal / np.linalg.norm(normal) * (first.thickness or 1.0)
     else:
         affine[:3, 2] = (origins[-1] - origins[0]) / (count - 1)
     affine[:3, 3] = origins[0]

@@ -65,7 +65,7 @@ def segmentation_datasets(
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             dataset = highdicom.seg.Segmentation(
-                source_images=[of_slice[frame] for of_slice in images],
+                source_images=_as_one_series([of_slice[frame] for of_slice in images]),
                 pixel_array=planes,
                 segmentation_type=highdicom.seg.SegmentationTypeValues.BINARY,
                 segment_descriptions=[_description(highdicom, number, n) for number, n in enumerate(present, 1)],
@@ -93,6 +93,7 @@ def segmentation_datasets(
         for name in ("SeriesDate", "SeriesTime"):
             if name in dataset:
                 delattr(dataset, name)
+        _refer_to_every_series(dataset, [of_slice[frame] for of_slice in images])
         _make_repeatable(dataset, uid(key, "segmentation dimensions"))
         found.append((frame, dataset))
     return found
@@ -222,6 +223,42 @@ def _read_into(labels: NDArray[np.uint8], path: Path, where: dict[tuple[str, int
                 target[plane > 0] = numbers[number]
                 found = True
         return found
+
+
+def _as_one_series(images: Sequence[Any]) -> list[Any]:
+    """The images under the first one's series UID: highdicom takes one series, scanners give each slice its own."""
+    from pydicom.dataset import Dataset
+
+    if len({str(image.SeriesInstanceUID) for image in images}) == 1:
+        return list(images)
+    united = []
+    for image in images:
+        copy = Dataset()
+        # Elements are shared with the image, so the one that differs is a new one.
+        shared = (element for element in image if element.keyword not in ("PixelData", "SeriesInstanceUID"))
+        copy.update({element.tag: element for element in shared})
+        copy.file_meta = image.file_meta
+        copy.SeriesInstanceUID = images[0].SeriesInstanceUID
+        united.append(copy)
+    return united
+
+
+def _refer_to_every_series(dataset: Any, images: Sequence[Any]) -> None:
+    """Say of each referred image which series it is really in."""
+    from pydicom.dataset import Dataset
+    from pydicom.sequence import Sequence as DicomSequence
+
+    series_of = {str(image.SOPInstanceUID): str(image.SeriesInstanceUID) for image in images}
+    by_series: dict[str, list[Any]] = {}
+    for group in dataset.ReferencedSeriesSequence:
+        for instance in group.ReferencedInstanceSequence:
+            by_series.setdefault(series_of[str(instance.ReferencedSOPInstanceUID)], []).append(instance)
+    items = []
+    for series, instances in by_series.items():
+        item = Dataset()
+        item.SeriesInstanceUID, item.ReferencedInstanceSequence = series, DicomSequence(instances)
+        items.append(item)
+    dataset.ReferencedSeriesSequence = DicomSequence(items)
 
 
 def _make_repeatable(dataset: Any, value: str) -> None:
