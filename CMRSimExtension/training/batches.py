@@ -135,6 +135,11 @@ def read_folder(source: FolderSource) -> tuple[Tensor, Tensor]:
         if (not source.only or any(fnmatch.fnmatch(case.name, pattern) for pattern in source.only))
         and not any(fnmatch.fnmatch(case.name, pattern) for pattern in source.without)
     ]
+    if source.count is not None:
+        if not 0 < source.count <= len(cases):
+            raise InputError(f"{source.folder}: {source.count} cases asked for, {len(cases)} there")
+        picked = np.random.default_rng(source.choice).choice(len(cases), source.count, replace=False)
+        cases = [cases[index] for index in sorted(picked)]
     if not cases:
         raise InputError(f"{source.folder}: no case is left by only={source.only}, without={source.without}")
     images, labels = [], []

@@ -63,13 +63,13 @@ class Optimisation:
         ``cosine`` (warm-up, then to zero at the last step), ``polynomial`` (nnU-Net: power 0.9), ``plateau`` (times
         `factor` when what is watched has not improved for `patience` rounds) or ``constant``.
     watch
-        What ``plateau`` and early stopping watch: ``validation_loss`` or ``training_loss`` (its moving average).
+        What ``plateau`` watches: ``validation_loss`` or ``training_loss`` (its moving average).
     warmup_steps
         Linear rise at the start.
     factor, patience
         Of ``plateau``.
     stop_after
-        Early stopping: rounds without improvement; None never stops early.
+        Early stopping: rounds without improvement of the validation loss; None never stops early.
     rounds, steps_per_round
         Length of the run; validation and checkpoints come after each round.
     batch_size
@@ -250,9 +250,16 @@ def read_configuration(source: Path | Mapping[str, Any], data: str | None = None
     """
     if isinstance(source, Mapping):
         return _build(TrainingConfiguration, _placed(source, data), "configuration")
+    path = Path(source)
+    return _build(TrainingConfiguration, _placed(_read_yaml(path), data), path.name)
+
+
+def _read_yaml(path: Path, depth: int = 0) -> dict[str, Any]:
+    """A YAML table; with ``based_on: NAME`` it changes single settings of another configuration beside it."""
     import yaml
 
-    path = Path(source)
+    if depth > 5:
+        raise InputError(f"{path.name}: configurations are based on each other in a circle")
     if not path.is_file():
         raise InputError(f"{path} does not exist; give a YAML file, such as one of CMRSimExtension/training/configs")
     try:
@@ -261,7 +268,20 @@ def read_configuration(source: Path | Mapping[str, Any], data: str | None = None
         raise InputError(f"{path.name} is no valid YAML: {error}") from error
     if not isinstance(content, dict):
         raise InputError(f"{path.name} holds no table of settings")
-    return _build(TrainingConfiguration, _placed(content, data), path.name)
+    base = content.pop("based_on", None)
+    if base is None:
+        return content
+    beside = path.with_name(f"{base}.yaml")
+    return _changed(_read_yaml(beside if beside.is_file() else shipped().get(str(base), beside), depth + 1), content)
+
+
+def _changed(base: dict[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+    """`base` with `changes`: tables are changed entry by entry, everything else is replaced."""
+    result = dict(base)
+    for key, value in changes.items():
+        old = result.get(key)
+        result[key] = _changed(old, value) if isinstance(old, dict) and isinstance(value, dict) else value
+    return result
 
 
 def _placed(content: Any, data: str | None) -> Any:

@@ -219,6 +219,8 @@ class FolderSource:
         (rows, columns) or (slices, rows, columns) of what comes out, cut or padded about the labels' centre.
     only, without
         Names of the cases to take, or to leave out (patterns of `fnmatch`); for fixed splits.
+    count, choice
+        Take only this many of them, drawn by the number `choice`: how much real data is needed (P2).
     """
 
     folder: str
@@ -227,3 +229,5 @@ class FolderSource:
     size: Sequence[int] = (160, 160)
     only: Sequence[str] = field(default_factory=tuple)
     without: Sequence[str] = field(default_factory=tuple)
+    count: int | None = None
+    choice: int = 0

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from CMRSimExtension.errors import InputError
-from CMRSimExtension.networks.catalogue import build_network
+from CMRSimExtension.networks.catalogue import build_network, fixed_input_shape
 from CMRSimExtension.networks.initialisation import initialise
 from CMRSimExtension.networks.normalisation import normalise
 from CMRSimExtension.training.batches import BatchStream
@@ -34,6 +34,7 @@ class SegmentationModule(lightning.LightningModule):
         initialise(self.network, network.initialisation)
         self.loss = build_loss(configuration.loss.name, **configuration.loss.settings)
         self.averaged: AveragedModel | None = None
+        self._channels_last = False
         self.learning_rate_factor = learning_rate_factor
         self.stream: BatchStream | None = None
         self.average_training_loss = float("nan")
@@ -43,7 +44,10 @@ class SegmentationModule(lightning.LightningModule):
     def setup(self, stage: str) -> None:
         """Make the moving average once the start weights are known; put images next to each other in memory."""
         decay = self.configuration.optimisation.average
-        if any(isinstance(part, nn.Conv2d) for part in self.network.modules()):
+        # MONAI's SegResNetVAE flattens with `view`, which wants the usual order of channels.
+        flat = any(isinstance(part, nn.Conv2d) for part in self.network.modules())
+        self._channels_last = flat and fixed_input_shape(self.network) is None
+        if self._channels_last:
             self.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         if decay is not None and self.averaged is None:
             self.averaged = AveragedModel(
@@ -166,7 +170,7 @@ class SegmentationModule(lightning.LightningModule):
         return labels.long()
 
     def _arranged(self, images: Tensor) -> Tensor:
-        return images.contiguous(memory_format=torch.channels_last) if images.ndim == 4 else images
+        return images.contiguous(memory_format=torch.channels_last) if self._channels_last else images
 
     def _generator(self, step: int) -> torch.Generator:
         key = (_AUGMENT, self.global_rank, step)

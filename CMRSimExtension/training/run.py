@@ -126,13 +126,12 @@ def _train_once(
     if configuration.transfer is not None:
         load_start_weights(module.network, configuration.transfer, configuration.network.name)
     rounds = plan.rounds if stop_at_round is None else min(plan.rounds, stop_at_round)
-    watch = "validation_loss" if plan.watch == "validation_loss" else "training_loss_average"
     callbacks: list[Callback] = [
         ModelCheckpoint(folder, filename="best-{epoch:03d}", monitor="dice_mean", mode="max", save_last=True),
         _Record(folder / "rounds.csv", report),
     ]
     if plan.stop_after is not None:
-        callbacks.append(EarlyStopping(watch, patience=plan.stop_after))
+        callbacks.append(EarlyStopping("validation_loss", patience=plan.stop_after))
     with warnings.catch_warnings():
         # Lightning advises worker processes for loaders that hold tensors in memory, where they would only cost.
         warnings.filterwarnings("ignore", ".*does not have many workers.*")
@@ -199,6 +198,9 @@ def _precision(choice: str, device: str) -> Any:
         gpu = device != "cpu" and torch.cuda.is_available()
         fast = torch.cuda.is_bf16_supported() if gpu else _cpu_computes_bfloat16()
         return "bf16-mixed" if fast else "32-true"
+    if choice == "16" and not (device != "cpu" and torch.cuda.is_available()):
+        # Gradient scaling is for GPUs; a CPU that has no float16 arithmetic takes what it computes fastest.
+        return _precision("auto", device)
     return {"32": "32-true", "bf16": "bf16-mixed", "16": "16-mixed"}[choice]
 
 

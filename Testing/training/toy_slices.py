@@ -24,3 +24,9 @@ def draw(seed_sequence: np.random.SeedSequence, count: int, size: int = 64) -> t
         labels.append(label)
         meta.append({"pool_px": float(pool)})
     return np.stack(images).astype(np.float32), np.stack(labels), meta
+
+
+def draw_volumes(seed_sequence: np.random.SeedSequence, count: int) -> tuple[np.ndarray, np.ndarray, list]:
+    """`count` stacks of four slices of 32 x 32."""
+    images, labels, meta = draw(seed_sequence, 4 * count, 32)
+    return images.reshape(count, 4, 32, 32), labels.reshape(count, 4, 32, 32), meta[::4]

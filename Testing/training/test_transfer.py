@@ -1,0 +1,154 @@
+"""Transfer, other networks, volumes: the papers' experiments in miniature."""
+
+import pytest
+import torch
+
+from CMRSimExtension.errors import InputError
+from CMRSimExtension.networks.catalogue import build_network
+from CMRSimExtension.training.configuration import Transfer, read_configuration, shipped
+from CMRSimExtension.training.run import train
+from CMRSimExtension.training.transfer import load_start_weights, read_weights
+
+DRAW = {"draw": "Testing.training.toy_slices:draw", "chunk": 4, "settings": {"size": 32}}
+SHORT = {"rounds": 1, "steps_per_round": 3, "batch_size": 4, "warmup_steps": 0, "precision": "32"}
+
+
+def run(folder, **changes):
+    table = {
+        "name": "toy",
+        "train": [{"simulated": DRAW, "window": 64}],
+        "network": {"settings": {"widths": [8, 16], "detail_width": 4}},
+        "optimisation": SHORT,
+        "validation": {"count": 4},
+    }
+    (result,) = train(read_configuration(table | changes), folder, workers=0, device="cpu", progress=False)
+    return result
+
+
+@pytest.fixture(scope="module")
+def six(tmp_path_factory):
+    """A network that learnt six classes."""
+    classes = ["lv_blood", "lv_myocardium", "rv_blood", "lung", "liver", "body_wall"]
+    return run(tmp_path_factory.mktemp("six"), classes=classes)
+
+
+def test_three_classes_start_from_six_with_a_new_head_alone(six):
+    network = build_network("slice_unet", 1, 4, widths=(8, 16), detail_width=4)
+    left = load_start_weights(network, Transfer(str(six.folder)), "slice_unet")
+    assert left == ["head.bias", "head.weight"]
+    stored = read_weights(six.weights)
+    assert torch.equal(network.state_dict()["down.0.first.weight"], stored["down.0.first.weight"])
+
+
+def test_partial_fine_tuning_changes_the_named_parts_alone(six, tmp_path):
+    transfer = {"weights": str(six.folder), "train_only": ["up", "head"]}
+    after = torch.load(run(tmp_path, transfer=transfer).weights, weights_only=True)
+    before = torch.load(six.weights, weights_only=True)
+    assert all(torch.equal(after[name], before[name]) for name in before if name.startswith("down"))
+    assert not torch.equal(after["up.0.first.weight"], before["up.0.first.weight"])
+
+
+def test_full_fine_tuning_changes_every_layer(six, tmp_path):
+    after = torch.load(run(tmp_path, transfer={"weights": str(six.folder)}).weights, weights_only=True)
+    before = torch.load(six.weights, weights_only=True)
+    assert all(not torch.equal(after[name], before[name]) for name in before if "first.weight" in name)
+
+
+def test_a_part_that_the_network_lacks_is_named(six):
+    network = build_network("slice_unet", 1, 4, widths=(8, 16), detail_width=4)
+    with pytest.raises(InputError, match="it has detail, down, head"):
+        load_start_weights(network, Transfer(str(six.folder), ("encoder",)), "slice_unet")
+
+
+def test_weights_of_another_network_are_refused(six):
+    with pytest.raises(InputError, match="another network"):
+        load_start_weights(build_network("nnunet", 1, 4, filters=(4, 8, 8)), Transfer(str(six.folder)), "nnunet")
+
+
+def test_the_resnet_vae_trains_with_its_variational_loss(tmp_path):
+    network = {
+        "name": "resnet_vae", "initialisation": "xavier_normal", "normalisation": "paper4",
+        "settings": {"input_image_size": [32, 32], "vae_nz": 8},
+    }  # fmt: skip
+    loss = {"name": "shape_aware"}
+    result = run(tmp_path, network=network, loss=loss, classes=["lv_myocardium"], merge={2: 1})
+    assert set(result.scores) == {"dice_lv_myocardium", "dice_mean", "validation_loss"}
+
+
+def test_a_volume_network_trains_on_volumes(tmp_path):
+    source = {"draw": "Testing.training.toy_slices:draw_volumes", "chunk": 2}
+    network = {"name": "paper_unet_3d", "settings": {"width": 4}}
+    result = run(tmp_path, train=[{"simulated": source, "window": 8}], network=network, loss={"name": "focal_tversky"})
+    assert 0.0 <= result.scores["dice_lv_blood"] <= 1.0
+
+
+@pytest.mark.parametrize(
+    ("schedule", "watch"),
+    [("plateau", "training_loss"), ("plateau", "validation_loss"), ("polynomial", "validation_loss")],
+)
+def test_every_schedule_runs(tmp_path, schedule, watch):
+    run(tmp_path, optimisation=SHORT | {"schedule": schedule, "watch": watch, "rounds": 2, "stop_after": 5})
+
+
+def test_early_stopping_ends_a_run_that_does_not_improve(tmp_path):
+    plan = SHORT | {"rounds": 12, "stop_after": 2, "learning_rate": 1e-12, "schedule": "constant", "average": None}
+    result = run(tmp_path, optimisation=plan)
+    rounds = (result.folder / "rounds.csv").read_text().splitlines()
+    # The first round sets the mark, two more do not pass it (or by rounding only).
+    assert len(rounds) - 1 < 12
+
+
+def test_a_learning_rate_that_diverges_is_named(tmp_path):
+    with pytest.raises(InputError, match="lower learning_rate"):
+        run(
+            tmp_path,
+            optimisation=SHORT | {"learning_rate": 1e30, "optimiser": "sgd", "steps_per_round": 10, "clip": None},
+        )
+
+
+def test_labels_beyond_the_classes_are_named(tmp_path):
+    with pytest.raises(InputError, match="only 1 classes are named"):
+        run(tmp_path, classes=["lv_blood"])
+
+
+def test_the_configurations_cover_the_papers_experiments():
+    names = set(shipped())
+    strategies = {f"paper4_{network}_{step}" for network in ("resnet_vae", "nnunet") for step in (
+        "scratch", "pretrain_cine", "pretrain_physics", "pretrain_generator", "finetune")}  # fmt: skip
+    depths = {"paper2_scratch_acdc", "paper2_scratch_clinical", "paper2_finetune_acdc", "paper2_finetune_acdc_partial"}
+    assert (
+        strategies | depths | {"paper2_pretrain_six_tissues", "paper2_pretrain_cavities", "cine_sax", "tagged_sax"}
+        <= names
+    )
+
+
+def test_the_papers_settings_are_theirs():
+    paper2, paper4 = (read_configuration(shipped()[n]) for n in ("paper2_scratch_acdc", "paper4_resnet_vae_scratch"))
+    assert paper2.optimisation.learning_rate == 5e-3 and paper2.optimisation.weight_decay == 3e-5
+    assert (paper2.optimisation.factor, paper2.optimisation.patience, paper2.repeats) == (0.1, 50, 10)
+    assert paper4.loss.settings == {"gamma": 0.05, "softness": 0.2} and paper4.optimisation.batch_size == 128
+
+
+def test_a_configuration_changes_single_settings_of_the_one_it_is_based_on():
+    base, tuned = (read_configuration(shipped()[n]) for n in ("paper2_scratch_acdc", "paper2_finetune_acdc"))
+    assert tuned.optimisation.learning_rate == 5e-5 and tuned.optimisation.batch_size == base.optimisation.batch_size
+    assert tuned.train == base.train
+
+
+def test_simulated_volumes_are_drawn_with_either_truth():
+    from numpy.random import SeedSequence
+
+    from CMRSimExtension.training.simulated_volumes import draw_volumes
+
+    size = {"slices": 4, "rows": 32, "columns": 48, "pixel_mm": 6.0, "slice_mm": 20.0, "sub_samples": 1}
+    images, labels, records = draw_volumes(SeedSequence(1), 2, **size)
+    structures = draw_volumes(SeedSequence(1), 1, truth="anatomy", **size)[1]
+    assert images.shape == labels.shape == (2, 4, 32, 48) and len(records) == 2
+    assert set(labels.ravel()) <= {0, 1, 2, 3} and structures.max() > 3
+
+
+def test_a_shipped_models_configuration_trains_on_simulation_alone():
+    for name in ("cine_sax", "tagged_sax"):
+        configuration = read_configuration(shipped()[name])
+        assert all(source.folder is None for source in configuration.train)
+        assert configuration.validation.folder is None and configuration.transfer is None
