@@ -54,7 +54,7 @@ class Progress:
         self._quiet = quiet
         self._stream = stream
         self._bar: Any = None
-        self._last = time.monotonic()
+        self._last = -_PLAIN_INTERVAL_S
         self._most = 0.0
 
     def __call__(self, share: float, text: str = "") -> None:

@@ -10,7 +10,7 @@ EXAMPLES = """\
 examples:
   cmrsim info heart.nii.gz
   cmrsim info study_folder
-  cmrsim info heart.nii.gz --json | less
+  cmrsim info heart.nii.gz --json
 """
 
 

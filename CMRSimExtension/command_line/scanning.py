@@ -1,5 +1,6 @@
 """From the options to the scan: the subject or the anatomy's file, and the one call that scans it."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ from CMRSimExtension.anatomy.material import Anatomy
 from CMRSimExtension.command_line.console import Console
 from CMRSimExtension.command_line.scan_options import SUBJECT_KEYS
 from CMRSimExtension.errors import InputError
+from CMRSimExtension.scanner.faults import Fault, parse_fault
 from CMRSimExtension.scanner.geometry import ImageGrid
 from CMRSimExtension.scanner.planning import plan
 from CMRSimExtension.scanner.protocol import Protocol
@@ -26,15 +28,19 @@ def scan(values: dict[str, Any], protocol: Protocol, truth: frozenset[str], cons
     InputError
         As the subject, the anatomy's reader, the protocol and `simulate`.
     """
-    return scan_anatomy(build_anatomy(values), protocol, _seed(values), values.get("plane", "sax"), truth, console)
+    return scan_anatomy(
+        build_anatomy(values), protocol, _seed(values), values.get("plane", "sax"), truth, console, _faults(values)
+    )
 
 
 def scan_anatomy(
-    anatomy: Anatomy, protocol: Protocol, seed: int, plane: str, truth: frozenset[str], console: Console
+    anatomy: Anatomy, protocol: Protocol, seed: int, plane: str, truth: frozenset[str], console: Console,
+    faults: Sequence[Fault] = (),
 ) -> Cine:
     """`simulate` with its progress on the console."""
+    spoiled: dict[str, Any] = {"faults": tuple(faults)} if faults else {}
     with console.progress("simulating") as progress:
-        return simulate(anatomy, protocol, seed, plane=plane, truth=truth, progress=progress)
+        return simulate(anatomy, protocol, seed, plane=plane, truth=truth, progress=progress, **spoiled)
 
 
 def scan_one_slice(
@@ -64,13 +70,15 @@ def scan_one_slice(
         raise InputError(f"--slice is {index}; this stack has slices 0 to {slices - 1}")
     if frame is not None and not 0 <= frame < protocol.phases:
         raise InputError(f"--frame is {frame}; this protocol has frames 0 to {protocol.phases - 1}")
-    if frame == 0:
+    if frame == 0 and not values.get("fault"):
         protocol = protocol.replace(phases=1)
+    faults = _faults(values)
+    spoiled: dict[str, Any] = {"faults": faults} if faults else {}
     affine = np.array(whole.affine_ras)
     affine[:3, 3] += index * affine[:3, 2]
     grid = ImageGrid(affine, (1, *whole.shape[1:]), whole.slice_thickness_mm)
     with console.progress("simulating") as progress:
-        return simulate(anatomy, protocol, _seed(values), grid=grid, progress=progress), frame or 0
+        return simulate(anatomy, protocol, _seed(values), grid=grid, progress=progress, **spoiled), frame or 0
 
 
 def build_anatomy(values: dict[str, Any]) -> Any:
@@ -92,6 +100,10 @@ def build_anatomy(values: dict[str, Any]) -> Any:
 
     still = bool(values.get("still"))
     return anatomy_from_file(Path(values["anatomy"]), values.get("labels_map"), still, _seed(values))
+
+
+def _faults(values: dict[str, Any]) -> tuple[Fault, ...]:
+    return tuple(parse_fault(text) for text in values.get("fault", ()))
 
 
 def _seed(values: dict[str, Any]) -> int:

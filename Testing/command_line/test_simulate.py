@@ -1,0 +1,178 @@
+"""`cmrsim simulate` and `cmrsim preview` from end to end, at a small size."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+
+import nibabel
+import numpy as np
+import pytest
+
+from CMRSimExtension.command_line.main import main
+from CMRSimExtension.files.cine_files import read_cine
+
+SMALL = ["--matrix", "64", "--phases", "4", "--slices", "3"]
+
+
+@pytest.fixture(scope="module")
+def heart(tmp_path_factory):
+    """X.nii.gz of a small scan with every truth."""
+    path = tmp_path_factory.mktemp("heart") / "X.nii.gz"
+    assert main(["simulate", "--out", str(path), "--seed", "5", *SMALL, "--quiet", "--edv-ml", "150", "--esv-ml", "60",
+                 "--mass-g", "110", "--truth", "labels,anatomy,motion,fractions"]) == 0
+    return path
+
+
+def test_all_files_of_the_design_are_there(heart):
+    assert sorted(p.name for p in heart.parent.iterdir()) == [
+        "X.json", "X.nii.gz", "X_anatomy.nii.gz", "X_fractions.nii.gz", "X_labels.nii.gz", "X_motion.nii.gz"]
+
+
+def test_the_image_is_four_dimensional_floats(heart):
+    image = nibabel.load(heart)
+    assert image.shape == (64, 53, 3, 4) and image.get_data_dtype() == np.float32
+
+
+def test_volumes_and_mass_are_what_was_asked_for(heart):
+    function = read_cine(heart).function
+    # ISSUE: EDV, ESV and mass within 1 %.
+    assert function.lv_edv_ml == pytest.approx(150, rel=0.01)
+    assert function.lv_esv_ml == pytest.approx(60, rel=0.01)
+    assert function.lv_mass_g == pytest.approx(110, rel=0.01)
+
+
+def test_the_sidecar_tells_seed_protocol_versions_and_times(heart):
+    document = json.loads((heart.parent / "X.json").read_text())
+    record = document["record"]
+    assert record["simulation"]["seed"] == 5
+    assert record["protocol"]["name"] == "siemens_1.5t"
+    assert {"CMRSimExtension", "numpy", "scipy"} <= set(record["versions"])
+    assert np.shape(document["times_ms"]["values"]) == (3, 4)
+
+
+def test_the_same_seed_gives_the_same_files(heart, tmp_path):
+    again = tmp_path / "X.nii.gz"
+    assert main(["simulate", "--out", str(again), "--seed", "5", *SMALL, "--quiet", "--edv-ml", "150", "--esv-ml", "60",
+                 "--mass-g", "110", "--truth", "labels,anatomy,motion,fractions"]) == 0
+    for path in heart.parent.iterdir():
+        assert (tmp_path / path.name).read_bytes() == path.read_bytes(), path.name
+
+
+def test_written_files_are_the_result(tmp_path, capsys):
+    assert main(["simulate", "--out", str(tmp_path / "X.nii.gz"), *SMALL]) == 0
+    out, err = capsys.readouterr()
+    assert out.split() == [str(tmp_path / n) for n in ("X.nii.gz", "X_labels.nii.gz", "X.json")]
+    assert "true function" in err
+
+
+@pytest.mark.parametrize(("arguments", "message"), [
+    (["--edv-ml", "100", "--esv-ml", "120"], "ESV 120 ml is not below EDV 100 ml"),
+    (["--seed", "-3"], "--seed is -3"),
+    (["--pathology", "flu"], "flu"),
+    (["--protocol", "nokia"], "there is no protocol 'nokia'; choose from siemens_1.5t"),
+    (["--field-t", "7"], "field_t is 7.0; choose 1.5 or 3.0"),
+    (["--te-ms", "9"], "echo_time_ms is 9.0"),
+    (["--phases", "0"], "phases is 0"),
+    (["--fault", "gremlins"], "there is no fault 'gremlins'; choose from"),
+    (["--truth", "labels,strain"], "--truth has strain"),
+    (["--labels-map", "acdc"], "--labels-map belongs to --anatomy"),
+    (["--anatomy", "nowhere.nii.gz", "--labels-map", "acdc"], "nowhere.nii.gz does not exist"),
+])
+def test_bad_input_is_named_and_leaves_nothing(tmp_path, capsys, arguments, message):
+    assert main(["simulate", "--out", str(tmp_path / "X.nii.gz"), *arguments]) == 2
+    assert message in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_another_ending_is_refused_before_the_work(tmp_path, capsys):
+    assert main(["simulate", "--out", str(tmp_path / "X.png")]) == 2
+    assert "X.png does not end in .nii.gz" in capsys.readouterr().err
+
+
+@pytest.mark.skipif(os.name == "nt" or os.geteuid() == 0, reason="root may write anywhere")
+def test_a_folder_that_cannot_be_written_is_named(tmp_path, capsys):
+    (tmp_path / "locked").mkdir(mode=0o500)
+    assert main(["simulate", "--out", str(tmp_path / "locked" / "X.nii.gz")]) == 2
+    assert "cannot be written" in capsys.readouterr().err
+
+
+def test_a_file_where_a_folder_should_be_is_named(tmp_path, capsys):
+    (tmp_path / "file").write_text("x")
+    assert main(["simulate", "--out", str(tmp_path / "file" / "X.nii.gz")]) == 2
+    assert "cannot be written" in capsys.readouterr().err
+
+
+def _long_simulation(folder):
+    """A simulation in a process of its own that has begun and has seconds to go."""
+    command = [sys.executable, "-m", "CMRSimExtension.command_line.main", "simulate", "--out", str(folder / "X.nii.gz"),
+               "--slices", "8", "--phases", "40"]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+                               env=os.environ | {"OMP_NUM_THREADS": "1"})
+    # The first progress line tells that the work has begun.
+    assert process.stderr.readline().startswith("simulating")
+    return process
+
+
+@pytest.mark.skipif(os.name == "nt", reason="POSIX signals")
+def test_ctrl_c_in_the_middle_ends_with_130_and_leaves_nothing(tmp_path):
+    process = _long_simulation(tmp_path)
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 130, err
+    assert "Traceback" not in err
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_label_image_without_a_meaning_asks_for_it(small_cine, tmp_path, capsys):
+    nibabel.save(nibabel.Nifti1Image(small_cine.labels[0].T, np.eye(4)), tmp_path / "gt.nii.gz")
+    assert main(["simulate", "--out", str(tmp_path / "X.nii.gz"), "--anatomy", str(tmp_path / "gt.nii.gz")]) == 2
+    assert "add --labels-map acdc" in capsys.readouterr().err
+
+
+def test_an_empty_label_map_is_refused(tmp_path, capsys):
+    nibabel.save(nibabel.Nifti1Image(np.zeros((20, 20, 5), np.uint8), np.eye(4)), tmp_path / "gt.nii.gz")
+    arguments = ["--anatomy", str(tmp_path / "gt.nii.gz"), "--labels-map", "acdc"]
+    assert main(["simulate", "--out", str(tmp_path / "X.nii.gz"), *arguments]) == 2
+    assert "cmrsim: error:" in capsys.readouterr().err
+    assert [p.name for p in tmp_path.iterdir()] == ["gt.nii.gz"]
+
+
+def test_a_preview_is_a_picture_of_one_slice(tmp_path, capsys):
+    from PIL import Image
+
+    assert main(["preview", "--out", str(tmp_path / "p.png"), "--matrix", "64", "--overlay"]) == 0
+    with Image.open(tmp_path / "p.png") as picture:
+        assert picture.size[0] == 512 and picture.mode == "RGB"
+    assert capsys.readouterr().out.split() == [str(tmp_path / "p.png")]
+
+
+def test_a_preview_shows_a_file_that_is_there_already(heart, tmp_path):
+    assert main(["preview", str(heart), "--out", str(tmp_path / "p.gif"), "--slice", "1"]) == 0
+    from PIL import Image
+
+    with Image.open(tmp_path / "p.gif") as picture:
+        assert picture.n_frames == 4 and picture.info["loop"] == 0
+
+
+@pytest.mark.parametrize(("arguments", "message"), [
+    (["--slice", "99"], "--slice is 99"), (["--frame", "99"], "--frame is 99")])
+def test_a_slice_or_frame_that_is_not_there_is_named(tmp_path, capsys, arguments, message):
+    assert main(["preview", "--out", str(tmp_path / "p.png"), "--matrix", "64", *arguments]) == 2
+    assert message in capsys.readouterr().err
+
+
+def test_a_preview_of_another_ending_is_refused(tmp_path, capsys):
+    assert main(["preview", "--out", str(tmp_path / "p.jpg")]) == 2
+    assert ".png, .gif or .webp" in capsys.readouterr().err
+
+
+def test_killing_the_process_politely_leaves_nothing_either(tmp_path):
+    if os.name == "nt":
+        pytest.skip("POSIX signals")
+    process = _long_simulation(tmp_path)
+    process.terminate()
+    process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert list(tmp_path.iterdir()) == []
