@@ -7,7 +7,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from CMRSimExtension.errors import InputError
 from CMRSimExtension.scanner.acquisition import Acquisition
 from CMRSimExtension.scanner.faults import Fault
 from CMRSimExtension.scanner.kspace import CartesianEncoding
@@ -94,15 +93,12 @@ class BreathHold:
         Parameters
         ----------
         objects
-            (phases, ..., fine rows, fine columns) at evenly spaced cardiac phases from 0.
+            (phases, ..., fine rows, fine columns) at evenly spaced cardiac phases from 0; a single one is a heart that
+            stands still.
         still
             (..., fine rows, fine columns): the part of the object that the breath does not move, and that `objects` do
             not hold.
         """
-        if len(objects) < 2 and np.ptp(self.schedule.cardiac) > 0:
-            raise InputError(
-                "a single cardiac phase cannot be acquired over a beating heart; give the objects of at least 2 phases"
-            )
         states = np.stack([encoding.forward(state) for state in objects])
         resting = None if still is None else encoding.forward(still)
         samples = assemble(states, self.schedule, protocol, still=resting)
