@@ -24,19 +24,6 @@ def widen(grid: ImageGrid, phase_direction: str, pixels: int) -> ImageGrid:
     return ImageGrid(affine, shape, grid.slice_thickness_mm)
 
 
-def narrow_grid(grid: ImageGrid, phase_direction: str, kept: int) -> ImageGrid:
-    """The middle `kept` rows (or columns) of `grid`: what a narrowed protocol shows of it."""
-    axis = 1 if phase_direction == "rows" else 0
-    slices, rows, columns = grid.shape
-    count = rows if axis == 1 else columns
-    if not 1 <= kept <= count:
-        raise InputError(f"{kept} of {count} pixels cannot be kept; choose a number from 1 to {count}")
-    affine = np.array(grid.affine_ras)
-    affine[:3, 3] += ((count - kept) // 2) * affine[:3, axis]
-    shape = (slices, kept, columns) if axis == 1 else (slices, rows, kept)
-    return ImageGrid(affine, shape, grid.slice_thickness_mm)
-
-
 def fold(objects: NDArray[Any], phase_direction: str, pixels: int) -> NDArray[Any]:
     """Objects (..., rows, columns) of a widened grid as a narrow field of view sees them: what sticks out wraps around.
 
@@ -56,3 +43,10 @@ def fold(objects: NDArray[Any], phase_direction: str, pixels: int) -> NDArray[An
     place = (np.arange(len(along)) - pixels) % kept
     np.add.at(folded, place, along)
     return np.moveaxis(folded, 0, axis)
+
+
+def fold_adjoint(folded: NDArray[Any], phase_direction: str, pixels: int) -> NDArray[Any]:
+    """The adjoint of `fold`: the folded image, repeated over what sticks out."""
+    axis = -2 if phase_direction == "rows" else -1
+    kept = folded.shape[axis]
+    return np.take(folded, (np.arange(kept + 2 * pixels) - pixels) % kept, axis=axis)

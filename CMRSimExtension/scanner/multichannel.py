@@ -98,6 +98,11 @@ class ChannelAcquisition:
         samples = np.stack([self.encoding.forward(image * channel) for channel in self.object_sensitivities])
         return samples if rng is None else self.with_noise(samples, rng, noise_sd)
 
+    def forward_adjoint(self, samples: NDArray[Any]) -> NDArray[Any]:
+        """The adjoint of noise-free `kspace`: an object from (coils, acquired rows, acquired columns)."""
+        images = self.encoding.forward_adjoint(samples)
+        return np.asarray(np.sum(np.conj(self.object_sensitivities) * images, axis=0))
+
     def with_noise(self, samples: NDArray[Any], rng: np.random.Generator, noise_sd: float) -> NDArray[Any]:
         """k-space of one image with every channel's noise added to what was acquired."""
         if not noise_sd > 0:

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from CMRSimExtension.errors import InputError
-from CMRSimExtension.scanner.kspace import frequencies
+from CMRSimExtension.scanner.kspace import frequencies, partial_fourier_lines, uniform_lines
 from CMRSimExtension.scanner.protocol import Protocol
 
 ORDERS = ("interleaved", "sequential")
@@ -122,7 +122,8 @@ def segmented(
     protocol
         Lines, phases, repetition time.
     durations_ms
-        (heartbeats,) R-R intervals; as many as there are, the lines are shared among them.
+        (heartbeats,) R-R intervals; the lines that partial Fourier and acceleration leave are shared among them. A line
+        that is skipped is given the state of the one acquired next to it.
     reference_ms
         Heartbeat for which the anatomy defines its phases.
     order
@@ -145,8 +146,9 @@ def segmented(
         raise InputError(f"order is {order!r}; choose from {', '.join(ORDERS)}")
     delays = np.zeros(len(durations)) if delays_ms is None else np.asarray(delays_ms, dtype=np.float64)
     lines, beats = protocol.acquired_matrix[protocol.phase_axis], len(durations)
-    index = np.arange(lines)
-    views = int(np.ceil(lines / beats))
+    acquired = partial_fourier_lines(lines, protocol.partial_fourier) & uniform_lines(lines, protocol.acceleration)
+    index = np.maximum(np.cumsum(acquired) - 1, 0)
+    views = int(np.ceil(acquired.sum() / beats))
     heartbeat = index % beats if order == "interleaved" else index // views
     place = index // beats if order == "interleaved" else index % views
     frames = np.arange(protocol.phases)[:, None] / protocol.phases
@@ -222,6 +224,28 @@ def assemble(
             schedule.frames, *(1,) * (states.ndim - 3), *shape
         )
     return result if still is None else result + still
+
+
+def assemble_adjoint(
+    frames: NDArray[np.complexfloating], schedule: LineSchedule, protocol: Protocol, phases: int
+) -> NDArray[np.complexfloating]:
+    """The adjoint of `assemble` without `still`: states (phases, ..., rows, columns) from frames."""
+    if np.any(schedule.displacement_mm):
+        turns = np.conj(_shift(schedule, protocol, frames.dtype))
+        frames = frames * turns.reshape(schedule.frames, *(1,) * (frames.ndim - 3), *frames.shape[-2:])
+    place = schedule.cardiac * phases
+    low = np.floor(place).astype(np.int64) % phases
+    share = (place - np.floor(place)).astype(frames.real.dtype)
+    by_line = np.moveaxis(frames, protocol.phase_axis, 1)
+    lines = np.arange(schedule.cardiac.shape[1])
+    states = np.zeros((phases, *by_line.shape[1:]), dtype=frames.dtype)
+    expand = (slice(None),) + (None,) * (by_line.ndim - 2)
+    for frame in range(schedule.frames):
+        weight = share[frame][expand]
+        # Lines differ within a frame, so no place is written twice by one statement.
+        states[low[frame], lines] += (1 - weight) * by_line[frame]
+        states[(low[frame] + 1) % phases, lines] += weight * by_line[frame]
+    return np.moveaxis(states, 1, protocol.phase_axis)
 
 
 def _shift(schedule: LineSchedule, protocol: Protocol, dtype: Any) -> NDArray[np.complexfloating]:

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from CMRSimExtension.errors import InputError
+from CMRSimExtension.physics.array_namespace import array_namespace, is_torch
 from CMRSimExtension.scanner.coils import CoilArray
 from CMRSimExtension.scanner.geometry import ImageGrid
 from CMRSimExtension.scanner.smooth_field import at_indices
@@ -84,20 +85,22 @@ class SenseUnfolding:
         weights = self._inverse @ np.conj(self._maps.swapaxes(-1, -2))
         return weights.astype(self.sensitivities.dtype)
 
-    def unfold(self, channels: NDArray[Any]) -> NDArray[Any]:
+    def unfold(self, channels: Any) -> Any:
         """(rows, columns) image from folded channel images (coils, rows, columns).
 
         The channel images are those of k-space with the skipped lines zero, times the acceleration: full size, with
-        `acceleration` ghosts of amplitude one.
+        `acceleration` ghosts of amplitude one. Torch tensors give torch tensors.
         """
-        if channels.shape != self.sensitivities.shape:
+        if tuple(channels.shape) != self.sensitivities.shape:
             raise InputError(f"channels have shape {channels.shape}; the sensitivities have {self.sensitivities.shape}")
+        xp = array_namespace(channels)
         coils, rows, columns = channels.shape
         fold = channels.shape[self.phase_axis] // self.acceleration
         # One period of the folded images holds everything.
         period = channels[:, :fold] if self.phase_axis == -2 else channels[:, :, :fold]
-        folded = np.moveaxis(period.reshape(coils, -1), 0, -1)[..., None]
-        unfolded = (self._unfolding @ folded)[..., 0]
+        folded = xp.permute_dims(xp.reshape(period, (coils, -1)), (1, 0))[..., None]
+        weights = xp.asarray(self._unfolding, device=channels.device) if is_torch(channels) else self._unfolding
+        unfolded = xp.matmul(xp.astype(weights, folded.dtype, copy=False), folded)[..., 0]
         return self._unfolded(unfolded, rows, columns)
 
     @cached_property
@@ -122,11 +125,14 @@ class SenseUnfolding:
             parts = images.reshape(coils, rows, r, columns // r).transpose(1, 3, 0, 2)
         return parts.reshape(-1, coils, r)
 
-    def _unfolded(self, values: NDArray[Any], rows: int, columns: int) -> NDArray[Any]:
-        r = self.acceleration
+    def _unfolded(self, values: Any, rows: int, columns: int) -> Any:
+        """(rows, columns) from (positions, folds)."""
+        xp, r = array_namespace(values), self.acceleration
         if self.phase_axis == -2:
-            return values.reshape(rows // r, columns, r).transpose(2, 0, 1).reshape(rows, columns)
-        return values.reshape(rows, columns // r, r).transpose(0, 2, 1).reshape(rows, columns)
+            ordered = xp.permute_dims(xp.reshape(values, (rows // r, columns, r)), (2, 0, 1))
+        else:
+            ordered = xp.permute_dims(xp.reshape(values, (rows, columns // r, r)), (0, 2, 1))
+        return xp.reshape(ordered, (rows, columns))
 
 
 def noise_map_on(

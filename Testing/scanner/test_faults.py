@@ -7,7 +7,7 @@ import pytest
 
 from CMRSimExtension.errors import InputError
 from CMRSimExtension.scanner.acquisition import Acquisition
-from CMRSimExtension.scanner.aliasing import fold, widen
+from CMRSimExtension.scanner.aliasing import fold, fold_adjoint, widen
 from CMRSimExtension.scanner.breath_hold import BreathHold, acquire_breath_hold, acquire_channels
 from CMRSimExtension.scanner.coils import CoilArray
 from CMRSimExtension.scanner.faults import (
@@ -200,6 +200,16 @@ def test_folding_is_what_sparser_kspace_sampling_does(direction: str) -> None:
     inside = np.exp(-2j * np.pi * np.outer(np.arange(-15, 16), (np.arange(40) + 0.5 - 20) / 40))
     expected = np.tensordot(kernel, np.moveaxis(wide, axis, 0), 1)
     np.testing.assert_allclose(np.tensordot(inside, np.moveaxis(folded, axis, 0), 1), expected, atol=1e-10)
+
+
+@pytest.mark.parametrize("direction", ["rows", "columns"])
+@pytest.mark.parametrize("pixels", [0, 7, 25])
+def test_the_adjoint_of_folding_is_its_adjoint(direction: str, pixels: int) -> None:
+    rng = np.random.default_rng(6)
+    shape = (20 + 2 * pixels, 24) if direction == "rows" else (24, 20 + 2 * pixels)
+    x = rng.standard_normal((3, *shape))
+    y = rng.standard_normal(fold(x, direction, pixels).shape)
+    assert np.vdot(y, fold(x, direction, pixels)) == pytest.approx(np.vdot(fold_adjoint(y, direction, pixels), x))
 
 
 @pytest.mark.parametrize("direction", ["rows", "columns"])

@@ -61,6 +61,32 @@ def test_the_reconstructed_noise_is_the_analytic_amplification(acceleration: int
     assert np.abs(ratio - 1).max() < 0.25
 
 
+@pytest.mark.parametrize("acceleration", [1, 3])
+def test_the_adjoint_of_all_channels_is_the_adjoint(acceleration: int) -> None:
+    rng = np.random.default_rng(8)
+    acquisition = ChannelAcquisition(
+        PROTOCOL.replace(acceleration=acceleration), maps(2).astype(np.complex128), maps().astype(np.complex128)
+    )
+    x = rng.standard_normal((2 * ROWS, 2 * COLUMNS)) + 1j * rng.standard_normal((2 * ROWS, 2 * COLUMNS))
+    y = rng.standard_normal((8, ROWS, COLUMNS)) + 1j * rng.standard_normal((8, ROWS, COLUMNS))
+    left, right = np.vdot(y, acquisition.kspace(x)), np.vdot(acquisition.forward_adjoint(y), x)
+    assert left == pytest.approx(right, rel=1e-10)
+
+
+@pytest.mark.parametrize("axis", [-2, -1])
+def test_unfolding_on_torch_gives_the_numbers_of_numpy(axis: int) -> None:
+    torch = pytest.importorskip("torch")
+    pytest.importorskip("array_api_compat")
+    rng = np.random.default_rng(9)
+    channels = (rng.standard_normal((8, ROWS, COLUMNS)) + 1j * rng.standard_normal((8, ROWS, COLUMNS))).astype(
+        np.complex64
+    )
+    unfolding = SenseUnfolding(maps(), 2, axis)
+    expected = unfolding.unfold(channels)
+    got = unfolding.unfold(torch.from_numpy(channels)).numpy()
+    np.testing.assert_allclose(got, expected, atol=1e-5 * np.abs(expected).max())
+
+
 def test_the_geometry_factor_is_one_without_acceleration() -> None:
     np.testing.assert_allclose(SenseUnfolding(maps(), 1).g_factor, 1.0, atol=1e-4)
 

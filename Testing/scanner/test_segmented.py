@@ -8,7 +8,7 @@ from CMRSimExtension.scanner.acquisition import Acquisition
 from CMRSimExtension.scanner.breath_hold import BreathHold, acquire_breath_hold
 from CMRSimExtension.scanner.kspace import CartesianEncoding
 from CMRSimExtension.scanner.protocol import Protocol
-from CMRSimExtension.scanner.segmented import assemble, cardiac_phase, segmented
+from CMRSimExtension.scanner.segmented import assemble, assemble_adjoint, cardiac_phase, segmented
 
 PROTOCOL = Protocol(
     fov_mm=(240.0, 300.0), matrix=(72, 84), acquired_resolution_mm=(4.0, 4.2), phases=12, views_per_segment=8,
@@ -100,6 +100,30 @@ def test_assembling_is_linear_in_the_states() -> None:
     schedule = segmented(PROTOCOL, np.array([700.0, 1000.0, 850.0]), 900.0)
     together = assemble(a + 2j * b, schedule, PROTOCOL)
     np.testing.assert_allclose(together, assemble(a, schedule, PROTOCOL) + 2j * assemble(b, schedule, PROTOCOL))
+
+
+@pytest.mark.parametrize("direction", ["rows", "columns"])
+@pytest.mark.parametrize("moved", [False, True])
+def test_the_adjoint_of_assembling_is_its_adjoint(direction: str, moved: bool) -> None:
+    from dataclasses import replace
+
+    rng = np.random.default_rng(2)
+    protocol = PROTOCOL.replace(phase_direction=direction)
+    schedule = segmented(protocol, np.array([700.0, 1000.0, 850.0]), 900.0)
+    if moved:
+        schedule = replace(schedule, displacement_mm=rng.normal(0.0, 5.0, (*schedule.heartbeat.shape, 2)))
+    shape = (2, *protocol.acquired_matrix)
+    x = rng.standard_normal((7, *shape)) + 1j * rng.standard_normal((7, *shape))
+    y = rng.standard_normal((12, *shape)) + 1j * rng.standard_normal((12, *shape))
+    left, right = np.vdot(y, assemble(x, schedule, protocol)), np.vdot(assemble_adjoint(y, schedule, protocol, 7), x)
+    assert left == pytest.approx(right, rel=1e-10)
+
+
+@pytest.mark.parametrize("changes", [{"acceleration": 2, "coils": 8}, {"partial_fourier": 0.7}])
+def test_only_lines_that_are_acquired_take_time(changes: dict) -> None:
+    protocol = PROTOCOL.replace(**changes)
+    full, part = (segmented(p, np.full(6, 900.0), 900.0) for p in (PROTOCOL, protocol))
+    assert np.ptp(part.time_ms[3]) < 0.75 * np.ptp(full.time_ms[3])
 
 
 @pytest.mark.parametrize("direction", ["rows", "columns"])
