@@ -113,7 +113,7 @@ class RespiratoryGhosting(Fault):
         Share of the motion along (rows, columns).
     """
 
-    amount: float = 8.0
+    amount: float = 5.0
     period_ms: float = 3500.0
     direction: tuple[float, float] = (1.0, 0.2)
     by_line: ClassVar[bool] = True
