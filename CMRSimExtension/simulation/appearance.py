@@ -1,6 +1,6 @@
 """What a scan looks like beyond its anatomy: tissue values, fields, texture and blood, drawn once and recorded."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -109,6 +109,10 @@ class Appearance:
         )
         strength = float(np.clip(rng.normal(1.0, 0.25), 0.3, 1.8))
         return cls(tissues, receive, field, blood, strength, int(rng.integers(0, 8)))
+
+    def with_off_resonance(self, field: OffResonanceField) -> "Appearance":
+        """The same look in another static field."""
+        return replace(self, off_resonance=field)
 
     def as_dict(self) -> dict[str, Any]:
         """JSON-able record."""

@@ -8,20 +8,41 @@ from numpy.typing import NDArray
 
 from CMRSimExtension.anatomy.material import Anatomy, Material, Moment
 from CMRSimExtension.anatomy.structures import Tissue
+from CMRSimExtension.errors import InputError
 from CMRSimExtension.scanner.geometry import ImageGrid
 from CMRSimExtension.scanner.planning import slice_normal
 from CMRSimExtension.scanner.protocol import Protocol
 from CMRSimExtension.scanner.slice_profile import slice_samples
-from CMRSimExtension.simulation.appearance import Appearance, SignalTable
+from CMRSimExtension.simulation.appearance import Appearance
 
 # Two irrational steps of the R2 low-discrepancy sequence (Roberts 2018): in-plane offsets of successive sub-slices.
 _R2 = (0.7548776662466927, 0.5698402909980532)
 
 
-class Modulation(TypingProtocol):
-    """What a preparation (tagging) makes of the signal of points at one time."""
+class Preparation(TypingProtocol):
+    """What a magnetisation preparation at the R wave (tagging) makes of the signal of each point."""
 
-    def __call__(self, material: Material, signal: NDArray[np.complex64], time_ms: float) -> NDArray[np.complex64]: ...
+    def factor(
+        self,
+        rest_mm: NDArray[np.floating],
+        time_ms: float,
+        t1_ms: NDArray[np.floating],
+        t2_ms: NDArray[np.floating],
+        *,
+        blood: NDArray[np.bool_],
+    ) -> NDArray[np.floating]:
+        """(n,) factor on the steady-state signal of points by rest position (n, 3) RAS, time and relaxation times."""
+        ...
+
+
+class BloodFactor(TypingProtocol):
+    """What a fault makes of the signal of moving blood (`CMRSimExtension.scanner.faults.Fault.blood`)."""
+
+    def __call__(self, velocity_mm_s: NDArray[np.floating], normal: NDArray[np.floating]) -> NDArray[np.floating]: ...
+
+
+_IS_BLOOD = np.zeros(len(Tissue), dtype=bool)
+_IS_BLOOD[[Tissue.BLOOD_ARTERIAL, Tissue.BLOOD_VENOUS]] = True
 
 
 @dataclass(frozen=True)
@@ -59,6 +80,10 @@ class SliceScene:
         Respiratory phase at which the breath is held.
     sub_samples
         Points per voxel.
+    shift_mm
+        (3,) RAS: how far the body lies from where it was when the slices were planned.
+    preparation, flow
+        Tagging, and a fault of moving blood; or None.
     """
 
     def __init__(
@@ -71,13 +96,19 @@ class SliceScene:
         *,
         respiratory: float = 0.0,
         sub_samples: int = 6,
+        shift_mm: NDArray[np.floating] | None = None,
+        preparation: Preparation | None = None,
+        flow: BloodFactor | None = None,
     ) -> None:
         self.appearance = appearance
         self.shape = grid.shape[1:]
         self.sub_samples = sub_samples
         self._centres = _slice_points(grid, index)
-        off_resonance = appearance.off_resonance.on(_one_slice(grid, index)).reshape(-1)
-        self.receive = appearance.receive.on(_one_slice(grid, index)).reshape(-1)
+        if shift_mm is not None:
+            self._centres = self._centres - shift_mm
+        self._preparation, self._flow, self._normal = preparation, flow, slice_normal(grid)
+        off_resonance = appearance.off_resonance.on(one_slice(grid, index)).reshape(-1)
+        self.receive = appearance.receive.on(one_slice(grid, index)).reshape(-1)
         self._table = appearance.signal_table(protocol, float(off_resonance.min()), float(off_resonance.max()))
         bins = self._table.bins(off_resonance)
         offsets = _sub_voxel_offsets(protocol, grid, sub_samples)
@@ -86,40 +117,58 @@ class SliceScene:
         moving = anatomy.may_move(self._centres.astype(np.float32))
         self.moving = np.flatnonzero(moving)
         self.resting = np.flatnonzero(~moving)
-        self._moving_bins = np.tile(bins[self.moving], sub_samples)
-        self._hold = anatomy.hold(points[:, self.moving].reshape(-1, 3), respiratory)
-        still = anatomy.sample(points[:, self.resting].reshape(-1, 3), Moment(0.0, respiratory))
-        self.still = self._content(still, np.tile(bins[self.resting], sub_samples), self._table, 0.0, None)
         self._anatomy, self._respiratory = anatomy, respiratory
+        self._moving_bins = np.tile(bins[self.moving], sub_samples)
+        self._moving_points = points[:, self.moving].reshape(-1, 3)
+        self._hold = anatomy.hold(self._moving_points, respiratory)
+        self._resting_bins = np.tile(bins[self.resting], sub_samples)
+        self._still_material = anatomy.sample(points[:, self.resting].reshape(-1, 3), Moment(0.0, respiratory))
+        self.still = self._content(self._still_material, self._resting_bins, 0.0, None, 0.0)
 
-    def beating(
-        self,
-        phase: float,
-        blood: NDArray[np.float32] | None = None,
-        modulation: Modulation | None = None,
-        time_ms: float = 0.0,
-    ) -> VoxelContent:
-        """Content of the voxels `moving` at a cardiac phase; `blood` is a factor per `Structure`."""
+    def beating(self, phase: float, blood: NDArray[np.float32] | None = None, time_ms: float = 0.0) -> VoxelContent:
+        """Content of the voxels `moving` at a cardiac phase and time; `blood` is a factor per `Structure`."""
         material = self._hold(phase)
-        return self._content(material, self._moving_bins, self._table, phase, blood, modulation, time_ms)
+        flowing = None
+        if self._flow is not None:
+            velocity = self._anatomy.blood_velocity(self._moving_points, Moment(phase, self._respiratory))
+            flowing = np.asarray(self._flow(velocity, self._normal), dtype=np.float32)
+            flowing = np.where(_IS_BLOOD[material.tissue], flowing, np.float32(1.0))
+        return self._content(material, self._moving_bins, phase, blood, time_ms, flowing)
+
+    def resting_at(self, time_ms: float) -> VoxelContent:
+        """Content of the voxels `resting`: the same at all times, but for the preparation, which fades."""
+        if self._preparation is None:
+            return self.still
+        return self._content(self._still_material, self._resting_bins, 0.0, None, time_ms)
 
     def _content(
         self,
         material: Material,
         bins: NDArray[np.int32],
-        table: SignalTable,
         phase: float,
         blood: NDArray[np.float32] | None,
-        modulation: Modulation | None = None,
-        time_ms: float = 0.0,
+        time_ms: float,
+        flowing: NDArray[np.float32] | None = None,
     ) -> VoxelContent:
-        signal = table(material.tissue, bins)
-        assert material.rest_mm is not None
+        signal = self._table(material.tissue, bins)
+        if material.rest_mm is None:
+            raise InputError(
+                "the anatomy gave no rest positions, which texture and tags need; sample it with rest=True"
+            )
         signal *= self.appearance.texture(material.tissue, material.rest_mm, phase)
         if blood is not None:
             signal *= blood.take(material.structure)
-        if modulation is not None:
-            signal = modulation(material, signal, time_ms)
+        if flowing is not None:
+            signal *= flowing
+        if self._preparation is not None:
+            tissues = self.appearance.tissues
+            signal *= self._preparation.factor(
+                material.rest_mm,
+                time_ms,
+                tissues.t1_ms.astype(np.float32).take(material.tissue),
+                tissues.t2_ms.astype(np.float32).take(material.tissue),
+                blood=_IS_BLOOD[material.tissue],
+            ).astype(np.float32)
         n = len(bins) // self.sub_samples
         split = (self.sub_samples, n)
         return VoxelContent(
@@ -132,13 +181,16 @@ class SliceScene:
     def displacement_mm(self, phase: float) -> NDArray[np.float32]:
         """(voxels, 3) RAS: rest position less present position of the tissue at each voxel's centre."""
         material = self._anatomy.sample(self._centres, Moment(phase, self._respiratory))
-        assert material.rest_mm is not None
+        if material.rest_mm is None:
+            raise InputError(
+                "the anatomy gave no rest positions, so it has no motion to tell; sample it with rest=True"
+            )
         return (material.rest_mm - self._centres).astype(np.float32)
 
-    def image(self, content: VoxelContent) -> NDArray[np.complex64]:
+    def image(self, content: VoxelContent, time_ms: float = 0.0) -> NDArray[np.complex64]:
         """(rows, columns) object with `content` in the beating voxels, weighted by the receive field."""
         whole = np.empty(self.shape[0] * self.shape[1], dtype=np.complex64)
-        whole[self.resting] = self.still.signal
+        whole[self.resting] = self.resting_at(time_ms).signal
         whole[self.moving] = content.signal
         whole *= self.receive
         return whole.reshape(self.shape)
@@ -173,14 +225,15 @@ def majority(votes: NDArray[np.uint8]) -> NDArray[np.uint8]:
     return best
 
 
-def _one_slice(grid: ImageGrid, index: int) -> ImageGrid:
+def one_slice(grid: ImageGrid, index: int) -> ImageGrid:
+    """Slice `index` of a stack as a stack of one."""
     affine = np.array(grid.affine_ras)
     affine[:3, 3] += index * affine[:3, 2]
     return ImageGrid(affine, (1, *grid.shape[1:]), grid.slice_thickness_mm)
 
 
 def _slice_points(grid: ImageGrid, index: int) -> NDArray[np.float64]:
-    return _one_slice(grid, index).points_mm().reshape(-1, 3)
+    return one_slice(grid, index).points_mm().reshape(-1, 3)
 
 
 def _sub_voxel_offsets(protocol: Protocol, grid: ImageGrid, count: int) -> NDArray[np.float64]:

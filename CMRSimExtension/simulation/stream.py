@@ -13,7 +13,7 @@ from CMRSimExtension.scanner.noise import noise_sd_for_snr
 from CMRSimExtension.scanner.planning import plan
 from CMRSimExtension.scanner.protocol import Protocol
 from CMRSimExtension.simulation.appearance import Appearance
-from CMRSimExtension.simulation.scene import Modulation, SliceScene
+from CMRSimExtension.simulation.scene import SliceScene
 
 
 @dataclass(frozen=True)
@@ -92,7 +92,6 @@ def _one_position(
     sub_samples: int,
     images: NDArray[np.float32],
     labels: NDArray[np.uint8],
-    modulation: Modulation | None = None,
 ) -> list[dict[str, Any]]:
     """Fill `images` and `labels` (frames, size, size) with frames of one slice position."""
     size = images.shape[-1]
@@ -124,7 +123,7 @@ def _one_position(
     records = []
     for index in range(len(images)):
         phase = _phase(rng, subject)
-        content = scene.beating(phase, appearance.blood_factors(subject.ejection(phase), left, right), modulation)
+        content = scene.beating(phase, appearance.blood_factors(subject.ejection(phase), left, right))
         labels[index] = scene.labels(content, "clinical")
         whole = scene.image(content)
         free = acquisition.noise_free(whole)

@@ -1,0 +1,355 @@
+"""The work of one scan: plan, sample, receive, keep the truths, write the record."""
+
+import platform
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import scipy
+from numpy.typing import NDArray
+
+from CMRSimExtension.anatomy.function import CardiacFunction
+from CMRSimExtension.anatomy.material import Anatomy
+from CMRSimExtension.anatomy.structures import Tissue
+from CMRSimExtension.errors import InputError
+from CMRSimExtension.scanner.aliasing import fold, widen
+from CMRSimExtension.scanner.coils import CoilArray
+from CMRSimExtension.scanner.faults import Fault
+from CMRSimExtension.scanner.geometry import ImageGrid
+from CMRSimExtension.scanner.noise import noise_sd_for_snr
+from CMRSimExtension.scanner.planning import plan
+from CMRSimExtension.scanner.protocol import Protocol
+from CMRSimExtension.scanner.receiver import Receiver, amplification_in
+from CMRSimExtension.simulation.appearance import Appearance
+from CMRSimExtension.simulation.scene import Preparation, SliceScene, VoxelContent, one_slice
+from CMRSimExtension.version import __version__
+
+TRUTHS = ("labels", "anatomy", "motion", "fractions")
+_RR_SPREAD = 0.02
+"""SD over mean of the heartbeat's length between slices of one breath-hold series in sinus rhythm."""
+
+Progress = Callable[[float, str], None]
+"""Called with the share done (0 to 1) and a line of text; may raise `Cancelled` to stop."""
+KspaceSink = Callable[[int, NDArray[np.complexfloating]], None]
+"""Called with a slice's index and its k-space."""
+
+
+@dataclass(frozen=True)
+class Timing:
+    """When each image is taken.
+
+    Attributes
+    ----------
+    phases
+        (frames,) cardiac phase of each frame.
+    cycle_ms
+        (slices,) length of the heartbeat in which each slice was acquired.
+    """
+
+    phases: NDArray[np.float64]
+    cycle_ms: NDArray[np.float64]
+
+    @property
+    def times_ms(self) -> NDArray[np.float64]:
+        """(slices, frames) time after the R wave."""
+        return self.cycle_ms[:, None] * self.phases[None, :]
+
+
+@dataclass(frozen=True)
+class ScanOptions:
+    """How a scan is done, beyond anatomy, protocol and seed.
+
+    Attributes
+    ----------
+    plane
+        One of `CMRSimExtension.scanner.planning.PLANES`; ignored when `grid` is given.
+    truth
+        Which of `TRUTHS` to make; what is not asked for costs nothing.
+    grid
+        Geometry to scan, instead of the planned one. Its matrix and field of view replace the protocol's.
+    faults
+        What goes wrong (`CMRSimExtension.scanner.faults`).
+    preparation
+        Makes the magnetisation preparation at the R wave for an image grid and a heartbeat in ms
+        (`CMRSimExtension.tagging.options.TagOptions.acquisition`), or None.
+    sub_samples
+        Points that stand for one voxel, through the slice and over its area.
+    by_channel
+        Draw and reconstruct every receive channel instead of taking the fast path with the same statistics.
+    """
+
+    plane: str = "sax"
+    truth: frozenset[str] = frozenset({"labels"})
+    grid: ImageGrid | None = None
+    faults: tuple[Fault, ...] = ()
+    preparation: Callable[[ImageGrid, float], Preparation] | None = None
+    sub_samples: int = 6
+    by_channel: bool = False
+
+    def __post_init__(self) -> None:
+        unknown = sorted(set(self.truth) - set(TRUTHS))
+        if unknown:
+            raise InputError(f"truth {', '.join(unknown)} is not known; choose from {', '.join(TRUTHS)}")
+        if not 1 <= self.sub_samples <= 64:
+            raise InputError(f"sub_samples is {self.sub_samples}; choose a number from 1 to 64")
+
+
+class Run:
+    """One scan on its way; `prepare` makes it, `acquire` runs it."""
+
+    def __init__(
+        self,
+        anatomy: Anatomy,
+        protocol: Protocol,
+        appearance: Appearance,
+        grid: ImageGrid,
+        timing: Timing,
+        options: ScanOptions,
+        folded_pixels: int,
+        shifts_mm: NDArray[np.float64],
+        seeds: list[np.random.SeedSequence],
+        progress: Progress | None,
+        on_kspace: KspaceSink | None,
+    ) -> None:
+        self.anatomy, self.protocol, self.appearance, self.grid = anatomy, protocol, appearance, grid
+        self.timing, self.options, self.seeds = timing, options, seeds
+        self._fold, self._shifts = folded_pixels, shifts_mm
+        self._wide = widen(grid, protocol.phase_direction, folded_pixels) if folded_pixels else grid
+        self._progress, self._on_kspace = progress, on_kspace
+        self._done, self._lock = 0.0, threading.Lock()
+        shape = (len(timing.phases), *grid.shape)
+        truth = options.truth
+        self.labels = np.zeros(shape, np.uint8)
+        self.structures = np.zeros(shape, np.uint8) if "anatomy" in truth else None
+        self.fractions = np.zeros((len(Tissue), *shape), np.float32) if "fractions" in truth else None
+        self.displacement = np.zeros((*shape, 3), np.float32) if "motion" in truth else None
+        self.noise_sd = 0.0
+        self._holds: dict[int, Any] = {}
+        cycle = float(timing.cycle_ms.mean())
+        self._preparation: Preparation | None = None
+        if options.preparation is not None:
+            self._preparation = options.preparation(grid, cycle)
+        kept = on_kspace is not None
+        array = None
+        if protocol.acceleration > 1 or options.by_channel or kept:
+            array = CoilArray.body_and_spine(protocol.coils, _heart_centre(anatomy))
+        self.receiver = Receiver(
+            protocol,
+            grid.shape[1:],
+            array,
+            tuple(f for f in options.faults if f.by_line),
+            anatomy.cycle_ms,
+            options.by_channel,
+            kept,
+        )
+        self._noise_map = self.receiver.noise_map(grid)
+
+    @classmethod
+    def prepare(
+        cls,
+        anatomy: Anatomy,
+        protocol: Protocol,
+        seed: int,
+        options: ScanOptions,
+        progress: Progress | None = None,
+        on_kspace: KspaceSink | None = None,
+    ) -> "Run":
+        """Plan the slices and draw what this scan draws, each part from a seed of its own."""
+        wanted = protocol
+        for fault in options.faults:
+            protocol = fault.narrow(protocol)
+        axis = 0 if protocol.phase_direction == "rows" else 1
+        folded = (wanted.matrix[axis] - protocol.matrix[axis] + 1) // 2
+        if options.grid is None:
+            grid = plan(anatomy.heart_frame, protocol, options.plane)
+        else:
+            grid = options.grid
+            dx, dy, _ = grid.spacing_mm
+            rows, columns = grid.shape[1:]
+            protocol = protocol.replace(matrix=(rows, columns), fov_mm=(rows * dy, columns * dx))
+            folded = 0
+        streams = np.random.SeedSequence(seed).spawn(4)
+        appearance = Appearance.draw(np.random.default_rng(streams[0]), anatomy, protocol)
+        heartbeats = np.random.default_rng(streams[1]).normal(1.0, _RR_SPREAD, size=grid.shape[0])
+        rng = np.random.default_rng(streams[3])
+        shifts = np.zeros((grid.shape[0], 3))
+        field = appearance.off_resonance
+        for fault in options.faults:
+            shifts = shifts + fault.slice_shifts_mm(grid.shape[0], rng)
+            field = fault.off_resonance(field, rng)
+        timing = Timing(
+            np.arange(protocol.phases) / protocol.phases, anatomy.cycle_ms * np.clip(heartbeats, 0.85, 1.15)
+        )
+        return cls(
+            anatomy, protocol, appearance.with_off_resonance(field), grid, timing, options, folded, shifts,
+            streams[2].spawn(grid.shape[0]), progress, on_kspace,
+        )  # fmt: skip
+
+    def acquire(self, workers: int) -> NDArray[np.float32]:
+        """(frames, slices, rows, columns) magnitude."""
+        slices = self.grid.shape[0]
+        images = np.empty((len(self.timing.phases), *self.grid.shape), np.float32)
+        with ThreadPoolExecutor(min(workers, slices)) as pool:
+            scenes: list[SliceScene | None] = [None] * slices
+            diastole = np.empty(self.grid.shape, np.complex64)
+
+            def start(index: int) -> None:
+                scenes[index], diastole[index] = self._start(index)
+
+            def finish(index: int) -> None:
+                scene = scenes[index]
+                assert scene is not None
+                images[:, index] = self._receive(scene, index)
+                scenes[index] = None
+                self._report(0.65 / slices, f"slice {index + 1} of {slices}")
+
+            _run_all(pool, start, slices)
+            self.noise_sd = self._noise_level(diastole)
+            _run_all(pool, finish, slices)
+        return images
+
+    def _report(self, share: float, text: str) -> None:
+        with self._lock:
+            self._done += share
+            if self._progress is not None:
+                self._progress(min(self._done, 1.0), text)
+
+    def _start(self, index: int) -> tuple[SliceScene, NDArray[np.complex64]]:
+        """Scene of a slice, and its object at end diastole, which sets the noise of the whole series."""
+        flow = [fault for fault in self.options.faults if type(fault).blood is not Fault.blood]
+
+        def moving_blood(velocity_mm_s: NDArray, normal: NDArray) -> NDArray:
+            factors = [fault.blood(velocity_mm_s, normal, self.protocol) for fault in flow]
+            return np.prod(factors, axis=0)
+
+        scene = SliceScene(
+            self.anatomy,
+            self.protocol,
+            self.appearance,
+            self._wide,
+            index,
+            sub_samples=self.options.sub_samples,
+            shift_mm=self._shifts[index],
+            preparation=self._preparation,
+            flow=moving_blood if flow else None,
+        )
+        content = scene.beating(0.0, self._blood(0.0))
+        self.labels[0, index] = self._cropped(scene.labels(content, "clinical"))
+        self._report(0.35 / self.grid.shape[0], "sampling anatomy at rest")
+        return scene, self._folded(scene.image(content))
+
+    def _folded(self, image: NDArray[np.complex64]) -> NDArray[np.complex64]:
+        return fold(image, self.protocol.phase_direction, self._fold) if self._fold else image
+
+    def _cropped(self, values: NDArray) -> NDArray:
+        """Values (..., rows, columns) on the narrow grid; what folds over has no label there."""
+        if not self._fold:
+            return values
+        kept = slice(self._fold, -self._fold)
+        return values[..., kept, :] if self.protocol.phase_direction == "rows" else values[..., kept]
+
+    def _noise_level(self, diastole: NDArray[np.complex64]) -> float:
+        """SD of the noise from the SNR asked for; where no heart is in view, from the body's mean signal."""
+        magnitude = self.receiver.noise_free(diastole)
+        heart = self.labels[0] > 0
+        if not heart.any():
+            heart = magnitude > 0.25 * magnitude.max()
+        level = noise_sd_for_snr(magnitude, heart, self.protocol.snr)
+        return level if self._noise_map is None else level / amplification_in(self._noise_map, heart)
+
+    def _blood(self, phase: float) -> NDArray[np.float32] | None:
+        function: CardiacFunction | None = getattr(self.anatomy, "function", None)
+        ejection_at = getattr(self.anatomy, "ejection", None)
+        if function is None or ejection_at is None:
+            return None
+        left, right = function.lv_ef_percent, function.rv_ef_percent
+        return self.appearance.blood_factors(ejection_at(phase), (left or 0.0) / 100.0, (right or 0.0) / 100.0)
+
+    def _receive(self, scene: SliceScene, index: int) -> NDArray[np.float32]:
+        """(frames, rows, columns) images of a slice; truths are filled in on the way."""
+        objects = np.empty((len(self.timing.phases), *self.grid.shape[1:]), np.complex64)
+        times = self.timing.times_ms[index]
+        for frame, phase in enumerate(self.timing.phases.tolist()):
+            time = float(times[frame])
+            content = scene.beating(phase, self._blood(phase), time)
+            objects[frame] = self._folded(scene.image(content, time))
+            self._keep(scene, content, frame, index, phase)
+        noise_map = None if self._noise_map is None else self._noise_map[index]
+        rng = np.random.default_rng(self.seeds[index])
+        reception = self.receiver.receive(objects, one_slice(self.grid, index), rng, self.noise_sd, noise_map)
+        if reception.breath_hold is not None:
+            self._holds[index] = reception.breath_hold.as_dict()
+        if self._on_kspace is not None and reception.kspace is not None:
+            with self._lock:
+                self._on_kspace(index, reception.kspace)
+        return reception.images
+
+    def _keep(self, scene: SliceScene, content: VoxelContent, frame: int, index: int, phase: float) -> None:
+        self.labels[frame, index] = self._cropped(scene.labels(content, "clinical"))
+        if self.structures is not None:
+            self.structures[frame, index] = self._cropped(scene.labels(content, "structure"))
+        if self.fractions is not None:
+            self.fractions[:, frame, index] = self._cropped(scene.fractions(content))
+        if self.displacement is not None:
+            moved = scene.displacement_mm(phase)
+            if not np.isfinite(moved).all():
+                raise InputError(f"the anatomy gave a rest position that is not finite in slice {index}, frame {frame}")
+            for axis in range(3):
+                self.displacement[frame, index, ..., axis] = self._cropped(moved[:, axis].reshape(scene.shape))
+
+    def record(self, seed: int) -> dict[str, Any]:
+        """The sidecar: everything that makes this cine again, and what was drawn on the way."""
+        function = getattr(self.anatomy, "function", None)
+        describe = getattr(self._preparation, "describe", None)
+        options = self.options
+        return {
+            "simulation": {
+                "seed": seed,
+                "plane": options.plane,
+                "truth": sorted(options.truth),
+                "sub_samples": options.sub_samples,
+                "by_channel": options.by_channel,
+                "grid_given": options.grid is not None,
+                "grid": {
+                    "affine_ras": self.grid.affine_ras.tolist(),
+                    "shape": list(self.grid.shape),
+                    "slice_thickness_mm": self.grid.slice_thickness_mm,
+                },
+                "faults": [fault.as_dict() for fault in options.faults],
+            },
+            "anatomy": self.anatomy.describe(),
+            "protocol": self.protocol.as_dict(),
+            "appearance": self.appearance.as_dict(),
+            "preparation": None if describe is None else describe(),
+            "noise_sd": self.noise_sd,
+            "slice_shifts_mm": self._shifts.tolist(),
+            "breath_holds": [self._holds[index] for index in sorted(self._holds)],
+            "times_ms": self.timing.times_ms.tolist(),
+            "function": None if function is None else function.as_dict(),
+            "versions": {
+                "CMRSimExtension": __version__,
+                "numpy": np.__version__,
+                "scipy": scipy.__version__,
+                "python": platform.python_version(),
+            },
+        }
+
+
+def _heart_centre(anatomy: Anatomy) -> NDArray[np.float64]:
+    frame = anatomy.heart_frame
+    return np.asarray(frame.origin_mm + 0.45 * frame.lv_length_mm * frame.axes[2])
+
+
+def _run_all(pool: ThreadPoolExecutor, work: Callable[[int], None], count: int) -> None:
+    """`work` of every number; the first error ends the others that have not begun."""
+    futures = [pool.submit(work, index) for index in range(count)]
+    try:
+        for future in futures:
+            future.result()
+    except BaseException:
+        for future in futures:
+            future.cancel()
+        raise
