@@ -282,7 +282,7 @@ class Spikes(Fault):
     """
 
     amount: float = 3.0
-    strength: float = 0.5
+    strength: float = 1.0
     by_line: ClassVar[bool] = True
     name: ClassVar[str] = "spikes"
     unit: ClassVar[str] = "in each slice"
