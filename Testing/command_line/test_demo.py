@@ -1,0 +1,120 @@
+"""`cmrsim demo`: the page and what it shows."""
+
+import re
+from html.parser import HTMLParser
+
+import numpy as np
+import pytest
+
+from CMRSimExtension.command_line import demo
+from CMRSimExtension.command_line.demo_page.charts import Series, line_chart, ticks
+from CMRSimExtension.command_line.demo_page.motion import wall_strain
+from CMRSimExtension.command_line.demo_page.page import Section, build_page
+from CMRSimExtension.command_line.main import main
+from CMRSimExtension.errors import InputError
+from CMRSimExtension.files.cine_files import read_cine
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    patch = pytest.MonkeyPatch()
+    patch.setattr(demo, "MATRIX", 80)
+    patch.setattr(demo, "PHASES", 8)
+    path = tmp_path_factory.mktemp("demo") / "page"
+    assert main(["demo", "--out", str(path), "--quiet"]) == 0
+    patch.undo()
+    return path
+
+
+class _Page(HTMLParser):
+    def __init__(self):
+        super().__init__()
+        self.open, self.links, self.sources, self.ids, self.text = [], [], [], [], ""
+
+    def handle_starttag(self, tag, attributes):
+        found = dict(attributes)
+        self.ids += [found["id"]] if "id" in found else []
+        self.links += [found["href"]] if "href" in found else []
+        self.sources += [found["src"]] if "src" in found else []
+        if tag not in ("meta", "img", "input", "br", "line", "circle", "path"):
+            self.open.append(tag)
+
+    def handle_endtag(self, tag):
+        if tag not in ("line", "circle", "path"):
+            assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        self.text += data
+
+
+@pytest.fixture(scope="module")
+def page(folder):
+    parser = _Page()
+    parser.feed((folder / "index.html").read_text(encoding="utf-8"))
+    assert parser.open == []  # every element is closed
+    return parser
+
+
+def test_the_page_needs_nothing_from_outside_its_folder(page, folder):
+    assert all(source.startswith("data:image/") for source in page.sources)
+    for link in page.links:
+        assert link.removeprefix("#") in page.ids if link.startswith("#") else (folder / link).is_file(), link
+    text = (folder / "index.html").read_text(encoding="utf-8")
+    assert not re.search(r"https?://(?!www\.w3\.org)", text)
+
+
+def test_the_page_has_what_the_design_asks_for(page):
+    for words in ("The cine and its labels", "Volume", "Mid-wall strain of the LV", "not for clinical use"):
+        assert words in page.text
+
+
+def test_everything_it_shows_lies_in_the_folder(folder):
+    assert {p.name for p in folder.iterdir()} == {
+        "index.html", "cine.nii.gz", "cine_labels.nii.gz", "cine_motion.nii.gz", "cine.json", "cine.gif"}
+
+
+def test_the_strain_curves_are_those_of_a_beating_heart(folder):
+    strain = wall_strain(read_cine(folder / "cine.nii.gz", ("labels", "motion")))
+    for curve in (strain.radial, strain.circumferential, strain.longitudinal):
+        assert abs(curve[0]) < 1e-6  # end diastole is the reference
+    assert strain.radial.max() > 20 and strain.circumferential.min() < -10 and strain.longitudinal.min() < -5
+
+
+def test_strain_of_a_known_stretch_is_that_stretch(small_cine):
+    from dataclasses import replace
+
+    # X = x + u with u = (1/1.1 - 1) (x - c) along every axis: all lengths have grown by a tenth since end diastole.
+    points = small_cine.grid.points_mm()
+    centre = points.reshape(-1, 3).mean(axis=0)
+    u = np.broadcast_to(((1 / 1.1 - 1) * (points - centre)).astype(np.float32), (*small_cine.image.shape, 3))
+    strain = wall_strain(replace(small_cine, displacement_mm=u))
+    for curve in (strain.radial, strain.circumferential, strain.longitudinal):
+        # Single precision displacements of 1 mm over pixels of 1.4 mm.
+        np.testing.assert_allclose(curve, 10.0, atol=1e-3)
+
+
+def test_strain_without_motion_is_refused(small_cine):
+    from dataclasses import replace
+
+    with pytest.raises(InputError, match="ask for the truth 'motion'"):
+        wall_strain(replace(small_cine, displacement_mm=None))
+
+
+@pytest.mark.parametrize(("low", "high"), [(0, 1), (-20, 52), (0, 237.9), (3.1, 3.2), (5, 5), (0, 0), (-1e-9, 1e-9)])
+def test_ticks_are_round_ascending_and_span_the_values(low, high):
+    values = ticks(low, high)
+    assert values[0] <= low + 1e-12 and values[-1] >= high - 1e-12
+    assert np.all(np.diff(values) > 0) and len(values) <= 12
+
+
+def test_a_chart_draws_each_value_at_its_height():
+    svg = line_chart([0, 1, 2], [Series("a", [0.0, 5.0, 10.0], "red")], "x", "y", "title")
+    heights = [float(v) for v in re.search(r'data-y="([^"]+)"', svg).group(1).split()]
+    assert heights[1] == pytest.approx((heights[0] + heights[2]) / 2, abs=0.1)
+    assert heights[0] > heights[1] > heights[2]
+
+
+def test_text_of_a_section_cannot_break_the_page():
+    page = build_page("a <b>", "c & d", [Section("e > f", "<p>g</p>", "h < i", {"j": "</script><script>bad()"})], "k")
+    assert "</script><script>bad()" not in page
+    assert "a &lt;b&gt;" in page and "h &lt; i" in page
