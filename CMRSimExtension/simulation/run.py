@@ -113,7 +113,9 @@ class Run:
         seeds: list[np.random.SeedSequence],
         progress: Progress | None,
         on_kspace: KspaceSink | None,
+        asked: Protocol,
     ) -> None:
+        self.asked = asked
         self.anatomy, self.protocol, self.appearance, self.grid = anatomy, protocol, appearance, grid
         self.timing, self.options, self.seeds = timing, options, seeds
         self._fold, self._shifts = folded_pixels, shifts_mm
@@ -158,11 +160,11 @@ class Run:
         on_kspace: KspaceSink | None = None,
     ) -> "Run":
         """Plan the slices and draw what this scan draws, each part from a seed of its own."""
-        wanted = protocol
+        asked = protocol
         for fault in options.faults:
             protocol = fault.narrow(protocol)
         axis = 0 if protocol.phase_direction == "rows" else 1
-        folded = (wanted.matrix[axis] - protocol.matrix[axis] + 1) // 2
+        folded = (asked.matrix[axis] - protocol.matrix[axis] + 1) // 2
         if options.grid is None:
             grid = plan(anatomy.heart_frame, protocol, options.plane)
         else:
@@ -185,7 +187,7 @@ class Run:
         )
         return cls(
             anatomy, protocol, appearance.with_off_resonance(field), grid, timing, options, folded, shifts,
-            streams[2].spawn(grid.shape[0]), progress, on_kspace,
+            streams[2].spawn(grid.shape[0]), progress, on_kspace, asked,
         )  # fmt: skip
 
     def acquire(self, workers: int) -> NDArray[np.float32]:
@@ -322,6 +324,7 @@ class Run:
             },
             "anatomy": self.anatomy.describe(),
             "protocol": self.protocol.as_dict(),
+            "protocol_asked": self.asked.as_dict(),
             "appearance": self.appearance.as_dict(),
             "preparation": None if describe is None else describe(),
             "noise_sd": self.noise_sd,

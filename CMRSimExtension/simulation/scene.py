@@ -130,9 +130,11 @@ class SliceScene:
         material = self._hold(phase)
         flowing = None
         if self._flow is not None:
-            velocity = self._anatomy.blood_velocity(self._moving_points, Moment(phase, self._respiratory))
-            flowing = np.asarray(self._flow(velocity, self._normal), dtype=np.float32)
-            flowing = np.where(_IS_BLOOD[material.tissue], flowing, np.float32(1.0))
+            blood_points = np.flatnonzero(_IS_BLOOD[material.tissue])
+            moment = Moment(phase, self._respiratory)
+            velocity = self._anatomy.blood_velocity(self._moving_points[blood_points], moment)
+            flowing = np.ones(len(material.tissue), dtype=np.float32)
+            flowing[blood_points] = self._flow(velocity, self._normal)
         return self._content(material, self._moving_bins, phase, blood, time_ms, flowing)
 
     def resting_at(self, time_ms: float) -> VoxelContent:

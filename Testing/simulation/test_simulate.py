@@ -1,5 +1,7 @@
 """One call to a cine: labels that match the image, reproducibility, truths, errors."""
 
+import json
+
 import numpy as np
 import pytest
 
@@ -7,10 +9,13 @@ from CMRSimExtension.anatomy.material import Moment
 from CMRSimExtension.anatomy.structures import Tissue
 from CMRSimExtension.anatomy.subject import Subject
 from CMRSimExtension.errors import Cancelled, InputError
+from CMRSimExtension.scanner.faults import parse_fault
 from CMRSimExtension.scanner.protocol import Protocol
+from CMRSimExtension.simulation.record import simulate_again
 from CMRSimExtension.simulation.scene import majority
 from CMRSimExtension.simulation.simulate import simulate
 from CMRSimExtension.simulation.stream import draw_slices
+from CMRSimExtension.tagging.options import TagOptions
 
 SMALL = Protocol(
     phases=4, matrix=(96, 80), fov_mm=(264.0, 220.0), acquired_resolution_mm=(3.2, 2.8), slice_gap_mm=12.0, snr=40.0
@@ -124,3 +129,48 @@ def test_a_stream_s_slices_depend_on_their_seed_alone() -> None:
     assert np.array_equal(first[0], second[0]) and np.array_equal(first[1], second[1])
     assert first[0].shape == (3, 64, 64) and np.isfinite(first[0]).all()
     assert len(first[2]) == 3
+
+
+def test_a_sidecar_makes_the_same_cine_again(subject: Subject) -> None:
+    """Through JSON and back, with faults that narrow the field of view and shift slices."""
+    faults = (parse_fault("drift=3"), parse_fault("aliasing=0.2"), parse_fault("ghosting=6"))
+    first = simulate(subject, SMALL, 9, faults=faults)
+    again = simulate_again(json.loads(json.dumps(first.sidecar)), workers=1)
+    assert np.array_equal(again.image, first.image)
+    assert np.array_equal(again.labels, first.labels)
+    assert first.image.shape[-2] < SMALL.matrix[0]
+
+
+def test_a_sidecar_of_something_else_is_refused() -> None:
+    with pytest.raises(InputError, match="not that of a simulated cine"):
+        simulate_again({"anything": 1})
+
+
+def test_drift_moves_image_and_labels_together(subject: Subject, cine) -> None:  # type: ignore[no-untyped-def]
+    moved = simulate(subject, SMALL, 5, faults=(parse_fault("drift=8"),))
+    assert np.std(moved.sidecar["slice_shifts_mm"], axis=0)[2] > 2.0
+    assert not np.array_equal(moved.labels, cine.labels)
+    middle = moved.grid.shape[0] // 2
+    image, labels = moved.image[0, middle], moved.labels[0, middle]
+    assert np.median(image[labels == 1]) > 2.0 * np.median(image[labels == 2])
+
+
+def test_tags_lie_in_the_muscle_and_move_with_it(subject: Subject) -> None:
+    """The same pixel is tagged at end diastole and not at end systole, and the other way round."""
+    options = TagOptions(spacing_mm=9.0)
+    protocol = SMALL.replace(sequence="gre", repetition_time_ms=4.0, echo_time_ms=2.0, flip_angle_deg=10.0, snr=1000.0)
+    tagged = simulate(subject, protocol, 5, preparation=options.acquisition)
+    plain = simulate(subject, protocol, 5)
+    wall = (tagged.labels[0] == 2) & (tagged.labels[1] == 2)
+    ratio = tagged.image[:2] / plain.image[:2]
+    assert np.quantile(ratio[0][wall], 0.9) > 1.5 * np.quantile(ratio[0][wall], 0.1)
+    assert np.corrcoef(ratio[0][wall], ratio[1][wall])[0, 1] < 0.9
+
+
+def test_raw_data_come_for_every_slice_frame_and_channel(subject: Subject) -> None:
+    protocol = SMALL.replace(coils=3, slices=2, phases=2)
+    kept: dict[int, np.ndarray] = {}
+    cine = simulate(subject, protocol, 5, on_kspace=lambda index, samples: kept.update({index: samples}))
+    assert sorted(kept) == [0, 1]
+    assert kept[0].shape == (2, 3, *protocol.acquired_matrix)
+    assert cine.image.shape[:2] == (2, 2)
