@@ -1,0 +1,140 @@
+"""Faults, channels and trajectories through the one call: what they change, what they leave, what they tell."""
+
+import json
+
+import numpy as np
+import pytest
+
+from CMRSimExtension.anatomy.structures import Structure
+from CMRSimExtension.anatomy.subject import Subject
+from CMRSimExtension.errors import InputError
+from CMRSimExtension.scanner.faults import FAULTS, Banding, BloodFlow, BreathHoldDrift, SmallFieldOfView, parse_fault
+from CMRSimExtension.scanner.protocol import Protocol
+from CMRSimExtension.simulation.simulate import simulate
+
+SMALL = Protocol(
+    phases=4, matrix=(96, 80), fov_mm=(264.0, 220.0), acquired_resolution_mm=(3.2, 2.8), slice_gap_mm=18.0, snr=40.0,
+    coils=6,
+)  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def subject() -> Subject:
+    return Subject.random(11)
+
+
+@pytest.fixture(scope="module")
+def clean(subject: Subject):  # type: ignore[no-untyped-def]
+    return simulate(subject, SMALL, 5, truth=("labels", "motion"))
+
+
+@pytest.mark.parametrize("name", [n for n in FAULTS if n not in ("drift", "aliasing")])
+def test_a_fault_of_the_signal_spoils_the_image_and_leaves_the_labels(subject: Subject, clean, name: str) -> None:  # type: ignore[no-untyped-def]
+    spoilt = simulate(subject, SMALL, 5, faults=(parse_fault(name),))
+    np.testing.assert_array_equal(spoilt.labels, clean.labels)
+    assert np.abs(spoilt.image - clean.image).max() > 0.1 * clean.image.max()
+
+
+@pytest.mark.parametrize("name", list(FAULTS))
+def test_what_happened_is_written_down(subject: Subject, name: str) -> None:
+    sidecar = json.loads(json.dumps(simulate(subject, SMALL, 5, faults=(parse_fault(name),)).sidecar))
+    assert sidecar["simulation"]["faults"][0]["name"] == name
+    assert len(sidecar["slice_shifts_mm"]) == len(sidecar["times_ms"])
+    assert len(sidecar["breath_holds"]) == (len(sidecar["times_ms"]) if FAULTS[name].by_line else 0)
+
+
+def test_faults_are_the_same_for_the_same_seed_and_any_number_of_workers(subject: Subject) -> None:
+    faults = tuple(parse_fault(n) for n in ("ghosting", "arrhythmia", "drift", "spikes"))
+    first, second = (simulate(subject, SMALL, 5, faults=faults, workers=w) for w in (1, 2))
+    np.testing.assert_array_equal(first.image, second.image)
+    assert first.sidecar["breath_holds"] == second.sidecar["breath_holds"]
+    assert first.sidecar["slice_shifts_mm"] == second.sidecar["slice_shifts_mm"]
+
+
+def test_drift_moves_image_labels_and_truth_together(subject: Subject, clean) -> None:  # type: ignore[no-untyped-def]
+    drifted = simulate(subject, SMALL, 5, faults=(BreathHoldDrift(amount=12.0),), truth=("labels", "motion"))
+    shifts = np.array(drifted.sidecar["slice_shifts_mm"])
+    normal = clean.grid.affine_ras[:3, 2] / np.linalg.norm(clean.grid.affine_ras[:3, 2])
+    # The slice that was shifted most in plane: its myocardium's centre has moved with the body.
+    in_plane = shifts - (shifts @ normal)[:, None] * normal
+    both = (drifted.labels[0] == 2).any(axis=(1, 2)) & (clean.labels[0] == 2).any(axis=(1, 2))
+    candidates = np.flatnonzero(both)
+    chosen = candidates[np.argmax(np.linalg.norm(in_plane[candidates], axis=-1))]
+
+    def centre(labels: np.ndarray) -> np.ndarray:
+        rows, columns = np.nonzero(np.isin(labels[0, chosen], (1, 2)))
+        return clean.grid.affine_ras[:3, :3] @ [columns.mean(), rows.mean(), chosen]
+
+    moved = centre(drifted.labels) - centre(clean.labels)
+    # The heart's section changes with the shift through the plane, so directions agree, lengths only roughly.
+    assert moved @ in_plane[chosen] > 0.4 * np.linalg.norm(in_plane[chosen]) ** 2
+
+
+def test_a_small_field_of_view_shows_the_middle_and_folds_the_rest_in(subject: Subject, clean) -> None:  # type: ignore[no-untyped-def]
+    folded = simulate(subject, SMALL, 5, faults=(SmallFieldOfView(amount=0.25),))
+    rows = folded.image.shape[2]
+    assert rows == 72 and folded.labels.shape == folded.image.shape
+    start = (96 - rows) // 2
+    np.testing.assert_array_equal(folded.labels, clean.labels[:, :, start : start + rows])
+    np.testing.assert_allclose(folded.grid.points_mm(), clean.grid.points_mm()[:, start : start + rows], atol=1e-9)
+    # What was outside adds to the edges.
+    edge = np.r_[0:6, rows - 6 : rows]
+    assert folded.image[:, :, edge].mean() > 1.1 * clean.image[:, :, start : start + rows][:, :, edge].mean()
+
+
+def test_flow_changes_blood_and_nothing_else(subject: Subject) -> None:
+    quiet = SMALL.replace(snr=1e5)
+    here, there = (simulate(subject, quiet, 5, faults=f, truth=("labels", "anatomy")) for f in ((), (BloodFlow(),)))
+    change = np.abs(there.image - here.image)
+    muscle = here.anatomy == Structure.MUSCLE
+    assert change[here.labels == 1].mean() > 30 * change[muscle].mean()
+
+
+def test_banding_darkens_a_stripe_of_the_body(subject: Subject) -> None:
+    quiet = SMALL.replace(snr=1e5)
+    here, there = (simulate(subject, quiet, 5, faults=f) for f in ((), (Banding(amount=1000 / 2 / 3.0),)))
+    heart = here.labels > 0
+    assert there.image[heart].mean() < 0.7 * here.image[heart].mean()
+
+
+def test_raw_data_come_for_every_slice_frame_and_channel(subject: Subject) -> None:
+    slices: dict[int, np.ndarray] = {}
+    cine = simulate(subject, SMALL, 5, on_kspace=slices.__setitem__)
+    assert sorted(slices) == list(range(cine.grid.shape[0]))
+    assert slices[0].shape == (4, 6, *SMALL.acquired_matrix)
+    assert slices[1].dtype == np.complex64 and np.abs(slices[1]).max() > 0
+
+
+def test_images_made_channel_by_channel_look_like_those_of_the_fast_path(subject: Subject, clean) -> None:  # type: ignore[no-untyped-def]
+    cine = simulate(subject, SMALL, 5, by_channel=True)
+    assert np.corrcoef(cine.image.ravel(), clean.image.ravel())[0, 1] > 0.99
+
+
+@pytest.mark.parametrize("changes", [{"acceleration": 2}, {"acceleration": 3, "phase_direction": "rows"}])
+def test_the_snr_asked_for_is_that_of_the_accelerated_image(subject: Subject, changes: dict) -> None:
+    protocol = SMALL.replace(**changes, snr=30.0, slices=2)
+    quiet = simulate(subject, protocol.replace(snr=1e6), 5)
+    # The noise is what noisy and quiet images of one seed differ by, where the heart is bright.
+    noisy = simulate(subject, protocol, 5)
+    heart = quiet.labels > 0
+    bright = heart & (quiet.image > 0.5 * np.median(quiet.image[heart]))
+    sd = (noisy.image - quiet.image)[bright].std()
+    # 4 frames of about 1200 correlated pixels: the SD is good to a few percent; amplification varies over them.
+    assert quiet.image[0][heart[0]].mean() / sd == pytest.approx(30.0, rel=0.12)
+
+
+@pytest.mark.parametrize("trajectory", ["radial", "golden_angle"])
+def test_spokes_make_a_cine_too(subject: Subject, clean, trajectory: str) -> None:  # type: ignore[no-untyped-def]
+    pytest.importorskip("finufft")
+    cine = simulate(subject, SMALL.replace(trajectory=trajectory), 5)
+    assert np.corrcoef(cine.image.ravel(), clean.image.ravel())[0, 1] > 0.85
+
+
+def test_a_still_preview_takes_faults_of_lines(subject: Subject) -> None:
+    cine = simulate(subject, SMALL.replace(phases=1, slices=1), 5, faults=(parse_fault("ghosting"),))
+    assert cine.image.shape == (1, 1, 96, 80)
+
+
+def test_lines_that_spokes_do_not_have_are_turned_down(subject: Subject) -> None:
+    with pytest.raises(InputError, match="ghosting act on Cartesian lines"):
+        simulate(subject, SMALL.replace(trajectory="radial"), 5, faults=(parse_fault("ghosting"),))
