@@ -61,7 +61,6 @@ class CMRSimulate(ScriptedLoadableModule):
 def registerSampleData() -> None:
     """Offer simulated cines in the Sample Data module and make our terms known to Slicer."""
     from CMRSimExtension.slicer_bridge.sample_data import register
-
     from CMRSimExtension.slicer_bridge.terminology_file import load_terminology
 
     register(pathlib.Path(__file__).parent / "Resources" / "Icons")
@@ -321,7 +320,17 @@ class CMRSimulateWidget(ModulePanel):
         self.updatePanel()
 
     def _startPopulation(self) -> None:
-        self.populationJob.run("population", self.logic.populationRequest(self._parameterNode), lambda result: None)
+        from CMRSimExtension.slicer_bridge.packages import ensure
+
+        values = self.logic.populationRequest(self._parameterNode)
+        ensure(pathlib.Path(self.resourcePath("requirements.txt")), "CMRSimulate")
+
+        def finish(result: dict[str, Any]) -> None:
+            self.ui.populationResultLabel.text = _("{written} subjects written, {skipped} were there already.").format(
+                written=result["written"], skipped=result["skipped"])
+
+        self.ui.populationResultLabel.text = ""
+        self.populationJob.run("population", values, finish)
         self.updatePanel()
 
 

@@ -4,12 +4,15 @@ The same functions run in Slicer's own process (from scripts and tests) and in a
 `CMRSimExtension.slicer_bridge.process`). Nothing here imports ``slicer``; what needs torch imports it inside.
 """
 
+import json
 from collections.abc import Callable
 from dataclasses import asdict, replace
+from pathlib import Path
 from typing import Any
 
 from CMRSimExtension.errors import InputError
 
+POPULATION_RECORD = "population.json"
 Values = dict[str, Any]
 Progress = Callable[[float, str], None]
 
@@ -154,5 +157,53 @@ def compare(
     return {"rows": rows}
 
 
+def population(
+    *, folder: str, count: int, pathology: str, protocol: Values, plane: str, seed: int, progress: Progress
+) -> Values:
+    """Write `count` subjects with their labels to a folder as NIfTI; gives ``written`` and ``skipped`` counts.
+
+    Subject i depends on `seed` and i alone. Files are written whole or not at all, and a subject whose sidecar is there
+    is not made again, so a run that was stopped goes on where it was.
+
+    Raises
+    ------
+    InputError
+        If the folder holds another population.
+    """
+    import numpy as np
+
+    from CMRSimExtension.anatomy.subject import Subject
+    from CMRSimExtension.files.cine_files import sidecar_path, write_cine
+    from CMRSimExtension.scanner.protocol import Protocol
+    from CMRSimExtension.simulation.simulate import simulate as scan
+
+    recipe = {"pathology": pathology, "protocol": protocol, "plane": plane, "seed": seed}
+    record = Path(folder) / POPULATION_RECORD
+    if record.is_file() and json.loads(record.read_text(encoding="utf-8")) != recipe:
+        raise InputError(
+            f"{folder} holds a population of another protocol, pathology, plane or seed ({POPULATION_RECORD} says "
+            "which); choose an empty folder, or those settings to go on with it")
+    record.write_text(json.dumps(recipe, indent=1) + "\n", encoding="utf-8")
+    written = skipped = 0
+    for index in range(count):
+        path = Path(folder) / f"subject_{index:05d}.nii.gz"
+        if sidecar_path(path).is_file():
+            skipped += 1
+            continue
+
+        def report(share: float, text: str, done: int = index) -> None:
+            progress((done + share) / count, f"subject {done + 1} of {count}: {text}")
+
+        subject_seed, scan_seed = np.random.SeedSequence((seed, index)).spawn(2)
+        subject = Subject.random(subject_seed, pathology=pathology)
+        cine = scan(
+            subject, Protocol.from_dict(protocol), int(scan_seed.generate_state(1)[0]), plane=plane,
+            truth=("labels",), progress=report)
+        write_cine(cine, path)
+        written += 1
+    progress(1.0, f"{written} subjects written, {skipped} were there")
+    return {"written": written, "skipped": skipped}
+
+
 JOBS: dict[str, Callable[..., Values]] = {
-    "simulate": simulate, "tag": tag, "segment": segment, "compare": compare}
+    "simulate": simulate, "tag": tag, "segment": segment, "compare": compare, "population": population}

@@ -32,6 +32,8 @@ from CMRSimExtension.slicer_bridge.volumes import (
     array_of_volume,
     fill_volume,
     grid_of_volume,
+    in_marked_order,
+    mark_slices,
     require_same_grid,
     to_array,
     to_vtk_matrix,
@@ -114,7 +116,7 @@ def fill_segmentation(
         to_vtk_matrix(grid.affine_ras), [0, grid.shape[2] - 1, 0, grid.shape[1] - 1, 0, grid.shape[0] - 1])
     segmentation.SetConversionParameter(
         slicer.vtkSegmentationConverter.GetReferenceImageGeometryParameterName(), geometry)
-    set_attribute(segmentation_node, THICKNESS, repr(float(grid.slice_thickness_mm)))
+    mark_slices(segmentation_node, grid)
 
 
 def labels_present(labels: NDArray[np.uint8]) -> tuple[int, ...]:
@@ -287,11 +289,12 @@ def grid_of_segmentation(segmentation_node: Any) -> ImageGrid:
     affine = to_array(matrix)
     affine[:3, 3] += affine[:3, :3] @ (low_i, low_j, low_k)
     thickness = get_attribute(segmentation_node, THICKNESS)
-    return ImageGrid(
+    grid = ImageGrid(
         affine_ras=affine,
         shape=(high_k - low_k + 1, high_j - low_j + 1, high_i - low_i + 1),
         slice_thickness_mm=float(np.linalg.norm(affine[:3, 2])) if thickness is None else float(thickness),
     )
+    return in_marked_order(segmentation_node, grid)[0]
 
 
 def labels_of_node(

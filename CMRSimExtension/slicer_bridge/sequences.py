@@ -1,8 +1,8 @@
 """Cine <-> volume sequence with its browser.
 
 A cine becomes a ``vtkMRMLSequenceNode`` of scalar volumes whose numeric index is the time in ms, and a browser whose
-proxy volume the slice views show. A file has one time for all slices of a frame (their mean); the exact table of
-per-slice times and the sidecar stay with the sequence as attributes and come back from it.
+proxy volume the slice views show. The times of a frame's own slices stay with it as an attribute, which
+``.seq.nrrd`` keeps as well; the sidecar stays with the sequence, in the scene.
 """
 
 import json
@@ -25,9 +25,15 @@ from CMRSimExtension.slicer_bridge.scene import (
     sequences_logic,
     set_attribute,
 )
-from CMRSimExtension.slicer_bridge.volumes import array_of_volume, fill_volume, grid_of_volume, require_same_grid
+from CMRSimExtension.slicer_bridge.volumes import (
+    array_of_volume,
+    fill_volume,
+    grid_of_volume,
+    in_marked_order,
+    require_same_grid,
+)
 
-TIMES = "TimesMs"
+SLICE_TIMES = "SliceTimesMs"
 SIDECAR = "Sidecar"
 TIME_NAME, TIME_UNIT = "time", "ms"
 FRAME_NAME = "frame"
@@ -106,9 +112,9 @@ def add_cine(cine: Cine, name: str, *, source: Any = None) -> CineNodes:
     frame_node.SetName(name)
     for frame, value in enumerate(values):
         fill_volume(frame_node, cine.image[frame], cine.grid)
+        if cine.times_ms is not None:
+            set_attribute(frame_node, SLICE_TIMES, json.dumps(cine.times_ms[:, frame].tolist()))
         sequence.SetDataNodeAtValue(frame_node, value)
-    if cine.times_ms is not None:
-        set_attribute(sequence, TIMES, json.dumps(np.asarray(cine.times_ms).tolist()))
     if cine.sidecar:
         set_attribute(sequence, SIDECAR, json.dumps(cine.sidecar))
     browser = new_node("vtkMRMLSequenceBrowserNode", f"{name} browser")
@@ -155,13 +161,12 @@ def browser_of(sequence: Any) -> Any:
 
 
 def times_of_sequence(sequence: Any, slices: int) -> NDArray[np.float64] | None:
-    """(slices, frames) times in ms from the exact table or the index; None where the index is no time."""
+    """(slices, frames) times in ms, of each slice where the frames have them, else from the index; or None."""
     frames = sequence.GetNumberOfDataNodes()
-    table = get_attribute(sequence, TIMES)
-    if table is not None:
-        times = np.array(json.loads(table), dtype=float)
-        if times.shape == (slices, frames):
-            return times
+    kept = [get_attribute(sequence.GetNthDataNode(frame), SLICE_TIMES) for frame in range(frames)]
+    own = [json.loads(text) for text in kept if text is not None]
+    if len(own) == frames and all(len(times) == slices for times in own):
+        return np.array(own, dtype=float).T
     factor = MS_PER_UNIT.get(sequence.GetIndexUnit())
     if factor is None:
         return None
@@ -208,9 +213,11 @@ def cine_of_node(node: Any) -> Cine:
         require_same_grid(grid, frame_grid, f"frames 0 and {frame} of sequence '{sequence.GetName()}'")
         arrays.append(array_of_volume(data))
     assert grid is not None  # frames > 0
+    grid, turned = in_marked_order(sequence.GetNthDataNode(0), grid)
+    image = np.stack(arrays).astype(np.float32)
     sidecar = get_attribute(sequence, SIDECAR)
     return Cine(
-        image=np.stack(arrays).astype(np.float32),
+        image=np.ascontiguousarray(image[:, ::-1]) if turned else image,
         grid=grid,
         times_ms=times_of_sequence(sequence, grid.shape[0]),
         sidecar={} if sidecar is None else json.loads(sidecar),

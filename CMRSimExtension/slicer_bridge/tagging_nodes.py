@@ -61,7 +61,7 @@ def motion_for_tagging(node: Any, cine: Cine) -> NDArray[np.float32]:
 
 
 def add_tagged(cine: Cine, name: str, source: Any, keep_motion: bool) -> TaggedNodes:
-    """Show a tagged cine, its labels and, if asked, the motion that its tags follow, beside the source."""
+    """Show a tagged cine, its labels and, if asked, the motion its tags follow, beside `source` if there is one."""
     nodes = add_cine(cine, name, source=source)
     labels = motion = None
     if cine.labels is not None:

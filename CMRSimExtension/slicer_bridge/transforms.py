@@ -16,9 +16,9 @@ from vtk.util.numpy_support import numpy_to_vtk, vtk_to_numpy
 from CMRSimExtension.errors import InputError
 from CMRSimExtension.scanner.geometry import ImageGrid
 from CMRSimExtension.slicer_bridge.hierarchy import place_beside
-from CMRSimExtension.slicer_bridge.scene import get_attribute, new_node, require, set_attribute
+from CMRSimExtension.slicer_bridge.scene import get_attribute, new_node, require
 from CMRSimExtension.slicer_bridge.sequences import CineNodes, sequence_of, show_frames
-from CMRSimExtension.slicer_bridge.volumes import THICKNESS
+from CMRSimExtension.slicer_bridge.volumes import THICKNESS, in_marked_order, mark_slices
 
 
 def fill_transform(node: Any, displacement_mm: NDArray[np.floating], grid: ImageGrid) -> None:
@@ -62,7 +62,7 @@ def fill_transform(node: Any, displacement_mm: NDArray[np.floating], grid: Image
     transform.SetGridDirectionMatrix(directions)
     transform.SetInterpolationModeToLinear()
     node.SetAndObserveTransformFromParent(transform)
-    set_attribute(node, THICKNESS, repr(float(grid.slice_thickness_mm)))
+    mark_slices(node, grid)
 
 
 def displacement_of_transform(node: Any) -> tuple[NDArray[np.float32], ImageGrid]:
@@ -92,7 +92,9 @@ def displacement_of_transform(node: Any) -> tuple[NDArray[np.float32], ImageGrid
     grid = ImageGrid(
         affine_ras=affine, shape=(slices, rows, columns),
         slice_thickness_mm=image.GetSpacing()[2] if thickness is None else float(thickness))
-    return (field * transform.GetDisplacementScale() + transform.GetDisplacementShift()).astype(np.float32), grid
+    displacement = (field * transform.GetDisplacementScale() + transform.GetDisplacementShift()).astype(np.float32)
+    grid, turned = in_marked_order(node, grid)
+    return displacement[::-1] if turned else displacement, grid
 
 
 def add_motion(displacement_mm: NDArray[np.floating], grid: ImageGrid, name: str, cine: CineNodes) -> CineNodes:

@@ -17,6 +17,9 @@ from CMRSimExtension.scanner.geometry import ImageGrid
 from CMRSimExtension.slicer_bridge.scene import get_attribute, set_attribute
 
 THICKNESS = "SliceThicknessMm"
+FIRST_SLICE = "FirstSliceRas"
+"""Where slice 0 lies. Slicer's readers of sequences turn a left-handed stack of slices round (same voxels at the same
+places, last slice first), and a short-axis stack from base to apex is left-handed as often as not."""
 SAME_GEOMETRY_MM = 1e-3
 """Two grids whose voxel centres differ by less are the same: DICOM's decimal strings carry about 1e-5 mm."""
 
@@ -93,7 +96,27 @@ def fill_volume(volume: Any, array: NDArray[Any], grid: ImageGrid) -> None:
         raise InputError(f"a volume cannot hold {array.dtype} voxels; convert them to uint8, int16 or float32")
     slicer.util.updateVolumeFromArray(volume, np.ascontiguousarray(array))
     volume.SetIJKToRASMatrix(to_vtk_matrix(grid.affine_ras))
-    set_attribute(volume, THICKNESS, repr(float(grid.slice_thickness_mm)))
+    mark_slices(volume, grid)
+
+
+def mark_slices(node: Any, grid: ImageGrid) -> None:
+    """Note on a node what its geometry alone does not keep: slice thickness, and which slice is the first."""
+    set_attribute(node, THICKNESS, repr(float(grid.slice_thickness_mm)))
+    set_attribute(node, FIRST_SLICE, " ".join(repr(float(value)) for value in grid.affine_ras[:3, 3]))
+
+
+def in_marked_order(node: Any, grid: ImageGrid) -> tuple[ImageGrid, bool]:
+    """The grid with the slice first that was first when `mark_slices` noted it, and whether that turns the slices."""
+    marked = get_attribute(node, FIRST_SLICE)
+    if marked is None:
+        return grid, False
+    first = np.array([float(value) for value in marked.split()])
+    last = grid.affine_ras[:3, 3] + (grid.shape[0] - 1) * grid.affine_ras[:3, 2]
+    if np.linalg.norm(last - first) > SAME_GEOMETRY_MM or np.allclose(last, grid.affine_ras[:3, 3]):
+        return grid, False
+    affine = np.array(grid.affine_ras)
+    affine[:3, 3], affine[:3, 2] = last, -affine[:3, 2]
+    return ImageGrid(affine, grid.shape, grid.slice_thickness_mm), True
 
 
 def same_grid(first: ImageGrid, second: ImageGrid) -> bool:

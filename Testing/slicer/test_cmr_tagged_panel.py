@@ -174,12 +174,11 @@ def test_cancel_leaves_the_scene_as_it_was(panel, host):
 def test_the_choices_are_those_of_the_library():
     from typing import get_args
 
-    from CMRTagged import Method, Pattern, Readout, Train
-
     from CMRSimExtension.tagging.options import METHODS
     from CMRSimExtension.tagging.pattern import PatternKind
     from CMRSimExtension.tagging.preparation import TagTrain
     from CMRSimExtension.tagging.readout import ReadoutKind
+    from CMRTagged import Method, Pattern, Readout, Train
 
     assert {member.value for member in Method} == set(METHODS)
     assert {member.value for member in Pattern} == set(get_args(PatternKind))

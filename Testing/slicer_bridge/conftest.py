@@ -19,12 +19,12 @@ def scene():
     bare.scene.Clear(True)
 
 
-@pytest.fixture
-def grid() -> ImageGrid:
-    """Oblique, anisotropic, left-handed in no axis, not square, with a gap between slices."""
+@pytest.fixture(params=["right-handed", "left-handed"])
+def grid(request) -> ImageGrid:
+    """Oblique, anisotropic, not square, with a gap between slices; of either handedness, as short-axis stacks are."""
     rng = np.random.default_rng(5)
     directions = np.linalg.qr(rng.normal(size=(3, 3)))[0]
-    directions *= np.sign(np.linalg.det(directions))
+    directions *= np.sign(np.linalg.det(directions)) * (1 if request.param == "right-handed" else -1)
     affine = np.eye(4)
     affine[:3, :3] = directions @ np.diag([1.3, 1.45, 9.6])
     affine[:3, 3] = (-31.25, 12.5, 7.125)

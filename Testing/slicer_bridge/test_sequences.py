@@ -178,3 +178,20 @@ def test_a_grid_of_another_shape_than_its_array_is_refused(scene, cine):
     bad = replace(cine, grid=ImageGrid(cine.grid.affine_ras, (6, 30, 40), 8.0))
     with pytest.raises(InputError, match="does not fit a grid"):
         add_cine(bad, "Cine")
+
+
+def test_a_file_that_slicer_turns_round_comes_back_in_its_own_slice_order(scene, cine, tmp_path):
+    sequence = add_cine(cine, "Cine").sequence
+    path = str(tmp_path / "cine.seq.nrrd")
+    sequence.AddDefaultStorageNode(path)
+    sequence.GetStorageNode().SetFileName(path)
+    assert sequence.GetStorageNode().WriteData(sequence)
+    back = scene.AddNewNodeByClass("vtkMRMLSequenceNode", "back")
+    storage = scene.AddNewNodeByClass("vtkMRMLVolumeSequenceStorageNode")
+    storage.SetFileName(path)
+    assert storage.ReadData(back)
+    read = cine_of_node(back)
+    np.testing.assert_array_equal(read.image, cine.image)
+    np.testing.assert_allclose(read.grid.affine_ras, cine.grid.affine_ras, rtol=0, atol=1e-12)
+    np.testing.assert_array_equal(read.times_ms, cine.times_ms)
+    assert read.grid.slice_thickness_mm == cine.grid.slice_thickness_mm

@@ -1,0 +1,198 @@
+"""`cmrsim` in 3D Slicer, on files and on scenes, without a window.
+
+    Slicer --no-splash --no-main-window --python-script CMRSimExtension/slicer_bridge/batch.py \\
+        segment Patient.mrb --node "Cine" --out Segmented.mrb --model cine_sax
+
+Commands and options are those of ``cmrsim``. Where the input or ``--out`` is a scene (``.mrb``, as input also
+``.mrml``), the image is taken from the scene's node ``--node`` (its only image, where it has one only) and the results
+are added beside it. Exit codes are those of ``cmrsim``; the application ends in every case. Without the application the
+same file runs on ``slicer-core``.
+"""
+
+import os
+import sys
+import tempfile
+import traceback
+from pathlib import Path
+from typing import Any
+
+if __name__ == "__main__":
+    # Run as a script: this folder, whose names are the package's own, must not stand on the path; its root must.
+    here = Path(__file__).resolve().parent
+    sys.path[:] = [entry for entry in sys.path if Path(entry or os.curdir).resolve() != here]
+    sys.path.append(str(here.parents[1]))
+
+from CMRSimExtension.errors import CMRSimError, FileFormatError, InputError
+
+SCENE_ENDINGS = (".mrb", ".mrml")
+COMMANDS_ON_SCENES = ("simulate", "tag", "segment")
+SUCCESS, FAILURE, UNUSABLE_INPUT = 0, 1, 2
+
+
+def is_scene(text: str) -> bool:
+    """Whether a file name is a scene's."""
+    return text.lower().endswith(SCENE_ENDINGS)
+
+
+def run(arguments: list[str]) -> int:
+    """Run one command; returns its exit code.
+
+    Raises
+    ------
+    InputError, FileFormatError
+        If a scene cannot be used.
+    """
+    from CMRSimExtension.command_line.main import main
+
+    if not any(is_scene(argument) for argument in arguments):
+        return main(arguments)
+    if arguments[0] not in COMMANDS_ON_SCENES:
+        raise InputError(f"{arguments[0]} does not work on scenes; choose from {', '.join(COMMANDS_ON_SCENES)}")
+    rest = list(arguments)
+    target = _take_option(rest, "--out")
+    node_name = _take_option(rest, "--node")
+    if target is None:
+        raise InputError("--out is missing; name the scene to write, ending in .mrb")
+    if not target.lower().endswith(".mrb"):
+        raise InputError(f"{target} does not end in .mrb; a scene is written together with its data, as .mrb")
+    if not Path(target).resolve().parent.is_dir():
+        raise InputError(f"the folder of {target} does not exist; make it first")
+    with tempfile.TemporaryDirectory(prefix="cmrsim-batch-") as folder:
+        return _run_on_scene(rest, Path(folder), Path(target), node_name)
+
+
+def _take_option(arguments: list[str], name: str) -> str | None:
+    """Remove an option with its value; None where it is not given."""
+    for index, argument in enumerate(arguments):
+        if argument.startswith(f"{name}="):
+            return arguments.pop(index)[len(name) + 1 :]
+        if argument == name:
+            if index + 1 == len(arguments):
+                raise InputError(f"{name} needs a value")
+            value = arguments[index + 1]
+            del arguments[index : index + 2]
+            return value
+    return None
+
+
+def _run_on_scene(arguments: list[str], folder: Path, target: Path, node_name: str | None) -> int:
+    from CMRSimExtension.command_line.main import main
+    from CMRSimExtension.files.cine_files import write_cine
+    from CMRSimExtension.slicer_bridge.sequences import cine_of_node
+
+    scene = _Scene()
+    node = None
+    for index, argument in enumerate(arguments[1:], start=1):
+        if is_scene(argument):
+            scene.read(Path(argument))
+            node = image_node(node_name)
+            source = folder / "input.nii.gz"
+            write_cine(cine_of_node(node), source)
+            arguments[index] = str(source)
+    result = folder / "result.nii.gz"
+    code = main([*arguments, "--out", str(result)])
+    if code == SUCCESS:
+        add_result(arguments[0], result, node)
+        scene.write(target)
+    return code
+
+
+def image_node(name: str | None) -> Any:
+    """The image of the current scene called `name`, or its only one.
+
+    Raises
+    ------
+    InputError
+        If there is none of that name, or the choice is not clear.
+    """
+    import slicer
+
+    scene = slicer.mrmlScene
+    volumes = [
+        node for node in (scene.GetNthNode(index) for index in range(scene.GetNumberOfNodes()))
+        if node.IsA("vtkMRMLScalarVolumeNode") and not node.IsA("vtkMRMLLabelMapVolumeNode")
+        and not node.GetHideFromEditors()]
+    names = ", ".join(f"'{node.GetName()}'" for node in volumes) or "none"
+    if name is not None:
+        for node in volumes:
+            if name in (node.GetName(), node.GetID()):
+                return node
+        raise InputError(f"the scene has no image called '{name}'; there are: {names}")
+    if len(volumes) != 1:
+        raise InputError(f"say with --node which image of the scene is meant; there are: {names}")
+    return volumes[0]
+
+
+def add_result(command: str, result: Path, node: Any) -> None:
+    """Add what a command wrote to the scene, beside the node it was made from."""
+    import numpy as np
+
+    from CMRSimExtension.evaluation.function import function_from_labels
+    from CMRSimExtension.files.cine_files import companion, read_cine
+    from CMRSimExtension.slicer_bridge.segmenting import add_segmented, read_input
+    from CMRSimExtension.slicer_bridge.simulating import add_simulation
+    from CMRSimExtension.slicer_bridge.tagging_nodes import add_tagged
+
+    if command == "segment":
+        cine = read_input(node, stack=False)
+        labels = np.rint(read_cine(result, truths=()).image).astype(np.uint8)
+        frames = [index for index, frame in enumerate(labels) if frame.any()]
+        dx, dy, dz = cine.grid.spacing_mm
+        curves = function_from_labels(labels, (dz, dy, dx), frames=frames) if (labels == 1).any() else None
+        add_segmented(node, cine, False, labels, frames or [0], curves, f"{node.GetName()} segmentation")
+        return
+    truths = tuple(truth for truth in ("labels", "anatomy", "motion") if companion(result, truth).is_file())
+    cine = read_cine(result, truths=truths)
+    if command == "simulate":
+        add_simulation(cine, "Simulated cine")
+    else:
+        add_tagged(cine, f"{node.GetName()} tagged", node, keep_motion=cine.displacement_mm is not None)
+
+
+class _Scene:
+    """The application's scene, or one of its own where there is no application."""
+
+    def __init__(self) -> None:
+        from CMRSimExtension.slicer_bridge.bare_scene import BareScene, inside_application
+
+        self._bare = None if inside_application() else BareScene()
+
+    def read(self, path: Path) -> None:
+        import slicer
+
+        if not path.is_file():
+            raise InputError(f"{path} does not exist; check the name")
+        scene = slicer.mrmlScene
+        scene.SetURL(str(path))
+        done = scene.ReadFromMRB(str(path), True) if path.suffix.lower() == ".mrb" else scene.Connect()
+        if not done:
+            raise FileFormatError(f"{path} could not be read as a scene: {scene.GetErrorMessage() or 'damaged'}")
+
+    def write(self, path: Path) -> None:
+        import slicer
+
+        # Beside the target first: a scene that fails half-way must not take the place of one that was whole.
+        with tempfile.TemporaryDirectory(prefix="cmrsim-", dir=path.resolve().parent) as folder:
+            unfinished = Path(folder) / path.name
+            if not slicer.mrmlScene.WriteToMRB(str(unfinished)):
+                raise FileFormatError(f"{path} could not be written; check the folder and the free space")
+            unfinished.replace(path)
+
+
+def main() -> int:
+    """Run with the process's arguments; every error becomes a message and an exit code."""
+    arguments = sys.argv[1:]
+    try:
+        if not arguments:
+            raise InputError("no command; give simulate, tag or segment with the options of cmrsim")
+        return run(arguments)
+    except CMRSimError as error:
+        print(f"cmrsim: error: {error}", file=sys.stderr)
+        return UNUSABLE_INPUT
+    except Exception:  # Slicer would stay open for ever on an error that gets out
+        traceback.print_exc()
+        return FAILURE
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,110 @@
+"""The batch script on files and on scenes, as a process of its own where the exit code counts."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import slicer
+
+from CMRSimExtension.errors import InputError
+from CMRSimExtension.slicer_bridge import batch
+from CMRSimExtension.slicer_bridge.sequences import add_cine, cine_of_node
+
+pytest.importorskip("nibabel", reason="needs nibabel: the batch script works through files")
+SCRIPT = Path(batch.__file__)
+TINY = ["--seed", "3", "--matrix", "64", "--slices", "2", "--phases", "2"]
+
+
+def run_script(*arguments: str) -> "subprocess.CompletedProcess[str]":
+    return subprocess.run(
+        [sys.executable, str(SCRIPT), *arguments], capture_output=True, text=True, check=False, timeout=300)
+
+
+def open_scene(path: Path):
+    from CMRSimExtension.slicer_bridge.bare_scene import BareScene
+
+    bare = BareScene()
+    bare.scene.SetURL(str(path))
+    assert bare.scene.ReadFromMRB(str(path), True)
+    return bare
+
+
+def test_a_simulation_becomes_a_scene(tmp_path):
+    target = tmp_path / "Heart.mrb"
+    done = run_script("simulate", *TINY, "--truth", "labels,motion", "--out", str(target))
+    assert done.returncode == 0, done.stderr
+    bare = open_scene(target)
+    cine = cine_of_node(bare.scene.GetFirstNodeByName("Simulated cine"))
+    assert cine.image.shape[:2] == (2, 2)
+    assert bare.scene.GetFirstNodeByName("Simulated cine heart") is not None
+    assert bare.scene.GetFirstNodeByName("Simulated cine motion") is not None
+
+
+def test_files_work_as_on_the_command_line(tmp_path):
+    target = tmp_path / "heart.nii.gz"
+    assert run_script("simulate", *TINY, "--out", str(target), "--quiet").returncode == 0
+    assert target.is_file() and (tmp_path / "heart.json").is_file()
+
+
+def test_unusable_input_ends_with_code_2_and_its_reason(tmp_path):
+    done = run_script("simulate", "--edv-ml", "60", "--esv-ml", "90", "--out", str(tmp_path / "Heart.mrb"))
+    assert done.returncode == 2
+    assert "ESV" in done.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_missing_scene_is_named(tmp_path):
+    done = run_script("segment", str(tmp_path / "none.mrb"), "--out", str(tmp_path / "out.mrb"))
+    assert done.returncode == 2
+    assert "does not exist" in done.stderr
+
+
+def test_no_command_is_an_error_that_ends_the_application():
+    assert run_script().returncode == 2
+
+
+def test_the_script_leaves_its_own_folder_off_the_path(tmp_path):
+    code = (f"import runpy, sys; sys.argv = ['batch.py', '--version']; sys.path.insert(0, {str(SCRIPT.parent)!r})\n"
+            f"try:\n    runpy.run_path({str(SCRIPT)!r}, run_name='__main__')\nexcept SystemExit:\n    pass\n"
+            f"print('on path:', {str(SCRIPT.parent)!r} in sys.path)")
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=tmp_path, check=True)
+    assert "on path: False" in done.stdout
+
+
+def test_the_only_image_of_a_scene_needs_no_name(scene, cine):
+    nodes = add_cine(cine, "Cine")
+    assert batch.image_node(None).GetID() == nodes.proxy.GetID()
+
+
+def test_of_several_images_one_must_be_named(scene, cine):
+    add_cine(cine, "First")
+    second = add_cine(cine, "Second")
+    with pytest.raises(InputError, match="there are: 'First', 'Second'"):
+        batch.image_node(None)
+    assert batch.image_node("Second").GetID() == second.proxy.GetID()
+
+
+def test_a_name_that_is_not_there_is_answered_with_those_that_are(scene, cine):
+    add_cine(cine, "Cine")
+    with pytest.raises(InputError, match="no image called 'Film'; there are: 'Cine'"):
+        batch.image_node("Film")
+
+
+def test_a_scene_is_written_with_its_data_only(tmp_path):
+    with pytest.raises(InputError, match="as .mrb"):
+        batch.run(["simulate", "--out", str(tmp_path / "scene.mrml")])
+
+
+def test_labels_that_a_command_wrote_become_a_segmentation_beside_the_image(scene, cine, tmp_path):
+    from CMRSimExtension.files.cine_files import write_cine
+    from CMRSimExtension.simulation.cine import Cine
+    from CMRSimExtension.slicer_bridge.segmentations import labels_of_node
+
+    node = add_cine(cine, "Cine").proxy
+    result = tmp_path / "result.nii.gz"
+    write_cine(Cine(cine.labels.astype(np.float32), cine.grid, times_ms=cine.times_ms), result)
+    batch.add_result("segment", result, node)
+    back, _ = labels_of_node(slicer.util.getNode("Cine segmentation"))
+    np.testing.assert_array_equal(back, cine.labels)
