@@ -14,7 +14,7 @@ from CMRSimExtension.simulation.simulate import simulate
 
 SMALL = Protocol(
     phases=4, matrix=(96, 80), fov_mm=(264.0, 220.0), acquired_resolution_mm=(3.2, 2.8), slice_gap_mm=18.0, snr=40.0,
-    coils=6,
+    coils=6, slices=3,
 )  # fmt: skip
 
 
