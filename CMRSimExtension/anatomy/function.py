@@ -2,6 +2,9 @@
 
 from dataclasses import asdict, dataclass
 
+MYOCARDIAL_DENSITY_G_PER_ML = 1.05
+"""Density by which readers turn myocardial volume into mass (Schulz-Menger et al., JCMR 2020;22:19)."""
+
 
 @dataclass(frozen=True)
 class CardiacFunction:

@@ -8,11 +8,11 @@ from dataclasses import asdict, dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from CMRSimExtension.anatomy.function import MYOCARDIAL_DENSITY_G_PER_ML
 from CMRSimExtension.errors import InputError
 
 LEVELS = {"bas": 0.2, "mid": 0.5, "api": 0.8}
 """Slice levels as a share of the way from the most basal to the most apical slice with myocardium."""
-MYOCARDIAL_DENSITY_G_PER_ML = 1.05
 
 
 @dataclass(frozen=True)

@@ -10,12 +10,9 @@ from dataclasses import asdict, dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from CMRSimExtension.anatomy.function import CardiacFunction
+from CMRSimExtension.anatomy.function import MYOCARDIAL_DENSITY_G_PER_ML, CardiacFunction
 from CMRSimExtension.anatomy.reference import ranges_for
 from CMRSimExtension.errors import InputError
-
-MYOCARDIAL_DENSITY_G_PER_ML = 1.05
-"""Density of myocardium, the value of the SCMR guidelines on reporting (Schulz-Menger et al., JCMR 2020)."""
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from CMRSimExtension.anatomy.heart.parameters import MYOCARDIAL_DENSITY_G_PER_ML, HeartParameters
+from CMRSimExtension.anatomy.function import MYOCARDIAL_DENSITY_G_PER_ML
+from CMRSimExtension.anatomy.heart.parameters import HeartParameters
 
 ANGLES = 64
 LEVELS = 72

@@ -6,8 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from CMRSimExtension.anatomy.composition import CLINICAL_OF_STRUCTURE
-from CMRSimExtension.anatomy.function import CardiacFunction
-from CMRSimExtension.anatomy.heart.parameters import MYOCARDIAL_DENSITY_G_PER_ML
+from CMRSimExtension.anatomy.function import MYOCARDIAL_DENSITY_G_PER_ML, CardiacFunction
 from CMRSimExtension.anatomy.heart.timing import CardiacTiming
 from CMRSimExtension.anatomy.labels.heart_volume import HeartVolume
 from CMRSimExtension.anatomy.labels.shell_motion import Contraction, ShellMotion

@@ -4,9 +4,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from CMRSimExtension.anatomy.composition import TISSUE_OF_STRUCTURE
-from CMRSimExtension.anatomy.function import CardiacFunction
-from CMRSimExtension.anatomy.heart.parameters import MYOCARDIAL_DENSITY_G_PER_ML
+from CMRSimExtension.anatomy.function import MYOCARDIAL_DENSITY_G_PER_ML, CardiacFunction
 from CMRSimExtension.anatomy.labels.beat import Beat
+from CMRSimExtension.anatomy.labels.heart_volume import HeartVolume
 from CMRSimExtension.anatomy.labels.shell_motion import ShellMotion
 from CMRSimExtension.anatomy.labels.volume import FineField, LabelVolume
 from CMRSimExtension.anatomy.structures import Structure, Tissue
@@ -43,6 +43,24 @@ class BeatingHeart:
         lv, wall, rv = self.beat.label_volumes_ml
         return CardiacFunction(lv, None, wall * MYOCARDIAL_DENSITY_G_PER_ML, rv or None)
 
+    @property
+    def labels(self) -> HeartVolume:
+        """The labels, in the coordinates that `sample` calls ground."""
+        return self.beat.heart
+
+    @property
+    def cycle_ms(self) -> float:
+        """R-R interval."""
+        return 60000.0 / self.beat.parameters.heart_rate_bpm
+
+    def ejection(self, phase: float) -> float:
+        """Share of the stroke volume that has left the ventricles at cardiac `phase`."""
+        return 0.0 if self.still else self.beat.timing.ejection(phase)
+
+    def from_rest(self, rest_mm: NDArray[np.floating]) -> NDArray[np.floating]:
+        """Where the label map has what is at `rest_mm` at end diastole: the inverse of `to_rest`."""
+        return rest_mm if self.still else self.beat.motion(0.0).to_label_map(rest_mm)
+
     def near(self, heart_mm: NDArray[np.floating]) -> NDArray[np.bool_]:
         """(n,) mask of the points that the motion may displace at any phase."""
         if self.still:
@@ -71,7 +89,7 @@ class BeatingHeart:
         """
         motion = self._motion(cardiac)
         ground = heart_mm
-        moved = np.flatnonzero(self.near(heart_mm)) if not (self.still or motion.state.is_rest) else None
+        moved = np.flatnonzero(self.near(heart_mm)) if not (self.still or motion.identity) else None
         if moved is not None and moved.size:
             ground = np.array(heart_mm, dtype=np.float64)
             ground[moved] = motion.to_label_map(ground[moved])
@@ -84,26 +102,15 @@ class BeatingHeart:
     def _fill_in_muscle(self, structure: NDArray[np.uint8], ground: NDArray[np.floating], cardiac: float) -> None:
         heart = self.beat.heart
         lv_ratio, rv_ratio = (1.0, 1.0) if self.still else self.beat.volume_ratios(cardiac)
-        for muscle, pool, ratio in (
-            (heart.lv_muscle, Structure.LV_BLOOD, lv_ratio),
-            (heart.rv_muscle, Structure.RV_BLOOD, rv_ratio),
-        ):
-            if muscle is None:
-                continue
-            index = np.flatnonzero(structure == pool)
-            points = ground[index]
-            solid = muscle.field.at(points) < muscle.threshold(ratio)
-            index, points = index[solid], points[solid]
-            if pool is Structure.RV_BLOOD:
-                structure[index] = Structure.RV_TRABECULAE
-            else:
-                papillary = muscle.is_papillary.at(points) < 0
-                structure[index] = np.where(papillary, Structure.LV_PAPILLARY, Structure.LV_TRABECULAE)
+        if heart.lv_muscle is not None:
+            heart.lv_muscle.fill_in(structure, ground, Structure.LV_BLOOD, lv_ratio)
+        if heart.rv_muscle is not None:
+            heart.rv_muscle.fill_in(structure, ground, Structure.RV_BLOOD, rv_ratio)
 
     def to_rest(self, ground: NDArray[np.floating]) -> NDArray[np.floating]:
         """Positions at end diastole (phase 0) of points of the label map."""
         first = self._motion(0.0)
-        if self.still or first.state.is_rest:
+        if self.still or first.identity:
             return ground
         out = np.array(ground, dtype=np.float64)
         near = np.flatnonzero(self.near(ground))

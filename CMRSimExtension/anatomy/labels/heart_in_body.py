@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from CMRSimExtension.anatomy.composition import CLINICAL_OF_STRUCTURE, TISSUE_OF_STRUCTURE
 from CMRSimExtension.anatomy.function import CardiacFunction
-from CMRSimExtension.anatomy.labels.beating_heart import BeatingHeart
+from CMRSimExtension.anatomy.labels.moving_heart import MovingHeart
 from CMRSimExtension.anatomy.labels.surroundings import (
     FOLLOWS_THE_HEART,
     Background,
@@ -41,7 +41,7 @@ class HeartInBody:
     def __init__(
         self,
         frame: HeartFrame,
-        heart: BeatingHeart,
+        heart: MovingHeart,
         background: Background | None,
         tissues: NDArray[np.uint8] = TISSUE_OF_STRUCTURE,
         *,
@@ -56,7 +56,7 @@ class HeartInBody:
                 # Where the body fits the heart at rest, each cell of the label map asks where it would be then.
                 return background.sample(frame.to_ras(heart.to_rest(at) if body_at_rest else at), 0.0)
 
-            self._filled = heart.beat.heart.with_background(body).volume
+            self._filled = heart.labels.with_background(body).volume
 
     @property
     def heart_frame(self) -> HeartFrame:
@@ -66,7 +66,7 @@ class HeartInBody:
     @property
     def cycle_ms(self) -> float:
         """R-R interval."""
-        return 60000.0 / self._heart.beat.parameters.heart_rate_bpm
+        return self._heart.cycle_ms
 
     @property
     def function(self) -> CardiacFunction:
@@ -75,8 +75,7 @@ class HeartInBody:
 
     def ejection(self, phase: float) -> float:
         """Share of the stroke volume that has left the ventricles at cardiac `phase`."""
-        beat = self._heart.beat
-        return 0.0 if self._heart.still else beat.timing.ejection(phase)
+        return self._heart.ejection(phase)
 
     def sample(self, points_mm: NDArray[np.floating], moment: Moment, *, rest: bool = True) -> Material:
         """What lies at `points_mm`, (n, 3) RAS of the body, at `moment`.
@@ -136,9 +135,7 @@ class HeartInBody:
         if breath or self._filled is None:
             return self._background.sample(points, breath)
         at = self._frame.to_heart(points)
-        if self._body_at_rest and not self._heart.still:
-            at = self._heart.beat.motion(0.0).to_label_map(at)
-        return self._filled.look_up(at)
+        return self._filled.look_up(self._heart.from_rest(at) if self._body_at_rest else at)
 
     def hold(self, points_mm: NDArray[np.floating], respiratory: float) -> Callable[[float], Material]:
         """`sample` for many cardiac phases of the same points: what the beat cannot reach is looked up once."""

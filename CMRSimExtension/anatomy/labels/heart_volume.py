@@ -7,11 +7,11 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from CMRSimExtension.anatomy.heart.parameters import HeartParameters
 from CMRSimExtension.anatomy.labels.base_bodies import base_bodies
-from CMRSimExtension.anatomy.labels.shell_motion import ShellTables
+from CMRSimExtension.anatomy.labels.pool_muscle import PoolMuscle, cavity_size, papillary_muscles
+from CMRSimExtension.anatomy.labels.shell_map import ShellTables
 from CMRSimExtension.anatomy.labels.signed_distance import FineAxes, crop, fine_distance
-from CMRSimExtension.anatomy.labels.volume import FineField, LabelVolume, SolidsInOrder
+from CMRSimExtension.anatomy.labels.volume import LabelVolume, SolidsInOrder
 from CMRSimExtension.anatomy.material import HeartFrame
 from CMRSimExtension.anatomy.noise import look_up, periodic_field
 from CMRSimExtension.anatomy.structures import Structure as S
@@ -47,36 +47,6 @@ class HeartDetail:
     papillary_radius_mm: float = 4.0
     trabeculae: float = 0.5
     base: bool = True
-
-
-@dataclass(frozen=True)
-class PoolMuscle:
-    """Papillary muscles and trabeculae: muscle within a blood pool, whose volume stays while the pool's does not.
-
-    A point of the pool is muscle where `field` lies below a threshold: 0 at the labels' own moment, more when the pool
-    has shrunk, so that the same amount of muscle crowds a smaller cavity.
-
-    Attributes
-    ----------
-    field
-        About the distance to the muscle, mm, negative within.
-    is_papillary
-        Negative where the muscle is a papillary muscle rather than a trabecula.
-    levels
-        Quantiles (0, 0.01 ... 1) of `field` over the pool.
-    share
-        Share of the pool that is muscle at the labels' own moment.
-    """
-
-    field: FineField
-    is_papillary: FineField
-    levels: NDArray[np.float64]
-    share: float
-
-    def threshold(self, volume_ratio: float) -> float:
-        """Value of `field` below which a pool of `volume_ratio` times its labelled volume is muscle."""
-        wanted = min(self.share / volume_ratio, 0.8)
-        return float(np.interp(wanted, np.linspace(0.0, 1.0, len(self.levels)), self.levels))
 
 
 @dataclass(frozen=True)
@@ -139,6 +109,7 @@ def build_heart_volume(
     cell_mm: float = 1.2,
     *,
     complete: bool = False,
+    base_mm: float = 0.0,
 ) -> HeartVolume:
     """Make the fine heart volume of a label array.
 
@@ -160,6 +131,8 @@ def build_heart_volume(
         Size of the fine cells, roughly.
     complete
         Whether the labels tell all there is within their slices, so that atria and vessels are drawn beyond them only.
+    base_mm
+        Level of the annulus plane in this label array: 0 but for the later frames of a series.
     """
     along_k = float(frame.axes[2] @ affine_ras[:3, 2]) / spacing_kji_mm[0]
     margins = np.full((3, 2), 26.0)
@@ -169,7 +142,7 @@ def build_heart_volume(
     elif detail.base:
         margins[:] = 60.0
     axes = _fine_axes(labels, spacing_kji_mm, margins, cell_mm)
-    builder = _Builder(labels, axes, affine_ras, spacing_kji_mm, frame, detail, rng)
+    builder = _Builder(labels, axes, affine_ras, spacing_kji_mm, frame, detail, rng, base_mm)
     if complete:
         index = axes.native(0)[:, None, None]
         ends = np.minimum(index + 0.5, labels.shape[0] - 0.5 - index) * spacing_kji_mm[0]
@@ -189,7 +162,9 @@ class _Builder:
         frame: HeartFrame,
         detail: HeartDetail,
         rng: np.random.Generator,
+        base_mm: float,
     ) -> None:
+        self.base_mm = base_mm
         self.within_mm: NDArray[np.float32] | None = None
         self.labels, self.axes, self.spacing, self.frame, self.detail = labels, axes, spacing, frame, detail
         to_heart = np.eye(4)
@@ -246,7 +221,7 @@ class _Builder:
         self._draw_fat(solids)
         label, margin = solids.finish()
         volume = LabelVolume(label, margin, self.affine)
-        return HeartVolume(volume, self._lv_muscle(papillary, shells, label), self._rv_muscle(label), shells)
+        return HeartVolume(volume, self._lv_muscle(papillary, shells, label), self._rv_muscle(shells, label), shells)
 
     def _away_from_epicardium(self, solid: NDArray[np.bool_]) -> NDArray[np.bool_]:
         """Muscle that a wall of normal thickness cannot explain: it stands inside the closed cavity."""
@@ -272,11 +247,12 @@ class _Builder:
     def _measure(self) -> ShellTables:
         """Cast rays from the long axis and measure the squared radii of every shell."""
         apex = float(self.xyz[2][self.epi < 0].max())
-        start, stop = -84.0, apex + 36.0
+        start, stop = -84.0, self.frame.lv_length_mm + 36.0
         levels = start + _LEVEL_STEP_MM * np.arange(int((stop - start) / _LEVEL_STEP_MM) + 1)
         angles = np.arange(_ANGLES) * (2 * np.pi / _ANGLES)
         radii = np.arange(0.5, 110.0, 1.0)
-        held = np.clip(levels, 2.0, None)
+        # Above the annulus plane the shells go on as they are there.
+        held = np.clip(levels, self.base_mm + 2.0, None)
         unit = np.stack([np.cos(angles), np.sin(angles)])
         shape = (len(levels), _ANGLES, len(radii))
         points = np.empty((*shape, 3))
@@ -296,6 +272,10 @@ class _Builder:
                 right.any(axis=2), radii[right.shape[2] - 1 - np.argmax(right[..., ::-1], axis=2)] + 0.5, 0.0
             )
             free2 = np.maximum(free2, last**2)
+            # Readers often begin the RV below the LV's base: up there it goes on as it begins.
+            ring = (free2 - epi2).sum(axis=1)
+            first = int(np.argmax(ring > 0.4 * ring.max()))
+            free2[:first] = epi2[:first] + (free2 - epi2)[first]
         smooth = (3.0 / _LEVEL_STEP_MM, _ANGLES / 40.0)
         endo_r, epi_r, free_r = (
             ndimage.gaussian_filter(np.sqrt(a), smooth, mode=("nearest", "wrap")) for a in (endo2, epi2, free2)
@@ -304,65 +284,44 @@ class _Builder:
         free_r = np.maximum(free_r, epi_r)
         # Muscle and fat keep their thickness; what lies beyond them (lung, mostly) gives way.
         outer = (free_r + self.detail.rv_wall_mm + 2.0 * self.detail.fat_mm + 0.5) ** 2
-        return ShellTables(start, _LEVEL_STEP_MM, endo_r**2, epi_r**2, free_r**2, outer, apex)
-
-    def _muscle(self, trabeculae: NDArray, papillary: NDArray, pool: NDArray[np.bool_]) -> PoolMuscle:
-        field = np.minimum(trabeculae, papillary)
-        inside = field[pool]
-        return PoolMuscle(
-            FineField(field, self.affine),
-            FineField(papillary - trabeculae, self.affine),
-            np.quantile(inside, np.linspace(0.0, 1.0, 101)),
-            float(np.mean(inside < 0)),
-        )
+        return ShellTables(start, _LEVEL_STEP_MM, endo_r**2, epi_r**2, free_r**2, outer, apex, self.base_mm)
 
     def _lv_muscle(
         self, labelled: NDArray[np.bool_], shells: ShellTables, label: NDArray[np.uint8]
     ) -> PoolMuscle | None:
         """Papillary muscles as labelled or else where most hearts have two, and an apical trabeculated layer."""
-        x, y, z = self.xyz
-        length = self.frame.lv_length_mm
-        level = z / length
+        level = self._level(shells)
         far = np.full(self.axes.shape, 50.0, dtype=np.float32)
         papillary, trabeculae = far, far
-        p = HeartParameters()
-        middle = int(np.argmin(np.abs(shells.levels_mm - 0.4 * length)))
-        scale = float(np.clip(np.sqrt(shells.endo[middle].mean()) / 24.0, 0.35, 1.2))
         if labelled.any():
             cap = 0.4 * self.spacing[0]
             papillary = self._distance(labelled, cap, cap)
         elif self.detail.papillary_radius_mm > 0:
-            radius = self.detail.papillary_radius_mm * scale
-            for angle_deg, (top, bottom) in zip(p.papillary_angles_deg, p.papillary_levels, strict=True):
-                angle = np.deg2rad(angle_deg)
-                column = round(angle / (2 * np.pi) * _ANGLES) % _ANGLES
-                reach = np.sqrt(np.interp(z, shells.levels_mm, shells.endo[:, column]))
-                along = np.clip((level - top) / (bottom - top), 0.0, 1.0)
-                # Free tips above, broad feet in the wall below.
-                centre = reach - radius * (1.7 - 1.1 * along)
-                girth = radius * (0.75 + 0.35 * along)
-                gap = np.hypot(x - centre * np.cos(angle), y - centre * np.sin(angle)) - girth
-                ends = np.maximum(top - level, level - bottom - 0.06) * length
-                papillary = np.minimum(papillary, np.maximum(gap, ends + 0.4 * gap)).astype(np.float32)
+            papillary = papillary_muscles(self.xyz, level, shells, self.detail.papillary_radius_mm)
         if self.detail.trabeculae > 0:
-            ramp = np.clip((level - 0.3) / 0.5, 0.05, 1.0)
-            layer = -self.endo - (1.0 + 5.0 * ramp) * scale
-            share = (self._noise(4.0, 0) + 1.0 - 1.5 * self.detail.trabeculae * ramp) * 1.8
+            amount = np.clip((level - 0.3) / 0.5, 0.05, 1.0)
+            layer = -self.endo - (1.0 + 5.0 * amount) * cavity_size(shells)
+            share = (self._noise(4.0, 0) + 1.0 - 1.5 * self.detail.trabeculae * amount) * 1.8
             trabeculae = np.maximum(layer, share)
         if papillary is far and trabeculae is far:
             return None
-        return self._muscle(trabeculae, papillary, label == S.LV_BLOOD)
+        return PoolMuscle.of(trabeculae, papillary, label == S.LV_BLOOD, self.affine)
 
-    def _rv_muscle(self, label: NDArray[np.uint8]) -> PoolMuscle | None:
+    def _rv_muscle(self, shells: ShellTables, label: NDArray[np.uint8]) -> PoolMuscle | None:
         """The free wall and the apex of the RV are trabeculated; its septal side and outflow tract are smooth."""
         pool = label == S.RV_BLOOD
         if self.right is None or self.detail.trabeculae <= 0 or not pool.any():
             return None
         septal = np.clip((self.epi - 4.0) / 6.0, 0.0, 1.0)
-        apical = np.clip(self.xyz[2] / self.frame.lv_length_mm * 1.6, 0.15, 1.0)
+        apical = np.clip(self._level(shells) * 1.6, 0.15, 1.0)
         layer = -self.right - (2.0 + 6.0 * apical * septal)
         share = (self._noise(4.6, 1) + 1.0 - 1.5 * self.detail.trabeculae * apical * septal) * 2.0
-        return self._muscle(np.maximum(layer, share), np.full(self.axes.shape, 50.0, dtype=np.float32), pool)
+        none = np.full(self.axes.shape, 50.0, dtype=np.float32)
+        return PoolMuscle.of(np.maximum(layer, share), none, pool, self.affine)
+
+    def _level(self, shells: ShellTables) -> NDArray[np.float32]:
+        """0 at the annulus plane, 1 at the apex."""
+        return (self.xyz[2] - np.float32(shells.base_mm)) / np.float32(shells.apex_mm - shells.base_mm)
 
     def _noise(self, scale_mm: float, salt: int) -> NDArray[np.float32]:
         """Smooth unit-variance field that varies over `scale_mm`, in heart coordinates."""
@@ -387,13 +346,13 @@ class _Builder:
             cap = 0.5 * self.spacing[0]
             wall = np.minimum(self.right - 1.5, self._distance(right_wall, cap, cap))
         # Open towards the right atrium: no muscle across the tricuspid valve.
-        solids.add(S.RV_MYOCARDIUM, np.maximum(wall, -2.0 - self.xyz[2]))
+        solids.add(S.RV_MYOCARDIUM, np.maximum(wall, self.base_mm - 2.0 - self.xyz[2]))
 
     def _draw_base(self, solids: SolidsInOrder, shells: ShellTables) -> None:
         if not self.detail.base:
             return
         labelled = {S(int(n)) for n in np.unique(self.labels)}
-        base_row = int(np.argmin(np.abs(shells.levels_mm - 4.0)))
+        base_row = int(np.argmin(np.abs(shells.levels_mm - self.base_mm - 4.0)))
         radius = float(np.sqrt(shells.endo[base_row].mean()))
         if radius < 6.0:
             return
@@ -408,7 +367,8 @@ class _Builder:
 
         size = radius / 23.0 if self.right is None else float(np.clip((free - epi).max() / 36.0, 0.6, 1.4))
         absent = {S.AORTIC_ROOT: S.AORTA, S.VESSEL_WALL: S.AORTA, S.LA_WALL: S.LA_BLOOD, S.RA_WALL: S.RA_BLOOD}
-        for body, distance in base_bodies(self.xyz, radius, between(118.0, 0.45), between(196.0, 0.5), size):
+        grid = (self.xyz[0], self.xyz[1], self.xyz[2] - np.float32(self.base_mm))
+        for body, distance in base_bodies(grid, radius, between(118.0, 0.45), between(196.0, 0.5), size):
             if self.within_mm is not None:
                 slab = np.maximum(self.within_mm, -_BEYOND_LABELS_MM - self.within_mm)
                 solids.add(int(body), np.maximum(distance, slab))

@@ -270,3 +270,14 @@ def _moved(frame: HeartFrame, rigid: NDArray) -> HeartFrame:
         rotation @ frame.rv_centre_mm + shift,
         rotation @ frame.aortic_valve_mm + shift,
     )
+
+
+def base_level_mm(
+    structures: NDArray[np.uint8],
+    affine_ras: NDArray[np.float64],
+    spacing_kji_mm: tuple[float, float, float],
+    frame: HeartFrame,
+) -> float:
+    """Level (heart z) at which the labelled LV wall begins: its most basal voxels, and half a slice more."""
+    wall = labelled_heart(structures, affine_ras, spacing_kji_mm).wall_mm
+    return float(np.percentile(frame.to_heart(wall)[:, 2], 0.5)) - 0.5 * spacing_kji_mm[0]

@@ -1,6 +1,6 @@
 """Checks on label arrays and their affines, and the change from somebody's numbers to structures."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -89,3 +89,46 @@ def _missing(what: str, short: str, numbers: list[int]) -> str:
         f"no voxel of the label map is {what} (it holds the labels {', '.join(map(str, numbers))}); "
         f"say which label it is, for example --labels-map 3={short}"
     )
+
+
+def choose_frames(
+    structures: NDArray[np.uint8], phases: Sequence[float] | None
+) -> tuple[list[NDArray[np.uint8]], tuple[float, ...]]:
+    """The labelled frames of a series and their cardiac phases.
+
+    Parameters
+    ----------
+    structures
+        (frames, slices, rows, columns) `Structure` numbers.
+    phases
+        Cardiac phase of each frame, or None: even, or 0 and 0.35 (a typical end systole) for two labelled frames.
+
+    Raises
+    ------
+    InputError
+        If there are not as many phases as frames, they do not rise from 0 to below 1, or a labelled frame lacks the LV.
+    """
+    count = len(structures)
+    given = [k / count for k in range(count)] if phases is None else [float(p) for p in phases]
+    if len(given) != count:
+        raise InputError(f"{len(given)} frame phases for {count} frames; give one for each")
+    if given[0] != 0.0 or given[-1] >= 1.0 or any(b <= a for a, b in zip(given, given[1:], strict=False)):
+        raise InputError(
+            f"frame phases {', '.join(f'{p:g}' for p in given)} must rise from 0 (end diastole) to below 1"
+        )
+    labelled = [f for f in range(count) if np.any(structures[f] != Structure.OUTSIDE)]
+    for f in labelled:
+        for part in (Structure.LV_BLOOD, Structure.LV_MYOCARDIUM):
+            if not np.any(structures[f] == part):
+                name = part.name.lower().replace("_", " ")
+                raise InputError(f"frame {f} is labelled but has no {name}; label it, or empty the frame")
+    frames = [structures[f] for f in labelled]
+    chosen = [given[f] for f in labelled]
+    if len(frames) == 2:
+        if np.sum(frames[1] == Structure.LV_BLOOD) > np.sum(frames[0] == Structure.LV_BLOOD):
+            frames.reverse()
+        apart = chosen[1] - chosen[0]
+        return frames, (0.0, 0.35 if phases is None and count == 2 else apart)
+    if len(frames) > 2 and chosen[0] != 0.0:
+        raise InputError("the first frame of a series is end diastole and must be labelled")
+    return frames, tuple(chosen)

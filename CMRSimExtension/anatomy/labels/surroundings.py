@@ -5,7 +5,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from CMRSimExtension.anatomy.labels.beating_heart import BeatingHeart
+from CMRSimExtension.anatomy.labels.moving_heart import MovingHeart
 from CMRSimExtension.anatomy.material import HeartFrame
 from CMRSimExtension.anatomy.structures import Structure
 from CMRSimExtension.anatomy.torso.breathing import Breathing
@@ -80,7 +80,7 @@ class Background(Protocol):
         ...
 
 
-def torso_around(heart: BeatingHeart, frame: HeartFrame, rng: np.random.Generator) -> Torso:
+def torso_around(heart: MovingHeart, frame: HeartFrame, rng: np.random.Generator) -> Torso:
     """Draw an adult's torso around a labelled heart at end diastole.
 
     Raises
@@ -88,7 +88,7 @@ def torso_around(heart: BeatingHeart, frame: HeartFrame, rng: np.random.Generato
     InputError
         If no chest fits around the heart.
     """
-    cells = heart.beat.heart.volume
+    cells = heart.labels.volume
     levels = cells.cell_centres(cells.label != Structure.OUTSIDE)[:, 2]
     volume = np.count_nonzero(levels > _SAC_TOP_MM) * cells.voxel_mm3
     radius = float(np.clip((3.0 * volume / (4.0 * np.pi)) ** (1.0 / 3.0), 20.0, 110.0))

@@ -129,6 +129,13 @@ class LabelVolume:
         k, j, i = np.nonzero(mask)
         return np.stack([i, j, k], axis=-1) @ self.affine[:3, :3].T + self.affine[:3, 3]
 
+    def depth(self, points_mm: NDArray[np.floating]) -> NDArray[np.float32]:
+        """(n,) distance in mm from (n, 3) points to the nearest boundary, of the nearest cell."""
+        nk, nj, ni = self.label.shape
+        index = np.rint(points_mm @ self._matrix + self._shift).astype(np.int64)
+        np.clip(index, 0, np.array([ni, nj, nk]) - 1, out=index)
+        return self.margin[index[:, 2], index[:, 1], index[:, 0]]
+
     def look_up(self, points_mm: NDArray[np.floating]) -> NDArray[np.uint8]:
         """(n,) structure numbers at (n, 3) points."""
         out = np.zeros(len(points_mm), dtype=np.uint8)
