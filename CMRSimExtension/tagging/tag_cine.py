@@ -28,6 +28,7 @@ from CMRSimExtension.tagging.options import TagOptions
 from CMRSimExtension.tagging.pattern import TaggedAcquisition
 from CMRSimExtension.tagging.registration import warp
 from CMRSimExtension.tagging.rendering import PlanarPattern, render, tissue_states
+from CMRSimExtension.tagging.simulated import motion_source
 
 Progress = Callable[[float, str], None]
 Images = NDArray[np.float32]
@@ -287,7 +288,7 @@ def _motion(
         inverse = np.linalg.pinv(cine.grid.affine_ras[:3, [1, 0]]).astype(np.float32)
         field = np.ascontiguousarray(np.moveaxis(cine.displacement_mm @ inverse.T, -1, 0))
         earlier = cine.sidecar.get("tagging", {}).get("motion", {}).get("source")
-        return field, cine.displacement_mm, {"source": earlier or cine.sidecar.get("motion", "true")}
+        return field, cine.displacement_mm, {"source": earlier or motion_source(cine)}
     if frame_labels is not None and not np.any(frame_labels[0] == 2):
         frame_labels = None
     motion = estimate_motion(

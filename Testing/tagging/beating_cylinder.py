@@ -63,8 +63,8 @@ class BeatingCylinder:
             [(i - (columns - 1) / 2) * pixel_mm, (j - (rows - 1) / 2) * pixel_mm, (k - (slices - 1) / 2) * gap_mm], -1
         )
         rng = np.random.default_rng(seed)
-        waves = rng.normal(0, 0.25, (40, 2))
-        turns = rng.uniform(0, 2 * np.pi, 40)
+        waves = rng.normal(0, 0.25, (12, 2))
+        turns = rng.uniform(0, 2 * np.pi, 12)
         image, labels = np.empty((frames, slices, rows, columns)), np.zeros((frames, slices, rows, columns), np.uint8)
         moved = np.empty((frames, slices, rows, columns, 3))
         for frame in range(frames):
@@ -72,7 +72,7 @@ class BeatingCylinder:
             moved[frame] = (rest - own) @ turn.T
             radius = np.hypot(rest[..., 0], rest[..., 1])
             crescent = (radius > self.outer_mm) & (np.hypot(rest[..., 0] + 30, rest[..., 1]) < 28)
-            texture = np.cos(rest[..., :2] @ waves.T + turns).sum(-1) / np.sqrt(20)
+            texture = np.cos(rest[..., :2] @ waves.T + turns).sum(-1) / np.sqrt(6)
             image[frame] = 60 + 40 * texture * (radius > self.outer_mm)
             image[frame][crescent] = 260
             image[frame][radius <= self.outer_mm] = 100

@@ -1,0 +1,90 @@
+"""Which measurement `cmrsim strain` takes, and what it needs."""
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from CMRSimExtension.errors import InputError
+from CMRSimExtension.simulation.cine import Cine
+from CMRSimExtension.strain.harp import harp_strain
+from CMRSimExtension.strain.series import StrainSeries, strain_from_displacement
+from CMRSimExtension.tagging.motion import estimate_motion
+from CMRSimExtension.tagging.registration import warp
+
+
+def measure_strain(
+    cine: Cine,
+    labels: NDArray[np.uint8] | None,
+    method: str | None,
+    progress: Callable[[float, str], None] | None = None,
+) -> tuple[StrainSeries, StrainSeries | None]:
+    """Strain of a cine, and the true strain beside it where that is known and something else was measured.
+
+    Parameters
+    ----------
+    cine
+        With what was read beside it: labels, displacement.
+    labels
+        (frames, slices, rows, columns) or (slices, rows, columns) at end diastole, in place of the cine's.
+    method
+        "truth", "harp", "registration", or None for the best that the cine allows.
+    progress
+        For the registration.
+
+    Raises
+    ------
+    InputError
+        The cine lacks what the method needs.
+    """
+    if labels is not None and labels.ndim == 4:
+        cine, labels = replace(cine, labels=labels), None
+    tagging = cine.sidecar.get("tagging", {})
+    known = cine.displacement_mm is not None
+    true = known and tagging.get("motion", {}).get("source", "true") == "true"
+    if method is None:
+        method = "truth" if true else "harp" if tagging.get("acquisition") else "registration"
+    if method == "truth":
+        if not true:
+            raise InputError(
+                "this cine carries no true motion (only simulated ones do); choose --method registration, or harp for "
+                "a tagged cine"
+            )
+        return strain_from_displacement(_labelled(cine, labels)), None
+    comparable = true and (labels is not None or _labels(cine))
+    truth = strain_from_displacement(_labelled(cine, labels)) if comparable else None
+    if method == "harp":
+        return harp_strain(cine, labels=labels), truth
+    if not known or true:
+        cine = _registered(cine, labels, progress)
+    return strain_from_displacement(_labelled(cine, labels), source="registration", reach_px=2), truth
+
+
+def _labels(cine: Cine) -> bool:
+    return cine.labels is not None and bool(np.any(cine.labels[0] == 2))
+
+
+def _registered(
+    cine: Cine, labels: NDArray[np.uint8] | None, progress: Callable[[float, str], None] | None
+) -> Cine:
+    motion = estimate_motion(
+        cine.image, cine.grid, diastole_labels=labels, frame_labels=cine.labels if labels is None else None,
+        progress=progress,
+    )
+    return replace(cine, displacement_mm=motion.displacement_mm(cine.grid))
+
+
+def _labelled(cine: Cine, labels: NDArray[np.uint8] | None) -> Cine:
+    """The cine with labels in every frame: its own, or those of end diastole carried along its motion."""
+    if labels is None:
+        return cine
+    if cine.displacement_mm is None:
+        return replace(cine, labels=np.repeat(labels[None], len(cine.image), axis=0))
+    inverse = np.linalg.pinv(cine.grid.affine_ras[:3, [1, 0]]).astype(np.float32)
+    field = np.ascontiguousarray(np.moveaxis(cine.displacement_mm @ inverse.T, -1, 0))
+    wall = (labels == 2).astype(np.float32)
+    carried = np.stack([warp(wall, field[:, frame]) > 0.5 for frame in range(len(cine.image))])
+    result = np.where(carried, 2, 0).astype(np.uint8)
+    result[0] = labels
+    return replace(cine, labels=result)
