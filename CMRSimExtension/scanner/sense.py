@@ -157,34 +157,32 @@ def noise_map_on(
     array
         (slices, rows, columns) float32, 1 everywhere without acceleration.
     """
-    slices, rows, columns = grid.shape
     if acceleration == 1:
         return np.ones(grid.shape, dtype=np.float32)
-    lengths = [rows, columns]
     axis = 0 if phase_axis == -2 else 1
-    if lengths[axis] % acceleration:
-        raise InputError(
-            f"{lengths[axis]} pixels along the phase direction cannot be folded {acceleration} times; choose a matrix "
-            "that is a multiple of the acceleration"
-        )
-    fold = lengths[axis] // acceleration
-    within = np.linspace(0, fold - 1, max(2, fold // step))
-    across = np.linspace(0, lengths[1 - axis] - 1, max(2, lengths[1 - axis] // step))
-    phase = (np.arange(acceleration)[:, None] * fold + within).ravel()
+    along, beside = grid.shape[1 + axis], grid.shape[2 - axis]
+    # Pixels fold onto each other at this distance, a whole number of pixels or not.
+    distance = along / acceleration
+    within = np.linspace(0.0, distance, max(2, int(distance) // step) + 1)
+    across = np.linspace(0.0, beside - 1, max(2, beside // step))
+    phase = (np.arange(acceleration)[:, None] * distance + within).ravel()
     at_rows, at_columns = (phase, across) if axis == 0 else (across, phase)
-    amplification = np.empty(grid.shape, dtype=np.float32)
     sensitivities = at_indices(
         lambda points: array.sensitivities(points).astype(np.complex64), grid, at_rows, at_columns
     )
-    for index in range(slices):
-        maps = np.moveaxis(sensitivities[index], -1, 0)
-        coarse = SenseUnfolding(maps, acceleration, phase_axis).g_factor
-        coarse = np.moveaxis(coarse, axis, 0).reshape(acceleration, len(within), len(across))
-        fine = _linear(within, fold) @ coarse @ _linear(across, lengths[1 - axis]).T
-        amplification[index] = np.moveaxis(fine.reshape(lengths[axis], -1), 0, axis)
+    segment, place = np.divmod(np.arange(along), distance)
+    # Each pixel looks up its own segment only: folds meet at edges where the amplification jumps.
+    by_segment = np.zeros((along, acceleration, len(within)))
+    by_segment[np.arange(along), segment.astype(int)] = _linear(within, place)
+    look_up = by_segment.reshape(along, -1)
+    amplification = np.empty(grid.shape, dtype=np.float32)
+    for index, maps in enumerate(sensitivities):
+        coarse = SenseUnfolding(np.moveaxis(maps, -1, 0), acceleration, phase_axis).g_factor
+        fine = look_up @ np.moveaxis(coarse, axis, 0) @ _linear(across, np.arange(beside)).T
+        amplification[index] = np.moveaxis(fine, 0, axis)
     return amplification * np.float32(np.sqrt(acceleration))
 
 
-def _linear(nodes: NDArray[np.float64], count: int) -> NDArray[np.float64]:
-    """(count, nodes) matrix of linear interpolation at 0, 1, ..."""
-    return np.stack([np.interp(np.arange(count), nodes, unit) for unit in np.eye(len(nodes))], axis=-1)
+def _linear(nodes: NDArray[np.float64], points: NDArray[Any]) -> NDArray[np.float64]:
+    """(points, nodes) matrix of linear interpolation."""
+    return np.stack([np.interp(points, nodes, unit) for unit in np.eye(len(nodes))], axis=-1)

@@ -79,6 +79,13 @@ def test_the_interpolated_amplification_is_the_exact_one(acceleration: int, axis
     assert np.mean(np.abs(fast / exact - 1)) < 0.02
 
 
+def test_a_matrix_that_cannot_be_folded_evenly_is_amplified_all_the_same() -> None:
+    odd = ImageGrid(grid().affine_ras, (1, 95, 80), 8.0)
+    even, uneven = noise_map_on(ARRAY, grid(), 2)[0], noise_map_on(ARRAY, odd, 2)[0]
+    # One row less moves the fold by half a pixel.
+    assert np.median(np.abs(uneven[:40] / even[:40] - 1)) < 0.02
+
+
 def test_without_acceleration_there_is_no_amplification() -> None:
     np.testing.assert_array_equal(noise_map_on(ARRAY, grid(), 1), 1.0)
 
