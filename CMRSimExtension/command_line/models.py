@@ -37,6 +37,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     measure.add_argument("--every", type=int, default=1, metavar="N", help="take every Nth case only, for a quick look")
     measure.add_argument("--views", choices=("none", "four", "eight"), default="four")
     measure.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
+    for action in actions.choices.values():
+        # `cmrsim models ACTION --quiet` is as good as `cmrsim models --quiet ACTION`.
+        action.add_argument("--quiet", action="store_true", default=argparse.SUPPRESS, help=argparse.SUPPRESS)
     measure.add_argument(
         "--distances", action="store_true", help="also Hausdorff distances, where voxel sizes are true"
     )

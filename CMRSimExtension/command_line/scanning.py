@@ -15,13 +15,17 @@ from CMRSimExtension.scanner.geometry import ImageGrid
 from CMRSimExtension.scanner.planning import plan
 from CMRSimExtension.scanner.protocol import Protocol
 from CMRSimExtension.simulation.cine import Cine
+from CMRSimExtension.simulation.run import KspaceSink
 from CMRSimExtension.simulation.simulate import simulate
 
 _SEX = {"female": "F", "male": "M"}
 
 
-def scan(values: dict[str, Any], protocol: Protocol, truth: frozenset[str], console: Console) -> Cine:
-    """Scan what `values` (see `scan_options.chosen`) ask for.
+def scan(
+    values: dict[str, Any], protocol: Protocol, truth: frozenset[str], console: Console,
+    on_kspace: KspaceSink | None = None,
+) -> Cine:
+    """Scan what `values` (see `scan_options.chosen`) ask for; `on_kspace` is handed each slice's k-space.
 
     Raises
     ------
@@ -29,18 +33,19 @@ def scan(values: dict[str, Any], protocol: Protocol, truth: frozenset[str], cons
         As the subject, the anatomy's reader, the protocol and `simulate`.
     """
     return scan_anatomy(
-        build_anatomy(values), protocol, _seed(values), values.get("plane", "sax"), truth, console, _faults(values)
+        build_anatomy(values), protocol, _seed(values), values.get("plane", "sax"), truth, console,
+        faults=_faults(values), on_kspace=on_kspace,
     )
 
 
 def scan_anatomy(
     anatomy: Anatomy, protocol: Protocol, seed: int, plane: str, truth: frozenset[str], console: Console,
-    faults: Sequence[Fault] = (),
+    *, faults: Sequence[Fault] = (), on_kspace: KspaceSink | None = None,
 ) -> Cine:
     """`simulate` with its progress on the console."""
-    spoiled: dict[str, Any] = {"faults": tuple(faults)} if faults else {}
     with console.progress("simulating") as progress:
-        return simulate(anatomy, protocol, seed, plane=plane, truth=truth, progress=progress, **spoiled)
+        return simulate(anatomy, protocol, seed, plane=plane, truth=truth - {"kspace"}, faults=faults,
+                        progress=progress, on_kspace=on_kspace)
 
 
 def scan_one_slice(
@@ -62,6 +67,7 @@ def scan_one_slice(
     cine, frame
         A cine of one slice, and which of its frames is the one asked for.
     """
+    faults = _faults(values)
     anatomy = build_anatomy(values)
     whole = plan(anatomy.heart_frame, protocol, values.get("plane", "sax"))
     slices = whole.shape[0]
@@ -70,15 +76,13 @@ def scan_one_slice(
         raise InputError(f"--slice is {index}; this stack has slices 0 to {slices - 1}")
     if frame is not None and not 0 <= frame < protocol.phases:
         raise InputError(f"--frame is {frame}; this protocol has frames 0 to {protocol.phases - 1}")
-    if frame == 0 and not values.get("fault"):
+    if frame == 0 and not faults:
         protocol = protocol.replace(phases=1)
-    faults = _faults(values)
-    spoiled: dict[str, Any] = {"faults": faults} if faults else {}
     affine = np.array(whole.affine_ras)
     affine[:3, 3] += index * affine[:3, 2]
     grid = ImageGrid(affine, (1, *whole.shape[1:]), whole.slice_thickness_mm)
     with console.progress("simulating") as progress:
-        return simulate(anatomy, protocol, _seed(values), grid=grid, progress=progress, **spoiled), frame or 0
+        return simulate(anatomy, protocol, _seed(values), grid=grid, faults=faults, progress=progress), frame or 0
 
 
 def build_anatomy(values: dict[str, Any]) -> Any:

@@ -1,6 +1,8 @@
 """`cmrsim simulate`: a cine with its truth, from a seed or from somebody's anatomy."""
 
 import argparse
+from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 
 from CMRSimExtension.command_line.console import Console
@@ -43,10 +45,18 @@ def run(options: argparse.Namespace, console: Console) -> None:
     check_target(path)
     values = chosen(options)
     wanted = truths(values)
-    cine = scan(values, build_protocol(values), wanted, console)
-    console.say("writing")
-    for written in write_cine(cine, path):
-        console.result(str(written))
+    protocol = build_protocol(values)
+    with ExitStack() as stack:
+        raw = None
+        if "kspace" in wanted:
+            from CMRSimExtension.command_line.kspace_store import KspaceStore
+
+            raw = stack.enter_context(KspaceStore(path.parent))
+        cine = scan(values, protocol, wanted, console, raw)
+        console.say("writing")
+        writer = None if raw is None else partial(raw.write, cine)
+        for written in write_cine(cine, path, writer):
+            console.result(str(written))
     if cine.function is not None:
         known = {name: value for name, value in cine.function.as_dict().items() if value is not None}
         console.say("true function: " + ", ".join(f"{name} {value:.1f}" for name, value in known.items()))

@@ -2,10 +2,11 @@
 
 ``X.nii.gz`` is the image (x, y, z, t), float32. Beside it lie, where the cine has them, ``X_labels.nii.gz`` and
 ``X_anatomy.nii.gz`` (uint8), ``X_motion.nii.gz`` (x, y, z, t, 3: RAS mm, see `Cine.displacement_mm`),
-``X_fractions.nii.gz`` (x, y, z, t, tissue), and always ``X.json``.
+``X_fractions.nii.gz`` (x, y, z, t, tissue), ``X_kspace.h5`` (ISMRMRD raw data), and always ``X.json``.
 """
 
 import warnings
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -67,7 +68,9 @@ def check_target(path: Path) -> None:
         staged.forget()
 
 
-def write_cine(cine: Cine, path: Path | str) -> list[Path]:
+def write_cine(
+    cine: Cine, path: Path | str, write_raw: Callable[[Path], None] | None = None
+) -> list[Path]:
     """Write image, truths and sidecar; all of them appear together, or none.
 
     Parameters
@@ -76,6 +79,8 @@ def write_cine(cine: Cine, path: Path | str) -> list[Path]:
         Cine to write.
     path
         Name ending in .nii.gz or .nii.
+    write_raw
+        Writes raw data to the path it is given; they become ``X_kspace.h5``, together with the rest.
 
     Returns
     -------
@@ -114,6 +119,12 @@ def write_cine(cine: Cine, path: Path | str) -> list[Path]:
                 write_nifti(staged.path(target), values, affine, step, f"CMRSimExtension {truth}")
                 names[truth] = target.name
                 written.append(target)
+        if write_raw is not None:
+            base = base_path(path)
+            target = base.with_name(f"{base.name}_kspace.h5")
+            write_raw(staged.path(target))
+            names["kspace"] = target.name
+            written.append(target)
         target = sidecar_path(path)
         staged.path(target).write_text(sidecar_text(cine, names), encoding="utf-8")
         written.append(target)

@@ -104,7 +104,7 @@ def read_content(path: Path | str, series: str | None = None) -> Content:
         cine = nrrd_files.read_sequence(path)
         return Content(cine.grid, cine)
     if kind == ISMRMRD:
-        from CMRSimExtension.files.ismrmrd_files import read_ismrmrd
+        from CMRSimExtension.files.ismrmrd_reading import read_ismrmrd
 
         cine = read_ismrmrd(path)
         return Content(cine.grid, cine)
@@ -192,7 +192,7 @@ def write_content(
     if kind in (data_sets.NNUNET, data_sets.MONAI):
         return data_sets.write_data_set([(case_name(source), cine)], path, kind)
     if kind == ISMRMRD:
-        from CMRSimExtension.files.ismrmrd_files import write_ismrmrd
+        from CMRSimExtension.files.ismrmrd_writing import write_ismrmrd
 
         return write_ismrmrd(cine, path)
     if kind == ENHANCED:

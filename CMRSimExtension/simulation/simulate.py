@@ -76,5 +76,6 @@ def simulate(
         fractions=run.fractions,
         displacement_mm=run.displacement,
         function=getattr(anatomy, "function", None),
+        heartbeats_ms=run.timing.cycle_ms,
         sidecar=run.record(int(seed)),
     )

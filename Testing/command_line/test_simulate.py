@@ -176,3 +176,28 @@ def test_killing_the_process_politely_leaves_nothing_either(tmp_path):
     process.communicate(timeout=60)
     assert process.returncode == 130
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("trajectory", ["cartesian", "golden_angle"])
+def test_k_space_is_written_as_raw_data_beside_the_image(tmp_path, trajectory):
+    import ismrmrd
+
+    from CMRSimExtension.files.ismrmrd_reading import read_ismrmrd
+
+    path = tmp_path / "X.nii.gz"
+    assert main(["simulate", "--out", str(path), "--matrix", "64", "--phases", "2", "--slices", "2", "--coils", "3",
+                 "--trajectory", trajectory, "--truth", "kspace", "--quiet"]) == 0
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["X.json", "X.nii.gz", "X_kspace.h5"]
+    np.testing.assert_array_equal(read_ismrmrd(tmp_path / "X_kspace.h5").image, read_cine(path).image)
+    with ismrmrd.File(tmp_path / "X_kspace.h5", "r") as file:
+        line = file["dataset"].acquisitions[0]
+        assert line.active_channels == 3
+        assert line.trajectory_dimensions == (0 if trajectory == "cartesian" else 2)
+        if trajectory != "cartesian":
+            assert np.abs(line.traj).max() == pytest.approx(0.5, abs=0.02)
+
+
+def test_a_fault_is_named_in_the_record(tmp_path):
+    path = tmp_path / "X.nii.gz"
+    assert main(["simulate", "--out", str(path), *SMALL, "--fault", "spikes=2", "--quiet"]) == 0
+    assert [f["name"] for f in read_cine(path).sidecar["simulation"]["faults"]] == ["spikes"]

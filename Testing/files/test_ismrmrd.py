@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from CMRSimExtension.errors import FileFormatError, InputError
-from CMRSimExtension.files.ismrmrd_files import read_ismrmrd, write_ismrmrd
+from CMRSimExtension.files.ismrmrd_reading import read_ismrmrd
+from CMRSimExtension.files.ismrmrd_writing import write_ismrmrd
 from CMRSimExtension.scanner.kspace import CartesianEncoding
 
 
@@ -134,3 +135,14 @@ def test_uneven_slices_keep_their_positions(small_cine, tmp_path):
     write_ismrmrd(replace(small_cine, slice_origins_mm=origins), tmp_path / "X.h5")
     (tmp_path / "X.json").unlink()
     np.testing.assert_array_equal(read_ismrmrd(tmp_path / "X.h5").slice_origins_mm, origins)
+
+
+def test_lines_that_were_not_acquired_are_not_in_the_file(small_cine, tmp_path):
+    kspace = np.ones((6, 2, 40, 48), np.complex64)
+    kspace[:, :, 1::2] = 0  # twofold undersampling
+    write_ismrmrd(small_cine, tmp_path / "X.h5", [kspace] * 3)
+    with ismrmrd.File(tmp_path / "X.h5", "r") as file:
+        lines = {a.idx.kspace_encode_step_1 for a in file["dataset"].acquisitions}
+        assert len(file["dataset"].acquisitions) == 6 * 3 * 20
+    assert lines == set(range(0, 40, 2))
+    np.testing.assert_array_equal(read_ismrmrd(tmp_path / "X.h5").image, small_cine.image)

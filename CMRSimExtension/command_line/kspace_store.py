@@ -1,0 +1,59 @@
+"""k-space on its way from the scan to the raw data file: on disk, since all of it rarely fits into memory."""
+
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from types import TracebackType
+
+import numpy as np
+from numpy.typing import NDArray
+
+from CMRSimExtension.scanner.protocol import Protocol
+from CMRSimExtension.scanner.trajectories import of_protocol
+from CMRSimExtension.simulation.cine import Cine
+
+
+class KspaceStore:
+    """Takes slices in any order, as the scan finishes them, and writes them in theirs.
+
+    Use it in a ``with`` block; call it with a slice's index and k-space.
+
+    Parameters
+    ----------
+    folder
+        Where to keep them meanwhile: the disk that the result goes to has room for them.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = Path(tempfile.mkdtemp(prefix=".writing-kspace-", dir=folder))
+
+    def __call__(self, index: int, kspace: NDArray[np.complexfloating]) -> None:
+        np.save(self._path(index), kspace)
+
+    def write(self, cine: Cine, path: Path) -> None:
+        """Write the raw data of `cine` to exactly `path`."""
+        from CMRSimExtension.files.ismrmrd_writing import write_raw
+
+        protocol = Protocol.from_dict(cine.sidecar["protocol"])
+        if protocol.trajectory == "cartesian":
+            write_raw(cine, path, self._slices(), phase_direction=protocol.phase_direction)
+        else:
+            write_raw(cine, path, self._slices(), trajectory=lambda frame: of_protocol(protocol, frame))
+
+    def __enter__(self) -> "KspaceStore":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+    def _path(self, index: int) -> Path:
+        return self._folder / f"{index}.npy"
+
+    def _slices(self) -> Iterator[NDArray[np.complexfloating]]:
+        index = 0
+        while self._path(index).exists():
+            yield np.load(self._path(index))
+            index += 1
