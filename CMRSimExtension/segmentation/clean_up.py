@@ -34,10 +34,13 @@ class CleanUp:
     def __call__(self, labels: NDArray[np.uint8]) -> NDArray[np.uint8]:
         """Clean one frame, (slices, rows, columns); other labels than 1 to 3 stay where they are."""
         result = labels.copy()
+        box = _box(labels)
+        heart = result[box]
         if self.one_heart:
-            result = self._one_heart(result)
-        for index in range(len(result)):
-            result[index] = self._slice(result[index])
+            heart = self._one_heart(heart)
+        for index in range(len(heart)):
+            heart[index] = self._slice(heart[index])
+        result[box] = heart
         return result
 
     def _one_heart(self, labels: NDArray[np.uint8]) -> NDArray[np.uint8]:
@@ -104,12 +107,20 @@ def _largest_part(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
 
 
 def _fill(labels: NDArray[np.uint8], holes: NDArray[np.bool_]) -> NDArray[np.uint8]:
-    """Give each hole the label that most of its border has."""
+    """Give each pixel of a hole the label, blood or wall, of the nearest pixel that has one."""
+    if not holes.any():
+        return labels
+    other = ~np.isin(labels, (LV, MYOCARDIUM))
+    nearest = ndimage.distance_transform_edt(other, return_distances=False, return_indices=True)
     result = labels.copy()
-    parts, count = ndimage.label(holes)
-    for number in range(1, count + 1):
-        hole = parts == number
-        border = ndimage.binary_dilation(hole) & ~hole
-        around = labels[border]
-        result[hole] = LV if np.sum(around == LV) > np.sum(around == MYOCARDIUM) else MYOCARDIUM
+    result[holes] = labels[tuple(nearest)][holes]
     return result
+
+
+def _box(labels: NDArray[np.uint8]) -> tuple[slice, slice, slice]:
+    """All slices, and the rows and columns that hold a label, with a margin of three pixels."""
+    where = np.argwhere(labels.any(axis=0))
+    if not len(where):
+        return slice(None), slice(0), slice(0)
+    low, high = np.maximum(where.min(0) - 3, 0), where.max(0) + 4
+    return slice(None), slice(int(low[0]), int(high[0])), slice(int(low[1]), int(high[1]))

@@ -79,9 +79,8 @@ class Window:
         inner = (matrix * scale.view(2, 1)) * offset
         side = torch.tensor([columns, rows], dtype=torch.float32)
         theta = torch.cat([inner * 2.0 / side.view(2, 1), (2.0 * centre / side - 1.0).view(2, 1)], 1)
-        grid = functional.affine_grid(
-            theta.expand(len(images), 2, 3), [len(images), 1, self.size, self.size], align_corners=False
-        )
+        grid = functional.affine_grid(theta[None], [1, 1, self.size, self.size], align_corners=False)
+        grid = grid.expand(len(images), -1, -1, -1)
         return functional.grid_sample(images, grid, padding_mode="border", align_corners=False)
 
     def back(self, values: Tensor, shape: Sequence[int], view: View) -> Tensor:
@@ -95,9 +94,8 @@ class Window:
         side = torch.tensor([columns, rows], dtype=torch.float32)
         centre = torch.tensor([self.centre[1], self.centre[0]]) + 0.5
         theta = torch.cat([inverse * (side / 2.0).view(1, 2), (inverse @ (side / 2.0 - centre)).view(2, 1)], 1)
-        grid = functional.affine_grid(
-            theta.expand(len(values), 2, 3), [len(values), 1, rows, columns], align_corners=False
-        )
+        grid = functional.affine_grid(theta[None], [1, 1, rows, columns], align_corners=False)
+        grid = grid.expand(len(values), -1, -1, -1)
         values = values.clone()
         values[:, 0] -= 1.0
         result = functional.grid_sample(values, grid, padding_mode="zeros", align_corners=False)

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from CMRSimExtension.errors import Cancelled, InputError
+from CMRSimExtension.networks.classes import strongest_class
 from CMRSimExtension.scanner.geometry import ImageGrid
 from CMRSimExtension.segmentation.clean_up import CleanUp
 from CMRSimExtension.segmentation.localisation import HeartPlace, find_heart
@@ -183,7 +184,7 @@ def _labels(chances: Tensor, model: SegmentationModel, clean_up: CleanUp | None)
     table = np.zeros(chances.shape[1], np.uint8)
     for number, label in model.labels.items():
         table[number] = label
-    labels = table[chances.argmax(1).numpy()]
+    labels = table[strongest_class(chances).numpy()]
     return labels if clean_up is None else clean_up(labels)
 
 

@@ -13,9 +13,6 @@ from CMRSimExtension.segmentation.registry import find_model
 from CMRSimExtension.training.configuration import TrainingConfiguration, as_table, read_configuration
 from CMRSimExtension.training.transfer import read_weights
 
-WORKING_PIXEL_MM, WORKING_SIZE = 1.5, 128
-"""Pixel and side that a slice network is used at: the middle of what its training stream draws, log-scaled."""
-
 
 def model_of_run(folder: Path) -> SegmentationModel:
     """The network of a training run as it stands, for measuring while it goes on.
@@ -36,8 +33,8 @@ def model_of_run(folder: Path) -> SegmentationModel:
         tuple(configuration.classes),
         labels,
         choice.normalisation,
-        WORKING_PIXEL_MM,
-        (fixed_input_shape(network) or (WORKING_SIZE,))[-1],
+        configuration.use.pixel_mm,
+        (fixed_input_shape(network) or (configuration.use.size,))[-1],
         _slice_mm(configuration),
     )
 

@@ -171,6 +171,26 @@ class Transfer:
 
 
 @dataclass(frozen=True)
+class Use:
+    """How the finished network is to be fed.
+
+    Attributes
+    ----------
+    pixel_mm
+        In-plane pixel that images are resampled to: the middle of what was trained on.
+    size
+        Side of the square around the heart that it looks at.
+    """
+
+    pixel_mm: float = 1.5
+    size: int = 128
+
+    def __post_init__(self) -> None:
+        if not self.pixel_mm > 0 or self.size < 16:
+            raise InputError(f"use: pixel_mm {self.pixel_mm} and size {self.size}; above 0, and at least 16 pixels")
+
+
+@dataclass(frozen=True)
 class TrainingConfiguration:
     """A whole training run.
 
@@ -204,6 +224,7 @@ class TrainingConfiguration:
     augmentation: Augmentation | None = Augmentation()
     validation: Validation = Validation()
     transfer: Transfer | None = None
+    use: Use = Use()
 
     def __post_init__(self) -> None:
         if not self.train:
@@ -219,6 +240,7 @@ _PARTS: Mapping[str, type] = {
     "augmentation": Augmentation,
     "validation": Validation,
     "transfer": Transfer,
+    "use": Use,
     "simulated": SimulatedSource,
     "folder": FolderSource,
 }

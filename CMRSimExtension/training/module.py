@@ -12,6 +12,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from CMRSimExtension.errors import InputError
 from CMRSimExtension.networks.catalogue import build_network, fixed_input_shape
+from CMRSimExtension.networks.classes import strongest_class
 from CMRSimExtension.networks.initialisation import initialise
 from CMRSimExtension.networks.normalisation import normalise
 from CMRSimExtension.training.batches import BatchStream
@@ -109,7 +110,7 @@ class SegmentationModule(lightning.LightningModule):
         logits, _ = _logits(network(images))
         with torch.autocast(self.device.type, enabled=False):
             self._validation_losses.append(self.loss(logits.float(), labels).detach())
-        predicted = logits.argmax(1)
+        predicted = strongest_class(logits)
         for index in range(len(self.configuration.classes)):
             found, truth = predicted == index + 1, labels == index + 1
             self._overlap[0, index] += (found & truth).sum()

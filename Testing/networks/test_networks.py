@@ -5,6 +5,7 @@ import torch
 
 from CMRSimExtension.errors import InputError
 from CMRSimExtension.networks.catalogue import build_network, fixed_input_shape, input_multiple
+from CMRSimExtension.networks.classes import strongest_class
 from CMRSimExtension.networks.initialisation import initialise
 from CMRSimExtension.networks.normalisation import normalise
 
@@ -135,3 +136,9 @@ def test_a_few_very_bright_pixels_hardly_change_robust_normalisation():
     spoilt = image.clone()
     spoilt[0, 0, 0, :4] = 1e4
     assert (normalise(image) - normalise(spoilt))[0, 0, 1:].abs().max() < 0.02
+
+
+def test_the_strongest_class_is_what_argmax_says():
+    torch.manual_seed(0)
+    scores = torch.randint(0, 5, (2, 4, 9, 7)).float()  # with many equals
+    assert torch.equal(strongest_class(scores), scores.argmax(1))

@@ -1,0 +1,111 @@
+"""The commands from a configuration to a segmented cine."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+import yaml
+
+from CMRSimExtension.command_line.main import main
+from CMRSimExtension.evaluation.overlap import dice
+from CMRSimExtension.files.nifti import read_nifti, write_nifti
+from Testing.training.toy_slices import draw
+
+DRAW = {"draw": "Testing.training.toy_slices:draw", "chunk": 8, "settings": {"size": 32}}
+TOY = {
+    "name": "toy",
+    "description": "rings and crescents",
+    "train": [{"simulated": DRAW, "window": 256}],
+    "network": {"settings": {"widths": [8, 16], "detail_width": 4}},
+    "augmentation": None,
+    "optimisation": {
+        "rounds": 2, "steps_per_round": 100, "batch_size": 8, "warmup_steps": 10, "average": 0.95,
+        "learning_rate": 0.005,
+    },
+    "validation": {"count": 32},
+    "use": {"pixel_mm": 3.0, "size": 32},
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    """A finished run of the train command."""
+    folder = tmp_path_factory.mktemp("run")
+    (folder / "toy.yaml").write_text(yaml.safe_dump(TOY))
+    threads = torch.get_num_threads()
+    code = main(["train", str(folder / "toy.yaml"), "--out", str(folder / "toy"), "--workers", "0", "--device", "cpu",
+                 "--threads", "1", "--quiet"])  # fmt: skip
+    torch.set_num_threads(threads)
+    assert code == 0
+    return folder / "toy"
+
+
+@pytest.fixture
+def models(run, tmp_path, monkeypatch):
+    monkeypatch.setenv("CMRSIM_MODELS", str(tmp_path / "models"))
+    assert main(["models", "add", str(run / "bundle"), "--name", "toy", "--quiet"]) == 0
+
+
+@pytest.fixture
+def cine(tmp_path):
+    """Three frames of four slices, 96 mm wide, at twice the resolution that the network looks at."""
+    images, labels, _ = draw(np.random.SeedSequence(99), 3, 64)
+    images, labels = (np.repeat(values[:, None], 4, axis=1) for values in (images, labels))
+    affine = np.diag([1.5, 1.5, 8.0, 1.0])
+    write_nifti(tmp_path / "heart.nii.gz", images, affine, 30.0)
+    write_nifti(tmp_path / "truth.nii.gz", labels, affine, 30.0)
+    return tmp_path / "heart.nii.gz"
+
+
+def test_a_trained_model_is_listed_and_verified(models, capsys):
+    assert main(["models", "list"]) == 0
+    assert "rings and crescents" in capsys.readouterr().out
+    assert main(["models", "verify", "toy"]) == 0
+
+
+def test_the_bundle_records_recipe_and_seed(run):
+    metadata = json.loads((run / "bundle" / "configs" / "metadata.json").read_text())
+    assert metadata["cmrsim"]["training"]["seed"] == 0 and metadata["cmrsim"]["training"]["name"] == "toy"
+
+
+def test_an_altered_model_is_refused_with_exit_code_2(models, tmp_path, capsys):
+    weights = tmp_path / "models" / "toy" / "models" / "model.pt"
+    weights.write_bytes(weights.read_bytes() + b"x")
+    assert main(["models", "verify", "toy"]) == 2
+    assert "was altered" in capsys.readouterr().err
+
+
+def test_a_cine_that_the_network_never_saw_is_segmented_on_its_own_grid(models, cine, tmp_path):
+    code = main(["segment", str(cine), "--out", str(tmp_path / "seg.nii.gz"), "--model", "toy", "--device", "cpu"])
+    found, truth = (read_nifti(tmp_path / name).values for name in ("seg.nii.gz", "truth.nii.gz"))
+    assert code == 0 and found.shape == truth.shape
+    # A thousand drawings learnt from: far from good, far from chance.
+    assert dice(found == 1, truth == 1) > 0.7
+
+
+def test_a_folder_of_cases_is_segmented_in_one_run(models, cine, tmp_path):
+    (tmp_path / "cases").mkdir()
+    cine.rename(tmp_path / "cases" / "one.nii.gz")
+    code = main(
+        ["segment", str(tmp_path / "cases"), "--out", str(tmp_path / "out"), "--model", "toy", "--views", "none"]
+    )
+    assert code == 0 and (tmp_path / "out" / "function.csv").is_file() and (tmp_path / "out" / "one.nii.gz").is_file()
+
+
+def test_a_missing_input_is_answered_with_exit_code_2(tmp_path, capsys):
+    assert main(["segment", str(tmp_path / "no.nii.gz"), "--out", str(tmp_path / "s.nii.gz")]) == 2
+    assert "does not exist" in capsys.readouterr().err
+
+
+def test_a_run_is_not_overwritten_by_another_configuration(run, tmp_path, capsys):
+    (tmp_path / "other.yaml").write_text(yaml.safe_dump(TOY | {"seed": 5}))
+    assert main(["train", str(tmp_path / "other.yaml"), "--out", str(run), "--workers", "0"]) == 2
+    assert "another configuration" in capsys.readouterr().err
+
+
+def test_the_shipped_configurations_are_listed(capsys):
+    assert main(["train", "--list"]) == 0
+    assert {"cine_sax", "tagged_sax", "paper4_resnet_vae_scratch"} <= {
+        line.split()[0] for line in capsys.readouterr().out.splitlines()
+    }
