@@ -442,6 +442,11 @@ class CMRSimulateLogic(ScriptedLoadableModuleLogic):
 
     def request(self, node: CMRSimulateParameterNode) -> dict[str, Any]:
         """The arguments of the ``simulate`` job; everything that can be wrong is found here, before anything runs."""
+        single = node.slices == 1 or node.slices == 0 and node.plane.value in ("2ch", "3ch", "4ch")
+        if node.makeMotion and single:
+            raise InputError(
+                "motion as transforms needs two or more slices, and this scan has one; raise the number of slices or "
+                "untick the motion")
         truth = ["labels"] + ["anatomy"] * node.makeAnatomy + ["motion"] * node.makeMotion
         return self.anatomyValues(node) | {
             "protocol": self.protocol(node).as_dict(), "plane": node.plane.value, "truth": truth, "seed": node.seed,

@@ -229,3 +229,105 @@ def test_a_fault_that_is_off_is_not_asked_for(panel):
     assert panel.logic.request(parameters)["faults"] == {}
     panel.ui.ghostingSlider.value = 12
     assert panel.logic.request(parameters)["faults"] == {"ghosting": 12.0}
+
+
+def test_motion_of_a_single_slice_is_refused_before_anything_runs(panel, slot_errors):
+    from CMRSimulate import Plane
+
+    parameters = panel.logic.getParameterNode()
+    parameters.makeMotion, parameters.plane = True, Plane.FOUR_CHAMBER
+    panel.ui.applyButton.click()
+    assert "raise the number of slices or untick the motion" in str(slot_errors[0])
+    assert not panel.job.running
+
+
+def test_a_segmentation_of_the_scene_can_be_scanned(host, open_panel):
+    """A drawn heart beats: its labels come back as the end-diastolic ones of the scan."""
+    from CMRSimExtension.scanner.geometry import ImageGrid
+    from CMRSimExtension.slicer_bridge.segmentations import add_segmentation
+    from CMRSimExtension.slicer_bridge.volumes import fill_volume
+    from CMRSimulate import SourceKind
+
+    grid = ImageGrid(np.diag([-1.5, -1.5, 8.0, 1.0]), (8, 96, 96), 8.0)
+    rows, columns = np.indices(grid.shape[1:])
+    labels = np.zeros(grid.shape, dtype=np.uint8)
+    for index in range(1, 7):
+        radius = 16 - abs(index - 3.5) * 1.5
+        distance = np.hypot(rows - 48, columns - 52)
+        labels[index][np.hypot(rows - 48, columns - 32) < radius] = 3
+        labels[index][distance < radius + 6] = 2
+        labels[index][distance < radius] = 1
+    volume = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLScalarVolumeNode", "Image")
+    fill_volume(volume, labels.astype(np.float32), grid)
+    panel = open_panel("CMRSimulate")
+    parameters = panel.logic.getParameterNode()
+    parameters.source, parameters.matrixSize, parameters.slices, parameters.phases = SourceKind.LABELS, 96, 3, 2
+    parameters.anatomyNode = add_segmentation(labels, grid, "Drawn", source=volume)
+    found, _ = labels_of_node(panel.logic.process(parameters).labels.sequence)
+    assert {1, 2} <= set(np.unique(found[0]))
+    assert (found[0] == 1).sum() > (found[1] == 1).sum()  # frame 1 of 2 is half-way through the beat: systole
+
+
+def test_a_volume_without_labels_is_refused(panel, slot_errors):
+    from CMRSimulate import SourceKind
+
+    node = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLLabelMapVolumeNode", "Empty")
+    from CMRSimExtension.scanner.geometry import ImageGrid
+    from CMRSimExtension.slicer_bridge.volumes import fill_volume
+
+    fill_volume(node, np.zeros((2, 32, 32), dtype=np.uint8), ImageGrid(np.eye(4), (2, 32, 32), 1.0))
+    parameters = panel.logic.getParameterNode()
+    parameters.source, parameters.anatomyNode = SourceKind.LABELS, node
+    panel.ui.applyButton.click()
+    assert "has no labelled voxel" in str(slot_errors[0])
+
+
+def test_a_label_table_that_cannot_be_read_is_refused(panel, slot_errors):
+    from CMRSimulate import SourceKind
+
+    node = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLLabelMapVolumeNode", "Labels")
+    parameters = panel.logic.getParameterNode()
+    parameters.source, parameters.anatomyNode, parameters.labelMap = SourceKind.LABELS, node, "heart"
+    panel.ui.applyButton.click()
+    assert "1=rv,2=myo,3=lv" in str(slot_errors[0])
+
+
+def test_a_missing_phantom_file_is_named(panel, tmp_path, slot_errors):
+    from CMRSimulate import SourceKind
+
+    parameters = panel.logic.getParameterNode()
+    parameters.source, parameters.xcatPath = SourceKind.XCAT, tmp_path / "none.bin"
+    panel.ui.applyButton.click()
+    assert "none.bin' is no file" in str(slot_errors[0])
+
+
+def test_a_phantom_of_xcat_is_scanned(panel, cmrsim_data):
+    from CMRSimulate import SourceKind
+
+    phantom = sorted((cmrsim_data / "xcat").glob("*.bin"))[0]
+    parameters = panel.logic.getParameterNode()
+    parameters.source, parameters.xcatPath, parameters.still = SourceKind.XCAT, phantom, True
+    parameters.matrixSize, parameters.slices, parameters.phases = 96, 3, 1
+    labels, _ = labels_of_node(panel.logic.process(parameters).labels.sequence)
+    assert {1, 2, 3} <= set(np.unique(labels))
+
+
+def test_a_population_is_written_and_taken_up_again(panel, host, tmp_path):
+    pytest.importorskip("nibabel", reason="populations are NIfTI files")
+    parameters = panel.logic.getParameterNode()
+    parameters.matrixSize, parameters.slices, parameters.phases = 64, 1, 1
+    parameters.populationFolder, parameters.populationCount = tmp_path, 2
+    panel.ui.populationButton.click()
+    assert host.run_until(lambda: not panel.populationJob.running, CHILD_SECONDS)
+    assert panel.ui.populationResultLabel.text == "2 subjects written, 0 were there already."
+    assert (tmp_path / "subject_00001_labels.nii.gz").is_file()
+    (tmp_path / "subject_00000.json").unlink()
+    panel.ui.populationButton.click()
+    assert host.run_until(lambda: not panel.populationJob.running, CHILD_SECONDS)
+    assert panel.ui.populationResultLabel.text == "1 subjects written, 1 were there already."
+
+
+def test_a_population_goes_to_a_folder_that_exists(panel, tmp_path, slot_errors):
+    panel.logic.getParameterNode().populationFolder = tmp_path / "none"
+    panel.ui.populationButton.click()
+    assert "choose one to write the population to" in str(slot_errors[0])

@@ -39,8 +39,9 @@ class HostUiLoader(QtCore.QObject):
 
 @functools.cache
 def _property_names(widget_class: type) -> frozenset[str]:
-    # Read once: PySide6 loses a class's meta object when the first widget of the class dies.
-    meta = widget_class.staticMetaObject  # type: ignore[attr-defined]
+    # From a widget: PySide6 loses the class's own meta object when the first widget of the class dies.
+    widget = widget_class()
+    meta = widget.metaObject()
     return frozenset(meta.property(index).name() for index in range(meta.propertyCount()))
 
 
