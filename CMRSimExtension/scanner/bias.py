@@ -66,7 +66,7 @@ class ReceiveField:
         back = [(x, -chest_wall_mm - 75.0, z) for x in (-60.0, 60.0) for z in (-60.0, 60.0)]
         elements = heart + np.array(front + back) + rng.normal(0.0, 8.0, size=(len(front + back), 3))
         elements[:, [0, 2]] += shift
-        return cls(elements, float(rng.uniform(60.0, 90.0)), heart, float(rng.uniform(0.15, 0.6)))
+        return cls(elements, float(rng.uniform(60.0, 90.0)), heart, float(0.12 + 1.0 * rng.uniform() ** 2))
 
     def at(self, points_mm: NDArray[np.floating]) -> NDArray[np.float32]:
         """(n,) relative sensitivity at points (n, 3) in RAS mm."""

@@ -11,12 +11,16 @@ from CMRSimExtension.anatomy.noise import look_up, periodic_field
 from CMRSimExtension.anatomy.structures import Structure, Tissue
 from CMRSimExtension.anatomy.tissues import TissueValues, draw_tissues
 from CMRSimExtension.physics.bssfp import bssfp_signal
+from CMRSimExtension.physics.flow import inflow_enhancement
 from CMRSimExtension.physics.gre import spoiled_gre_signal
 from CMRSimExtension.scanner.bias import ReceiveField
 from CMRSimExtension.scanner.off_resonance import HZ_PER_PPM_PER_T, OffResonanceField
 from CMRSimExtension.scanner.protocol import Protocol
 
 _BINS = 256
+_EXCHANGE_MM_S = 10.0
+"""Speed at which ventricular blood is exchanged through a slice, averaged over the heartbeat: what gives spoiled
+gradient echo cines their blood-to-muscle contrast of 2 to 4."""
 
 # How strongly the texture of a tissue varies (SD over mean) and over which length in mm. Chosen to look like cine
 # images side by side; muscle has streaks, food is mottled, blood swirls.
@@ -96,18 +100,27 @@ class Appearance:
     texture_seed: int
 
     @classmethod
-    def draw(cls, rng: np.random.Generator, anatomy: Anatomy, protocol: Protocol) -> "Appearance":
-        """Draw the look of one scan of `anatomy` with `protocol`."""
+    def draw(
+        cls, rng: np.random.Generator, anatomy: Anatomy, protocol: Protocol, *, variety: float = 1.0
+    ) -> "Appearance":
+        """Draw the look of one scan of `anatomy` with `protocol`.
+
+        `variety` widens the ranges of tissue values, blood and field beyond what is usual: 1 for scans that are to look
+        like real ones, more for training networks that are to know all of them. The number of draws is the same.
+        """
         frame = anatomy.heart_frame
         middle = frame.origin_mm + 0.45 * frame.lv_length_mm * frame.axes[2]
-        tissues = draw_tissues(rng, protocol.field_t)
+        tissues = draw_tissues(rng, protocol.field_t, min(variety, 3.0))
         receive = ReceiveField.draw(rng, middle)
-        field = OffResonanceField.draw(rng, frame, protocol.field_t)
-        u = rng.uniform(size=4)
+        field = OffResonanceField.draw(rng, frame, protocol.field_t, amount=0.5 + 0.5 * variety)
+        u = (rng.uniform(size=4) - 0.5) * variety
         blood = BloodModel(
-            0.1 + 0.4 * float(u[0]), 0.1 + 0.4 * float(u[1]), 1.0 + 0.3 * float(u[2]), 0.66 + 0.24 * float(u[3])
+            max(0.3 + 0.4 * float(u[0]), 0.0),
+            max(0.3 + 0.4 * float(u[1]), 0.0),
+            1.15 + 0.3 * float(u[2]),
+            max(0.78 + 0.24 * float(u[3]), 0.64),
         )
-        strength = float(np.clip(rng.normal(1.0, 0.25), 0.3, 1.8))
+        strength = float(np.clip(rng.normal(1.0, 0.25 * variety), 0.2, 2.5))
         return cls(tissues, receive, field, blood, strength, int(rng.integers(0, 8)))
 
     def with_off_resonance(self, field: OffResonanceField) -> "Appearance":
@@ -159,6 +172,17 @@ class Appearance:
         # Turbulent, fresh blood outshines the steady state everywhere alike.
         for tissue in (Tissue.BLOOD_ARTERIAL, Tissue.BLOOD_VENOUS):
             signal[tissue] *= self.blood.inflow
+            if protocol.sequence == "gre":
+                # Without inflow a spoiled gradient echo shows blood no brighter than muscle.
+                signal[tissue] *= inflow_enhancement(
+                    float(t.t1_ms[tissue]),
+                    float(t.t2_ms[tissue]),
+                    _EXCHANGE_MM_S,
+                    slice_thickness_mm=protocol.slice_thickness_mm,
+                    repetition_time_ms=protocol.repetition_time_ms,
+                    flip_angle_deg=protocol.flip_angle_deg,
+                    sequence="gre",
+                )
         signal[Tissue.BLOOD_VENOUS] *= self.blood.venous
         return SignalTable(signal.astype(np.complex64), float(frequency[0]), float(frequency[1] - frequency[0]))
 

@@ -32,14 +32,17 @@ class SliceRanges:
         SD of the distance of the heart from the image's centre.
     frames_per_slice
         Frames taken of each slice position.
+    variety
+        Widening of the look's ranges (`Appearance.draw`).
     """
 
     pixel_mm: tuple[float, float] = (1.0, 2.6)
-    above_mm: float = 22.0
+    above_mm: float = 17.0
     below_mm: float = 12.0
     tilt_deg: float = 6.0
     shift_mm: float = 18.0
     frames_per_slice: int = 2
+    variety: float = 1.4
 
 
 def draw_slices(
@@ -115,7 +118,7 @@ def _one_position(
         tilt_deg=(float(tilt[0]), float(tilt[1])),
         base_margin_mm=0.0,
     )
-    appearance = Appearance.draw(rng, subject, protocol)
+    appearance = Appearance.draw(rng, subject, protocol, variety=limits.variety)
     scene = SliceScene(subject, protocol, appearance, grid, 0, sub_samples=sub_samples)
     function = subject.function
     left, right = (function.lv_ef_percent or 0.0) / 100.0, (function.rv_ef_percent or 0.0) / 100.0
