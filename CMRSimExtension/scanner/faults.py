@@ -238,14 +238,13 @@ class BloodFlow(Fault):
     ) -> NDArray[np.float64]:
         velocity = self.amount * np.asarray(velocity_mm_s, dtype=np.float64)
         fading = dephasing(np.linalg.norm(velocity, axis=-1), disorder=self.disorder)
-        if protocol.sequence != "bssfp":
-            return np.asarray(fading)
         fresh = inflow_enhancement(
             *((1441.0, 290.0) if protocol.field_t == 1.5 else (1664.0, 275.0)),
             velocity @ np.asarray(normal, dtype=np.float64),
             slice_thickness_mm=protocol.slice_thickness_mm,
             repetition_time_ms=protocol.repetition_time_ms,
             flip_angle_deg=protocol.flip_angle_deg,
+            sequence=protocol.sequence,
         )
         return np.asarray(fresh * fading)
 

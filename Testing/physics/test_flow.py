@@ -3,9 +3,11 @@
 import numpy as np
 import pytest
 
-from CMRSimExtension.physics.bloch import Delay, Isochromats, Pulse, play
+from CMRSimExtension.errors import InputError
+from CMRSimExtension.physics.bloch import Delay, Isochromats, Pulse, Spoiler, play
 from CMRSimExtension.physics.bssfp import bssfp_signal
 from CMRSimExtension.physics.flow import dephasing, inflow_enhancement
+from CMRSimExtension.physics.gre import spoiled_gre_signal
 
 BLOOD = (1441.0, 290.0)
 SLICE = {"slice_thickness_mm": 8.0, "repetition_time_ms": 3.0, "flip_angle_deg": 60.0}
@@ -38,6 +40,30 @@ def test_enhancement_is_the_mean_over_the_spins_in_the_slice(speed: float) -> No
     expected = np.mean(signals) / steady
     # Scheffler's factor is an approximation to first order in TR/T1 and TR/T2, and so is the start value.
     assert float(inflow_enhancement(*BLOOD, speed, **SLICE)) == pytest.approx(expected, rel=0.02)
+
+
+@pytest.mark.parametrize("speed", [20.0, 110.0])
+def test_enhancement_of_a_spoiled_gradient_echo_is_that_of_the_bloch_simulator(speed: float) -> None:
+    iso = Isochromats(*BLOOD)
+    pulses = round(8.0 / (speed * 5.0e-3))
+    state, signals = None, []
+    for _ in range(pulses):
+        state = play(iso, [Pulse(14.0)], state)
+        signals.append(abs(complex(state.transverse)))
+        state = play(iso, [Delay(5.0), Spoiler()], state)
+    steady = abs(
+        complex(spoiled_gre_signal(*BLOOD, 1.0, 0.0, repetition_time_ms=5.0, echo_time_ms=0.0, flip_angle_deg=14.0))
+    )
+    sequence = {"slice_thickness_mm": 8.0, "repetition_time_ms": 5.0, "flip_angle_deg": 14.0, "sequence": "gre"}
+    exact_speed = 8.0 / (pulses * 5.0e-3)
+    assert float(inflow_enhancement(*BLOOD, exact_speed, **sequence)) == pytest.approx(
+        np.mean(signals) / steady, rel=1e-6
+    )
+
+
+def test_an_unknown_sequence_is_turned_down() -> None:
+    with pytest.raises(InputError, match="'epi'; choose from bssfp, gre"):
+        inflow_enhancement(*BLOOD, 100.0, **SLICE, sequence="epi")
 
 
 def test_dephasing_is_the_mean_phase_of_a_gaussian_spread() -> None:

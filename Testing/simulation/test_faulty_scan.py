@@ -138,3 +138,12 @@ def test_a_still_preview_takes_faults_of_lines(subject: Subject) -> None:
 def test_lines_that_spokes_do_not_have_are_turned_down(subject: Subject) -> None:
     with pytest.raises(InputError, match="ghosting act on Cartesian lines"):
         simulate(subject, SMALL.replace(trajectory="radial"), 5, faults=(parse_fault("ghosting"),))
+
+
+def test_blood_outshines_muscle_in_a_spoiled_gradient_echo_too(subject: Subject) -> None:
+    protocol = SMALL.replace(
+        sequence="gre", field_t=3.0, repetition_time_ms=5.2, echo_time_ms=2.4, flip_angle_deg=14.0, snr=60.0
+    )
+    cine = simulate(subject, protocol, 5)
+    pool, muscle = (np.median(cine.image[0][cine.labels[0] == label]) for label in (1, 2))
+    assert 1.6 < pool / muscle < 4.5
