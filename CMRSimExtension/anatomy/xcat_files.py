@@ -231,7 +231,7 @@ def _organs(values: dict[str, float], beside: list[dict[str, float]], source: st
         mixed = len({ORGAN_STRUCTURES[o] for o in organs}) > 1
         if mixed and any(o in HEART_ORGANS for o in organs):
             raise InputError(
-                f"{source} gives activity {value:g} to {', '.join(organs)}: the heart cannot be told from the rest; run "
+                f"{source} gives activity {value:g} to {', '.join(organs)}: the heart cannot be told apart; run "
                 "XCAT with an activity of its own for each part of the heart"
             )
     return out
