@@ -80,5 +80,6 @@ def simulate_again(
         preparation=preparation,
         sub_samples=int(scan["sub_samples"]),
         by_channel=bool(scan["by_channel"]),
+        phases=scan["phases"],
         workers=workers,
     )

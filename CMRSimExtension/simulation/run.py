@@ -79,6 +79,9 @@ class ScanOptions:
         Points that stand for one voxel, through the slice and over its area.
     by_channel
         Draw and reconstruct every receive channel instead of taking the fast path with the same statistics.
+    phases
+        Cardiac phases to image, each in [0, 1) and rising; None spreads the protocol's number of them evenly. Faults
+        that act on single lines need them even.
     """
 
     plane: str = "sax"
@@ -88,8 +91,17 @@ class ScanOptions:
     preparation: Callable[[ImageGrid, float], Preparation] | None = None
     sub_samples: int = 6
     by_channel: bool = False
+    phases: tuple[float, ...] | None = None
 
     def __post_init__(self) -> None:
+        phases = self.phases
+        if phases is not None:
+            rising = all(a < b for a, b in zip(phases, phases[1:], strict=False))
+            if not (phases and rising and 0.0 <= phases[0] and phases[-1] < 1.0):
+                raise InputError(f"phases are {phases}; give one or more rising numbers in [0, 1)")
+            lined = [fault.name for fault in self.faults if fault.by_line]
+            if lined:
+                raise InputError(f"{', '.join(lined)} act over the whole heartbeat; leave them or the phases out")
         unknown = sorted(set(self.truth) - set(TRUTHS))
         if unknown:
             raise InputError(f"truth {', '.join(unknown)} is not known; choose from {', '.join(TRUTHS)}")
@@ -182,9 +194,12 @@ class Run:
         for fault in options.faults:
             shifts = shifts + fault.slice_shifts_mm(grid.shape[0], rng)
             field = fault.off_resonance(field, rng)
-        timing = Timing(
-            np.arange(protocol.phases) / protocol.phases, anatomy.cycle_ms * np.clip(heartbeats, 0.85, 1.15)
-        )
+        if options.phases is None:
+            phases = np.arange(protocol.phases) / protocol.phases
+        else:
+            phases = np.array(options.phases, dtype=np.float64)
+            protocol = protocol.replace(phases=len(phases))
+        timing = Timing(phases, anatomy.cycle_ms * np.clip(heartbeats, 0.85, 1.15))
         return cls(
             anatomy, protocol, appearance.with_off_resonance(field), grid, timing, options, folded, shifts,
             streams[2].spawn(grid.shape[0]), progress, on_kspace, asked,
@@ -314,6 +329,7 @@ class Run:
                 "truth": sorted(options.truth),
                 "sub_samples": options.sub_samples,
                 "by_channel": options.by_channel,
+                "phases": None if options.phases is None else list(options.phases),
                 "grid_given": options.grid is not None,
                 "grid": {
                     "affine_ras": self.grid.affine_ras.tolist(),

@@ -27,6 +27,7 @@ def simulate(
     preparation: Callable[[ImageGrid, float], Preparation] | None = None,
     sub_samples: int = 6,
     by_channel: bool = False,
+    phases: Sequence[float] | None = None,
     workers: int | None = None,
     progress: Progress | None = None,
     on_kspace: KspaceSink | None = None,
@@ -41,7 +42,7 @@ def simulate(
         What the console is set to.
     seed
         Seed of everything that the scan itself draws (tissue values, fields, heartbeats, faults, noise); 0 or above.
-    plane, truth, grid, faults, preparation, sub_samples, by_channel
+    plane, truth, grid, faults, preparation, sub_samples, by_channel, phases
         As in `ScanOptions`. Truths: ``labels`` (clinical), ``anatomy`` (every structure), ``motion`` (displacement to
         end diastole), ``fractions`` (tissue shares).
     workers
@@ -62,7 +63,8 @@ def simulate(
     InputError
         For an unknown truth or plane, a negative seed, or a grid that the protocol cannot acquire.
     """
-    options = ScanOptions(plane, frozenset(truth), grid, tuple(faults), preparation, sub_samples, by_channel)
+    wanted = None if phases is None else tuple(float(phase) for phase in phases)
+    options = ScanOptions(plane, frozenset(truth), grid, tuple(faults), preparation, sub_samples, by_channel, wanted)
     if not (isinstance(seed, int | np.integer) and seed >= 0):
         raise InputError(f"seed is {seed!r}; give a whole number, 0 or above")
     run = Run.prepare(anatomy, protocol, int(seed), options, progress, on_kspace)

@@ -174,3 +174,17 @@ def test_raw_data_come_for_every_slice_frame_and_channel(subject: Subject) -> No
     assert sorted(kept) == [0, 1]
     assert kept[0].shape == (2, 3, *protocol.acquired_matrix)
     assert cine.image.shape[:2] == (2, 2)
+
+
+def test_single_phases_can_be_imaged(subject: Subject, cine) -> None:  # type: ignore[no-untyped-def]
+    """End diastole and end systole alone: the largest and the smallest LV pool of the cycle."""
+    two = simulate(subject, SMALL, 5, phases=(0.0, subject.heart.timing.end_systole))
+    pools = [(two.labels[k] == 1).sum() for k in (0, 1)]
+    every = [(frame == 1).sum() for frame in cine.labels]
+    assert pools[0] == max(every)
+    assert pools[1] <= min(every)
+
+
+def test_phases_out_of_order_are_refused(subject: Subject) -> None:
+    with pytest.raises(InputError, match="rising numbers"):
+        simulate(subject, SMALL, 5, phases=(0.4, 0.0))
