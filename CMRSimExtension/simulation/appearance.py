@@ -69,7 +69,7 @@ class BloodModel:
     """
 
     left_fading: float = 0.3
-    right_fading: float = 0.3
+    right_fading: float = 0.7
     inflow: float = 1.1
     venous: float = 0.78
 
@@ -116,7 +116,7 @@ class Appearance:
         u = (rng.uniform(size=4) - 0.5) * variety
         blood = BloodModel(
             max(0.3 + 0.4 * float(u[0]), 0.0),
-            max(0.3 + 0.4 * float(u[1]), 0.0),
+            max(0.7 + 0.4 * float(u[1]), 0.0),
             1.15 + 0.3 * float(u[2]),
             max(0.78 + 0.24 * float(u[3]), 0.64),
         )
