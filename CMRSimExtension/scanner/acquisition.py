@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from CMRSimExtension.errors import InputError
-from CMRSimExtension.scanner.kspace import CartesianEncoding, homodyne
+from CMRSimExtension.scanner.kspace import CartesianEncoding, homodyne, noise_gain_of
 from CMRSimExtension.scanner.noise import ColouredChiSquare, complex_noise, noise_sd_for_snr
 from CMRSimExtension.scanner.protocol import Protocol
 
@@ -48,7 +48,9 @@ class Acquisition:
     def _other_channels(self) -> ColouredChiSquare | None:
         if self.protocol.coil_combination != "rss" or self.protocol.coils == 1:
             return None
-        return ColouredChiSquare(self.encoding, 2 * self.protocol.coils - 2)
+        # A channel's noise is complex, so it counts twice; homodyne detection leaves its real part alone.
+        parts = 1 if self._homodyne else 2
+        return ColouredChiSquare(self.encoding, parts * (self.protocol.coils - 1))
 
     @property
     def _homodyne(self) -> bool:
@@ -150,7 +152,7 @@ class Acquisition:
         encoding = self.encoding
         if rng is None or not noise_sd > 0:
             return np.abs(self._image(kspace)).astype(np.float32, copy=False)
-        noise = complex_noise(rng, kspace.shape, noise_sd / encoding.noise_gain)
+        noise = complex_noise(rng, kspace.shape, noise_sd / noise_gain_of(encoding, self.protocol))
         if encoding.sampled is not None:
             noise *= encoding.sampled
         if noise_map is None:

@@ -218,18 +218,42 @@ def homodyne(
     fraction
         The partial Fourier fraction of the data.
     """
+    ramp, low_pass = homodyne_weights(encoding, phase_axis, fraction)
+    precision = np.finfo(kspace.dtype).dtype
+    full = encoding.reconstruct(kspace * ramp.astype(precision))
+    centre = encoding.reconstruct(kspace * low_pass.astype(precision))
+    return in_phase(full, centre)
+
+
+def homodyne_weights(
+    encoding: CartesianEncoding, phase_axis: int, fraction: float
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Weights of k-space, of a shape that broadcasts: twice what lacks its mirror image, and the symmetric centre."""
     count = encoding.acquired_shape[phase_axis]
     acquired = partial_fourier_lines(count, fraction)
     k = frequencies(count)
     mirrored = np.isin(-k, k[acquired])
     # The index -(n // 2) of an even matrix has no mirror image and stands for itself.
     ramp = np.where(acquired, np.where(mirrored | (2 * np.abs(k) == count), 1.0, 2.0), 0.0)
-    low_pass = (acquired & mirrored).astype(float)
     shape = (count, 1) if phase_axis == -2 else (1, count)
-    full = encoding.reconstruct(kspace * ramp.reshape(shape).astype(np.finfo(kspace.dtype).dtype))
-    centre = encoding.reconstruct(kspace * low_pass.reshape(shape).astype(np.finfo(kspace.dtype).dtype))
-    magnitude = np.maximum(np.abs(centre), np.finfo(centre.real.dtype).tiny)
-    return np.real(full * np.conj(centre / magnitude))
+    return ramp.reshape(shape), (acquired & mirrored).astype(np.float64).reshape(shape)
+
+
+def noise_gain_of(encoding: CartesianEncoding, protocol: Protocol) -> float:
+    """SD of the image's noise over that of each k-space sample, with the reconstruction that `protocol` asks for.
+
+    Homodyne detection weighs some samples twice; its image is real, and the SD is that of the image itself.
+    """
+    if protocol.partial_fourier == 1 or protocol.partial_fourier_method == "zero_fill":
+        return encoding.noise_gain
+    ramp, _ = homodyne_weights(encoding, protocol.phase_axis, protocol.partial_fourier)
+    return float(np.sqrt(np.sum((encoding.weights * ramp) ** 2)))
+
+
+def in_phase(full: NDArray[Any], reference: NDArray[Any]) -> NDArray[np.floating]:
+    """The part of `full` that is in phase with `reference`."""
+    magnitude = np.maximum(np.abs(reference), np.finfo(reference.real.dtype).tiny)
+    return np.real(full * np.conj(reference / magnitude))
 
 
 def _each(stack: Any, shape: tuple[int, int], work: Callable[[Any], Any]) -> Any:

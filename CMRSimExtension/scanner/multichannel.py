@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from CMRSimExtension.errors import InputError
-from CMRSimExtension.scanner.kspace import CartesianEncoding
+from CMRSimExtension.scanner.kspace import CartesianEncoding, homodyne_weights, in_phase, noise_gain_of
 from CMRSimExtension.scanner.noise import complex_noise
 from CMRSimExtension.scanner.protocol import Protocol
 from CMRSimExtension.scanner.sense import SenseUnfolding
@@ -25,7 +25,7 @@ class ChannelAcquisition:
     Attributes
     ----------
     protocol
-        Matrix, apodisation, partial Fourier (zero-filled), acceleration, combination.
+        Matrix, apodisation, partial Fourier, acceleration, combination.
     object_sensitivities
         (coils, fine rows, fine columns) complex, on the object's grid.
     image_sensitivities
@@ -77,7 +77,7 @@ class ChannelAcquisition:
     @cached_property
     def _full_gain(self) -> float:
         rows, columns = self.object_sensitivities.shape[-2:]
-        return CartesianEncoding.of_protocol(self.protocol, (rows, columns)).noise_gain
+        return noise_gain_of(CartesianEncoding.of_protocol(self.protocol, (rows, columns)), self.protocol)
 
     def noise_sd_of_channels(self, noise_sd: float) -> float:
         """SD of a k-space sample's noise that a fully sampled channel image shows as `noise_sd`.
@@ -111,11 +111,24 @@ class ChannelAcquisition:
         return samples + (noise if self.encoding.sampled is None else noise * self.encoding.sampled)
 
     def reconstruct(self, samples: NDArray[Any]) -> NDArray[Any]:
-        """(rows, columns) combined image of one k-space (coils, ...): complex, or magnitude for ``rss``."""
-        channels = self.encoding.reconstruct(samples)
+        """(rows, columns) combined image of one k-space (coils, ...): complex, or magnitude for ``rss``.
+
+        With homodyne partial Fourier it is real: the part in phase with the low-resolution image.
+        """
+        protocol = self.protocol
+        if protocol.partial_fourier == 1 or protocol.partial_fourier_method == "zero_fill":
+            channels = self.encoding.reconstruct(samples)
+            return root_sum_of_squares(channels) if self.unfolding is None else self._unfold(channels)
+        weights = homodyne_weights(self.encoding, protocol.phase_axis, protocol.partial_fourier)
+        precision = np.finfo(samples.dtype).dtype
+        full, centre = (self.encoding.reconstruct(samples * w.astype(precision)) for w in weights)
         if self.unfolding is None:
-            return root_sum_of_squares(channels)
-        return self.unfolding.unfold(channels * self.protocol.acceleration)
+            return root_sum_of_squares(in_phase(full, centre))
+        return in_phase(self._unfold(full), self._unfold(centre))
+
+    def _unfold(self, channels: NDArray[Any]) -> NDArray[Any]:
+        assert self.unfolding is not None
+        return np.asarray(self.unfolding.unfold(channels * self.protocol.acceleration))
 
     def stream(
         self, objects: Iterable[Any], rng: np.random.Generator | None = None, noise_sd: float = 0.0

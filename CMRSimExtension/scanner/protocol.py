@@ -63,7 +63,7 @@ class Protocol:
         Uniform undersampling factor of parallel imaging (SENSE).
     trajectory, spokes
         ``cartesian``, ``radial`` or ``golden_angle``; number of spokes of a frame for the last two, or None for
-        pi/2 times the acquired matrix.
+        pi/2 times the acquired matrix over the acceleration.
     time_bandwidth
         Time-bandwidth product of the slice-selective pulse; a low one rounds the slice profile.
     breath_hold_heartbeats

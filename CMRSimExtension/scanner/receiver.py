@@ -94,7 +94,8 @@ class Receiver:
                 f"the object has {self.object_shape} rows and columns; it must be a whole multiple of the matrix "
                 f"{protocol.matrix}"
             )
-        if self.array is None and (protocol.acceleration > 1 or self.by_channel or self.keep_kspace):
+        unfolds = protocol.acceleration > 1 and self.cartesian
+        if self.array is None and (unfolds or self.by_channel or self.keep_kspace):
             raise InputError("acceleration, channels and k-space need a coil array; give array")
         if self.array is not None and self.array.coils != protocol.coils:
             raise InputError(f"the array has {self.array.coils} coils, the protocol {protocol.coils}; make them agree")

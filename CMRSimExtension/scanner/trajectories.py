@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from CMRSimExtension.errors import InputError
+from CMRSimExtension.scanner.kspace import apodisation
 from CMRSimExtension.scanner.protocol import Protocol
 
 GOLDEN_ANGLE_DEG = 180.0 * (np.sqrt(5.0) - 1.0) / 2.0
@@ -21,7 +22,8 @@ class Trajectory:
     positions
         (samples, 2) along (rows, columns), in cycles per field of view of that axis.
     weights
-        (samples,) area of k-space that each sample stands for, in (cycles per field of view)^2: density compensation.
+        (samples,) area of k-space that each sample stands for, in (cycles per field of view)^2: density compensation,
+        times apodisation where there is some.
     spokes, read
         How the samples are ordered: ``spokes * read`` of them.
     """
@@ -57,21 +59,31 @@ def of_protocol(protocol: Protocol, frame: int = 0) -> Trajectory:
     Raises
     ------
     InputError
-        For a Cartesian protocol, or pixels that are not square: spokes need the same extent of k-space all around.
+        For a Cartesian protocol, or one with partial Fourier, which spokes do not have.
     """
     if protocol.trajectory == "cartesian":
         raise InputError("a Cartesian protocol has no spokes; choose the trajectory radial or golden_angle")
+    if protocol.partial_fourier < 1:
+        raise InputError(
+            f"partial_fourier is {protocol.partial_fourier} with the trajectory {protocol.trajectory}; spokes pass "
+            "through the centre, so set it to 1"
+        )
     read = _read(protocol)
     # pi/2 times as many spokes as samples meet Nyquist at the rim (Lauzon ML, Rutt BK, Magn Reson Med 1996;36:940-949).
-    spokes = protocol.spokes or int(np.ceil(np.pi / 2 * read))
+    spokes = protocol.spokes or int(np.ceil(np.pi / 2 * read / protocol.acceleration))
     if protocol.trajectory == "radial":
         trajectory = radial(spokes, read)
     else:
         trajectory = golden_angle(spokes, read, frame * spokes)
     scale = np.array(protocol.fov_mm) / max(protocol.fov_mm)
+    # Apodisation by the distance from the centre, the same along every spoke.
+    window = np.tile(apodisation(protocol.filter, protocol.filter_strength, read), trajectory.spokes)
     # A circle in cycles per mm; positions are counted in cycles per field of view of each axis.
     return Trajectory(
-        trajectory.positions * scale, trajectory.weights * float(np.prod(scale)), trajectory.spokes, trajectory.read
+        trajectory.positions * scale,
+        trajectory.weights * window * float(np.prod(scale)),
+        trajectory.spokes,
+        trajectory.read,
     )
 
 

@@ -23,7 +23,15 @@ def heart_mask() -> np.ndarray:
 
 
 @pytest.mark.parametrize("combination", ["adaptive", "rss"])
-@pytest.mark.parametrize("changes", [{}, {"partial_fourier": 0.7}, {"filter": "hamming", "filter_strength": 1.0}])
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        {"partial_fourier": 0.7},
+        {"filter": "hamming", "filter_strength": 1.0},
+        {"partial_fourier": 0.7, "partial_fourier_method": "homodyne"},
+    ],
+)
 def test_the_snr_is_what_was_asked_for(combination: str, changes: dict) -> None:
     protocol = PROTOCOL.replace(coil_combination=combination, **changes)
     objects = np.stack([disc(240, 288)] * 40)

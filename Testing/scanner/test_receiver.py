@@ -39,6 +39,8 @@ def objects(frames: int = 6) -> np.ndarray:
         {"acceleration": 2},
         {"acceleration": 3, "phase_direction": "columns", "matrix": (96, 81), "fov_mm": (288.0, 243.0)},
         {"partial_fourier": 0.75},
+        {"partial_fourier": 0.7, "partial_fourier_method": "homodyne"},
+        {"partial_fourier": 0.7, "partial_fourier_method": "homodyne", "coil_combination": "rss"},
     ],
 )
 def test_channel_by_channel_gives_the_image_of_the_fast_path(changes: dict) -> None:
@@ -155,6 +157,24 @@ def test_spokes_image_the_object(trajectory: str, way: bool) -> None:
     assert images[np.abs(objects(2)) < 0.01].mean() < 0.05
 
 
+def test_acceleration_leaves_spokes_out() -> None:
+    from CMRSimExtension.scanner.trajectories import of_protocol
+
+    full, half = (of_protocol(PROTOCOL.replace(trajectory="radial", acceleration=r)).spokes for r in (1, 2))
+    assert half == pytest.approx(full / 2, abs=1)
+
+
+def test_spokes_are_apodised_towards_their_ends() -> None:
+    from CMRSimExtension.scanner.trajectories import of_protocol
+
+    plain, filtered = (
+        of_protocol(PROTOCOL.replace(trajectory="radial", filter=kind, filter_strength=1.0)).weights
+        for kind in ("none", "hamming")
+    )
+    ratio = filtered / plain
+    assert ratio.min() == pytest.approx(0.08, abs=0.01) and ratio.max() == pytest.approx(1.0)
+
+
 def test_few_spokes_streak() -> None:
     pytest.importorskip("finufft")
     error = []
@@ -194,6 +214,12 @@ def test_objects_may_be_finer_than_the_image() -> None:
 def test_what_cannot_be_received_is_turned_down(keywords: dict, message: str) -> None:
     with pytest.raises(InputError, match=message):
         Receiver(object_shape=(96, 80), **keywords)
+
+
+def test_spokes_with_partial_fourier_are_turned_down() -> None:
+    protocol = PROTOCOL.replace(trajectory="radial", partial_fourier=0.7)
+    with pytest.raises(InputError, match="spokes pass through the centre"):
+        Receiver(protocol, (96, 80)).noise_free(objects(1))
 
 
 def test_objects_that_are_no_multiple_of_the_matrix_are_turned_down() -> None:
