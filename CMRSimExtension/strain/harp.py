@@ -6,6 +6,7 @@ is found in each frame where both are what they were in the first.
 """
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,7 +17,6 @@ from CMRSimExtension.scanner.geometry import ImageGrid
 from CMRSimExtension.simulation.cine import Cine
 from CMRSimExtension.strain.series import SegmentedStrain, StrainSeries, mean_times
 from CMRSimExtension.strain.tensor import masked_gradient, plane_of, strain_from_track_gradient
-from CMRSimExtension.tagging.registration import warp
 
 BANDWIDTH = 0.5
 """Radius of the band-pass over the tag frequency: half way to the neighbouring peaks at 0 and the other harmonics."""
@@ -24,6 +24,7 @@ FADED = 0.12
 """Tags are called faded when the harmonic's share of the signal has fallen to this part of the first frame's."""
 NEWTON_STEPS = 8
 _LARGEST_STEP_PX = 0.7
+_ODD_PX = 1.5
 
 
 @dataclass(frozen=True)
@@ -123,22 +124,25 @@ def harp_track(
     """
     image = np.asarray(image, dtype=np.float32)
     frames = len(image)
-    moved = np.zeros((2, *image.shape), np.float32)
+    start = np.argwhere(wall).T.astype(np.float64)
     first = _harmonics(image[0], frequencies)
-    reference = np.stack([np.angle(h) for h in first])
-    strength = np.zeros(frames)
-    strength[0] = _strength(first, image[0], wall, moved[:, 0])
+    reference = np.stack([np.angle(_sampled(h, start)) for h in first])
+    tracks = np.zeros((2, frames, start.shape[1]))
+    strength = np.empty(frames)
+    strength[0] = _strength(first, image[0], start)
     for frame in range(1, frames):
-        harmonic = _harmonics(image[frame], frequencies)
-        field = _newton(harmonic, reference, moved[:, frame - 1].copy(), wall)
+        harmonics = _harmonics(image[frame], frequencies)
+        found = _newton(harmonics, reference, start, tracks[:, frame - 1])
         # A point that jumped to the next line stands out among its neighbours; it starts again from where they are.
-        middle = _neighbours_median(field, wall)
-        odd = wall & (np.hypot(*(field - middle)) > 1.5)
+        middle = _neighbours_median(found, wall)
+        odd = np.hypot(*(found - middle)) > _ODD_PX
         if odd.any():
-            field[:, odd] = middle[:, odd]
-            field = np.where(odd, _newton(harmonic, reference, field, wall), field)
-        moved[:, frame] = np.where(wall, field, 0)
-        strength[frame] = _strength(harmonic, image[frame], wall, moved[:, frame])
+            again = _newton(harmonics, reference, start, np.where(odd, middle, found))
+            found = np.where(odd, again, found)
+        tracks[:, frame] = found
+        strength[frame] = _strength(harmonics, image[frame], _at(start, found))
+    moved = np.zeros((2, *image.shape), np.float32)
+    moved[:, :, wall] = tracks
     return moved, strength >= FADED * strength[0]
 
 
@@ -166,54 +170,63 @@ def _harmonics(image: NDArray[np.float32], frequencies: TagFrequencies) -> list[
 def _newton(
     harmonics: list[NDArray[np.complex64]],
     reference: NDArray[np.floating],
-    field: NDArray[np.float32],
-    wall: NDArray[np.bool_],
-) -> NDArray[np.float32]:
-    """Field at which both phases equal the reference's, from a start within half a spacing of it."""
-    sources = []
-    for h in harmonics:
-        gy, gx = np.gradient(h, axis=(-2, -1))
-        sources += [h.real, h.imag, gy.real, gy.imag, gx.real, gx.imag]
-    stacked = np.ascontiguousarray(np.stack(sources), dtype=np.float32)
+    start: NDArray[np.float64],
+    moved: NDArray[np.float64],
+) -> NDArray[np.float64]:
+    """(2, n) way of the points from `start` (3, n) to where both phases are the reference's (2, n).
+
+    The way so far, `moved`, must lie within half a tag spacing of the answer.
+    """
+    slopes = [[np.asarray(g) for g in np.gradient(h, axis=(-2, -1))] for h in harmonics]
     for _ in range(NEWTON_STEPS):
-        sampled = warp(stacked, field)
-        residual, slopes = [], []
-        for n in range(2):
-            re, im, yr, yi, xr, xi = sampled[6 * n : 6 * n + 6]
-            power = np.maximum(re * re + im * im, 1e-12)
-            difference = np.arctan2(im, re) - reference[n]
-            residual.append(np.angle(np.exp(1j * difference)).astype(np.float32))
-            slopes.append(((re * yi - im * yr) / power, (re * xi - im * xr) / power))
-        (ay, ax), (by, bx) = slopes
+        place = _at(start, moved)
+        residual, rows = [], []
+        for n, harmonic in enumerate(harmonics):
+            value = _sampled(harmonic, place)
+            power = np.maximum(np.abs(value) ** 2, 1e-12)
+            residual.append(np.angle(value * np.exp(-1j * reference[n])))
+            # The gradient of a phase without unwrapping it: Im(conj(h) grad h) / |h|^2.
+            rows.append([np.imag(np.conj(value) * _sampled(slope, place)) / power for slope in slopes[n]])
+        (ay, ax), (by, bx) = rows
         determinant = ay * bx - ax * by
         safe = np.where(np.abs(determinant) < 1e-4, np.inf, determinant)
         step = np.stack([(bx * residual[0] - ax * residual[1]) / safe, (ay * residual[1] - by * residual[0]) / safe])
-        length = np.maximum(np.hypot(step[0], step[1]), 1e-9)
-        step *= np.minimum(1.0, _LARGEST_STEP_PX / length)
-        field = field - np.where(wall, step, 0).astype(np.float32)
-    return field
+        step *= np.minimum(1.0, _LARGEST_STEP_PX / np.maximum(np.hypot(*step), 1e-9))
+        moved = moved - step
+    return moved
 
 
-def _neighbours_median(field: NDArray[np.float32], wall: NDArray[np.bool_]) -> NDArray[np.float32]:
-    """Median of the field over the 5 x 5 neighbours within the wall."""
-    result = field.copy()
-    values = np.where(wall, field, np.nan)
-    padded = np.pad(values, [(0, 0), (0, 0), (2, 2), (2, 2)], constant_values=np.nan)
+def _at(start: NDArray[np.float64], moved: NDArray[np.float64]) -> NDArray[np.float64]:
+    return np.stack([start[0], start[1] + moved[0], start[2] + moved[1]])
+
+
+def _sampled(values: NDArray[Any], place: NDArray[np.float64]) -> NDArray[Any]:
+    """Bilinear samples of (slices, rows, columns) at (3, n) points that lie on slices."""
+    rows, columns = values.shape[1:]
+    k = place[0].astype(np.intp)
+    y, x = np.clip(place[1], 0, rows - 1.001), np.clip(place[2], 0, columns - 1.001)
+    j, i = y.astype(np.intp), x.astype(np.intp)
+    y, x = y - j, x - i
+    upper = values[k, j, i] * (1 - x) + values[k, j, i + 1] * x
+    lower = values[k, j + 1, i] * (1 - x) + values[k, j + 1, i + 1] * x
+    return np.asarray(upper * (1 - y) + lower * y)
+
+
+def _neighbours_median(moved: NDArray[np.float64], wall: NDArray[np.bool_]) -> NDArray[np.float64]:
+    """(2, n) median of the ways over the 5 x 5 neighbours within the wall."""
+    field = np.full((2, *wall.shape), np.nan)
+    field[:, wall] = moved
+    padded = np.pad(field, [(0, 0), (0, 0), (2, 2), (2, 2)], constant_values=np.nan)
     windows = np.lib.stride_tricks.sliding_window_view(padded, (5, 5), axis=(-2, -1))
-    result[:, wall] = np.nanmedian(windows[:, wall].reshape(2, -1, 25), axis=-1)
-    return result
+    return np.asarray(np.nanmedian(windows[:, wall].reshape(2, -1, 25), axis=-1))
 
 
 def _strength(
-    harmonics: list[NDArray[np.complex64]],
-    image: NDArray[np.float32],
-    wall: NDArray[np.bool_],
-    field: NDArray[np.float32],
+    harmonics: list[NDArray[np.complex64]], image: NDArray[np.float32], place: NDArray[np.float64]
 ) -> float:
-    """Mean harmonic magnitude within the (moved) wall over its mean signal."""
-    both = np.stack([np.abs(h) for h in harmonics] + [image]).astype(np.float32)
-    sampled = warp(both, field)[:, wall]
-    return float(sampled[:2].mean() / max(sampled[2].mean(), 1e-9))
+    """Mean harmonic magnitude at the points over their mean signal."""
+    tags = np.mean([np.abs(_sampled(h, place)).mean() for h in harmonics])
+    return float(tags / max(float(_sampled(image, place).mean()), 1e-9))
 
 
 def _in_mm(moved_px: NDArray[np.float32], grid: ImageGrid) -> NDArray[np.float64]:

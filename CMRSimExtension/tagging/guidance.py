@@ -83,6 +83,15 @@ class SegmentedDiastole:
             np.stack([np.full_like(self.near, GREY_WEIGHT), BLOOD_WEIGHT * self.near, MUSCLE_WEIGHT * self.near]),
         )
 
+    def misfit(self, moving: Images, field: Field) -> NDArray[np.float64]:
+        """(slices,) mean difference of the guided channels near the muscle, with a frame registered by `field`."""
+        channels = self.channels(moving, field)
+        if len(channels.fixed) < 3:
+            return np.full(len(moving), np.inf)
+        difference = np.abs(channels.fixed[1:] - warp(np.ascontiguousarray(channels.moving[1:]), field)).mean(axis=0)
+        near = self.near > 0.5
+        return np.array([d[n].mean() if n.any() else np.inf for d, n in zip(difference, near, strict=True)])
+
     def labelled_channels(self, moving: Images, labels: NDArray[np.uint8]) -> Channels:
         """Channels where the moving frame is segmented too: its labels take the place of its grey values."""
         blood = smooth(np.isin(labels, (1, 3)).astype(np.float32), 0.6)

@@ -1,8 +1,9 @@
 """Motion of the heart, estimated from a cine itself.
 
-Every frame is registered to end diastole (frame 0), in the plane of its slice: a stack of 8 to 10 mm slices says too
+Every frame is registered to end diastole (frame 0), in the plane of its slice: a stack of 8 to 10 mm slices says
 little about motion through them. The estimate is diffeomorphic by construction, smooth in time, and guided by a
-segmentation of end diastole, or of all frames, where there is one.
+segmentation of end diastole, or of all frames, where there is one. One thing about through-plane motion is known even
+so: the base moves towards the apex by about a slice, so that the muscle of a basal slice is found in the next one.
 """
 
 import os
@@ -40,6 +41,8 @@ GUIDED_LEVELS = ((2, 50), (1, 50))
 GUIDED_ROUNDS = 2
 TEMPORAL_SIGMA_FRAMES = 0.03
 """Smoothing in time, as a share of the cycle: 0.75 of 25 frames."""
+DESCENT_MISFIT = 0.97
+"""Muscle is looked for in the next slice where it fits there better than so: a draw stays where it is."""
 _BLOCK = 8
 
 Progress = Callable[[float, str], None]
@@ -58,6 +61,9 @@ class HeartMotion:
         Likewise, the inverse: what is now at y was at y + to_rest_px at end diastole.
     region
         Slices of rows and of columns that the fields cover.
+    descent
+        (frames, slices) 0 or 1: by how many slices the muscle of each slice of end diastole has moved towards the apex.
+        Where it is 1, `to_frame_px` leads into the next slice; `to_rest_px` stays within its own, always.
     shape
         (frames, slices, rows, columns) of the cine.
     """
@@ -66,6 +72,7 @@ class HeartMotion:
     to_rest_px: NDArray[np.float32]
     region: tuple[slice, slice]
     shape: tuple[int, int, int, int]
+    descent: NDArray[np.intp]
 
     def displacement_mm(self, grid: ImageGrid) -> NDArray[np.float32]:
         """(frames, slices, rows, columns, 3) RAS: rest minus present position, as `Cine.displacement_mm`."""
@@ -81,7 +88,8 @@ class HeartMotion:
 
     def pull_back(self, images: NDArray[np.float32], frame: int) -> NDArray[np.float32]:
         """(slices, rows, columns) of a frame as they lay at end diastole."""
-        result = images.astype(np.float32, copy=True)
+        here = np.arange(len(images)) + self.descent[frame]
+        result = images[here].astype(np.float32)
         inside = (slice(None), *self.region)
         result[inside] = warp(np.ascontiguousarray(result[inside]), self.to_frame_px[:, frame])
         return result
@@ -158,13 +166,29 @@ def estimate_motion(
     with ThreadPoolExecutor(threads) as pool:
         for number in range(rounds):
             futures = [pool.submit(register, (frame, number)) for frame in range(1, frames)]
-            for future in futures:
-                future.result()
+            try:
+                for future in futures:
+                    future.result()
+            except BaseException:
+                # Cancelled or failed: what waits must not start.
+                pool.shutdown(cancel_futures=True)
+                raise
             fields = _smooth_in_time(fields)
         finished = list(pool.map(lambda t: _finish(fields[:, t], window, region, factor), range(frames)))
-    to_frame = np.stack([f for f, _ in finished], axis=1)
-    to_rest = np.stack([r for _, r in finished], axis=1)
-    return HeartMotion(to_frame, to_rest, region, (frames, slices, *image.shape[2:]))
+        to_frame = np.stack([f for f, _ in finished], axis=1)
+        to_rest = np.stack([r for _, r in finished], axis=1)
+        descent = np.zeros((frames, slices), np.intp)
+        searching = [t for t in range(1, frames) if per_frame[t] is None]
+        basal = _basal_slices(work_labels)
+        for frame, found in zip(
+            searching,
+            pool.map(lambda t: _found_in_next_slice(work, work_labels, basal, t, fields[:, t]), searching),
+            strict=True,
+        ):
+            for index, field in found:
+                descent[frame, index] = 1
+                to_frame[:, frame, index : index + 1] = _finish(field, window, region, factor)[0]
+    return HeartMotion(to_frame, to_rest, region, (frames, slices, *image.shape[2:]), descent)
 
 
 def _one_round(
@@ -191,6 +215,38 @@ def _one_round(
             fixed, target, weights, field, iterations=iterations, fluid_px=FLUID_PX, elastic_px=ELASTIC_PX
         )
     return field
+
+
+def _basal_slices(labels: NDArray[np.uint8] | None) -> NDArray[np.intp]:
+    """The basal third of the slices with muscle, those whose muscle may have gone through to the next slice."""
+    if labels is None:
+        return np.empty(0, np.intp)
+    shown = np.flatnonzero((labels == 2).any(axis=(1, 2)))
+    basal = shown[: max(1, int(round(len(shown) / 3)))]
+    return basal[basal + 1 < len(labels)]
+
+
+def _found_in_next_slice(
+    work: NDArray[np.float32],
+    labels: NDArray[np.uint8] | None,
+    basal: NDArray[np.intp],
+    frame: int,
+    field: Field,
+) -> list[tuple[int, Field]]:
+    """(slice, its field into the next slice of the frame) of basal slices that fit there better than in their own."""
+    if labels is None or not len(basal):
+        return []
+    diastole = SegmentedDiastole(work[0, basal], labels[basal])
+    if not diastole.guides:
+        return []
+    own, next_ones = work[frame, basal], work[frame, basal + 1]
+    other: Field = np.zeros((2, *own.shape), np.float32)
+    for number in range(1 + GUIDED_ROUNDS):
+        other = _one_round(diastole, next_ones, None, other, number)
+    stays, goes = diastole.misfit(own, field[:, basal]), diastole.misfit(next_ones, other)
+    return [
+        (int(k), other[:, n : n + 1]) for n, k in enumerate(basal) if goes[n] < DESCENT_MISFIT * stays[n]
+    ]
 
 
 def _coarsened(field: Field, shape: tuple[int, ...]) -> Field:

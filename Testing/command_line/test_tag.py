@@ -1,0 +1,112 @@
+"""`cmrsim tag` and `cmrsim strain` from end to end, at a small size."""
+
+import csv
+import json
+
+import nibabel
+import numpy as np
+import pytest
+
+from CMRSimExtension.command_line.main import main
+from CMRSimExtension.files.cine_files import read_cine
+
+SMALL = ["--matrix", "96", "--phases", "6", "--slices", "7"]
+
+
+@pytest.fixture(scope="module")
+def heart(tmp_path_factory):
+    path = tmp_path_factory.mktemp("heart") / "X.nii.gz"
+    assert main(["simulate", "--out", str(path), "--seed", "5", *SMALL, "--quiet"]) == 0
+    return path
+
+
+@pytest.fixture(scope="module")
+def tagged(heart, tmp_path_factory):
+    path = tmp_path_factory.mktemp("tagged") / "T.nii.gz"
+    assert main(["tag", str(heart), "--out", str(path), "--spacing-mm", "9", "--quiet"]) == 0
+    return path
+
+
+def test_tagging_writes_image_labels_myocardium_motion_and_sidecar(tagged):
+    names = {p.name for p in tagged.parent.iterdir()}
+    assert {"T.nii.gz", "T_labels.nii.gz", "T_myocardium.nii.gz", "T_motion.nii.gz", "T.json"} <= names
+
+
+def test_geometry_and_labels_travel(heart, tagged):
+    before, after = read_cine(heart), read_cine(tagged)
+    np.testing.assert_allclose(after.grid.affine_ras, before.grid.affine_ras)
+    np.testing.assert_array_equal(after.labels, before.labels)
+
+
+def test_the_myocardium_file_is_label_two(tagged):
+    wall = np.asarray(nibabel.load(tagged.parent / "T_myocardium.nii.gz").dataobj).T
+    np.testing.assert_array_equal(wall == 1, read_cine(tagged).labels == 2)
+
+
+def test_a_simulated_image_is_tagged_with_its_true_motion(heart, tagged, tmp_path):
+    record = json.loads((tagged.parent / "T.json").read_text())["record"]
+    assert record["tagging"]["motion"]["source"] == "true"
+    again = tmp_path / "again.nii.gz"
+    assert main(["simulate", "--out", str(again), "--seed", "5", *SMALL, "--quiet", "--truth", "labels,motion"]) == 0
+    simulated, found = (read_cine(p, ("labels", "motion")) for p in (again, tagged))
+    wall = simulated.labels == 2
+    np.testing.assert_allclose(found.displacement_mm[wall], simulated.displacement_mm[wall], atol=0.01)
+
+
+def test_an_image_without_its_sidecar_is_tagged_with_estimated_motion(heart, tmp_path):
+    for name in ("X.nii.gz", "X_labels.nii.gz"):
+        (tmp_path / name).write_bytes((heart.parent / name).read_bytes())
+    assert main(["tag", str(tmp_path / "X.nii.gz"), "--out", str(tmp_path / "T.nii.gz"), "--spacing-mm", "9",
+                 "--quiet"]) == 0
+    record = json.loads((tmp_path / "T.json").read_text())["record"]
+    assert record["tagging"]["motion"]["source"] == "estimated"
+
+
+def test_strain_of_a_tagged_series_is_written_as_table_and_pictures(tagged, tmp_path):
+    pytest.importorskip("matplotlib")
+    target = tmp_path / "strain.csv"
+    assert main(["strain", str(tagged), "--out", str(target), "--quiet"]) == 0
+    assert {p.name for p in tmp_path.iterdir()} == {"strain.csv", "strain_curves.png", "strain_bullseye.png"}
+    with target.open() as file:
+        rows = list(csv.DictReader(file))
+    whole = [float(row["circumferential"]) for row in rows if row["segment"] == "0"]
+    assert len(whole) == 6
+    assert whole[0] == pytest.approx(0, abs=1e-6)
+    assert -0.3 < min(whole) < -0.08
+
+
+def test_harp_can_be_asked_for(tagged, tmp_path):
+    pytest.importorskip("matplotlib")
+    assert main(["strain", str(tagged), "--method", "harp", "--out", str(tmp_path / "h.csv"), "--quiet"]) == 0
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--spacing-px", "1"], "at least"),
+        (["--flip-deg", "200"], "200"),
+        (["--spacing-px", "5", "--spacing-mm", "7"], "give one of them"),
+        (["--method", "cyclegan"], "no generator of that name"),
+        (["--train", "1-5-1"], "1-3-3-1"),
+    ],
+)
+def test_unusable_options_end_with_code_2_and_no_file(heart, tmp_path, capsys, options, message):
+    assert main(["tag", str(heart), "--out", str(tmp_path / "T.nii.gz"), *options, "--quiet"]) == 2
+    assert message in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
+
+
+def test_labels_of_another_geometry_end_with_code_2(heart, tmp_path, capsys):
+    labels = nibabel.load(heart.parent / "X_labels.nii.gz")
+    affine = labels.affine.copy()
+    affine[0, 3] += 5
+    moved = tmp_path / "moved.nii.gz"
+    nibabel.save(nibabel.Nifti1Image(np.asarray(labels.dataobj), affine), moved)
+    assert main(["tag", str(heart), "--labels", str(moved), "--out", str(tmp_path / "T.nii.gz"), "--quiet"]) == 2
+    assert "lies elsewhere" in capsys.readouterr().err
+
+
+def test_strain_of_a_plain_image_without_labels_names_the_cure(heart, tmp_path, capsys):
+    (tmp_path / "X.nii.gz").write_bytes(heart.read_bytes())
+    assert main(["strain", str(tmp_path / "X.nii.gz"), "--out", str(tmp_path / "s.csv"), "--quiet"]) == 2
+    assert "labels" in capsys.readouterr().err
