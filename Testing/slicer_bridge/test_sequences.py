@@ -81,7 +81,7 @@ def test_the_proxy_keeps_its_name_when_the_frame_changes(scene, cine):
 
 def test_all_frames_share_one_display_window(scene, cine):
     nodes = add_cine(cine, "Cine")
-    low, high = display_window(cine.image)
+    low, high = display_window(cine.image, cine.labels)
     nodes.browser.SetSelectedItemNumber(4)
     display = nodes.proxy.GetDisplayNode()
     assert not display.GetAutoWindowLevel()
@@ -195,3 +195,13 @@ def test_a_file_that_slicer_turns_round_comes_back_in_its_own_slice_order(scene,
     np.testing.assert_allclose(read.grid.affine_ras, cine.grid.affine_ras, rtol=0, atol=1e-12)
     np.testing.assert_array_equal(read.times_ms, cine.times_ms)
     assert read.grid.slice_thickness_mm == cine.grid.slice_thickness_mm
+
+
+def test_fat_near_the_coils_does_not_darken_the_heart():
+    image = np.full((1, 1, 40, 40), 10.0)
+    labels = np.zeros(image.shape, dtype=np.uint8)
+    labels[0, 0, 10:20, 10:20] = 1
+    image[labels == 1] = 100.0
+    image[0, 0, :4] = 1000.0
+    assert display_window(image, labels) == (10.0, 125.0)
+    assert display_window(image)[1] == 1000.0
