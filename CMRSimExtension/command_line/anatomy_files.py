@@ -39,7 +39,7 @@ def anatomy_from_file(path: Path, labels_map: str | None, still: bool, seed: int
         if labels_map is not None:
             raise InputError("--labels-map has no use with XCAT, whose log says what its activities mean; leave it out")
         return XcatAnatomy(path, beat=not still, seed=seed)
-    labels, affine, own, _ = _labels(path)
+    labels, affine, own, beat_ms = _labels(path)
     table = labels_map or ("cmrsim" if own else None)
     if table is None:
         raise InputError(
@@ -48,7 +48,16 @@ def anatomy_from_file(path: Path, labels_map: str | None, still: bool, seed: int
         )
     from CMRSimExtension.anatomy.label_image import LabelAnatomy
 
-    return LabelAnatomy(labels[0], affine, table, beat=not still, seed=seed, source=path.name)
+    series = len(labels) > 1
+    return LabelAnatomy(
+        labels if series else labels[0],
+        affine,
+        table,
+        beat=not still,
+        cycle_ms=beat_ms if series else None,
+        seed=seed,
+        source=path.name,
+    )
 
 
 def _labels(path: Path) -> tuple[NDArray[np.integer], NDArray[np.float64], bool, float | None]:

@@ -52,6 +52,7 @@ class ScanOption:
 _SUBJECT = "subject (drawn from the seed where not given)"
 _ANATOMY = "anatomy from files, in place of the drawn subject"
 _SCAN = "scan (the protocol's own value where not given)"
+_TAGS = "tags, laid on by the scan (they deform with the tissue and fade)"
 _TRUTH = "truth"
 
 OPTIONS = (
@@ -85,6 +86,15 @@ OPTIONS = (
     ScanOption("trajectory", _SCAN, str, "cartesian, radial or golden_angle", "NAME"),
     ScanOption("fault", _SCAN, str, "spoil the scan as real ones are, for example ghosting=0.5; repeatable "
                "(an unknown name lists them all)", "NAME[=AMOUNT]", repeatable=True),
+    ScanOption("tag", _TAGS, str, "lay tags on", choices=("grid", "lines")),
+    ScanOption("spacing-mm", _TAGS, float, "distance of the tags (default 7)", "S"),
+    ScanOption("spacing-px", _TAGS, float, "the same in pixels", "S"),
+    ScanOption("angle-deg", _TAGS, float, "angle of the lines to the rows (default 45)", "A"),
+    ScanOption("train", _TAGS, str, "1-1, 1-2-1, 1-3-3-1 (default) or 1-4-6-4-1", "T"),
+    ScanOption("tag-flip-deg", _TAGS, float, "total flip angle of the preparation (default 90); --flip-deg, --tr-ms "
+               "and --te-ms are those of the readout after it", "F"),
+    ScanOption("cspamm", _TAGS, str, "complementary tagging: tags that do not fade", flag=True),
+    ScanOption("readout", _TAGS, str, "readout of the tagged series (default gre)", choices=("gre", "bssfp")),
     ScanOption("truth", _TRUTH, str,
                f"what to write beside the image, with commas: {','.join(TRUTHS)} (default labels)", "LIST"),
 )

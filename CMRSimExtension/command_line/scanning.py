@@ -1,6 +1,7 @@
 """From the options to the scan: the subject or the anatomy's file, and the one call that scans it."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ import numpy as np
 from CMRSimExtension.anatomy.material import Anatomy
 from CMRSimExtension.command_line.console import Console
 from CMRSimExtension.command_line.scan_options import SUBJECT_KEYS
+from CMRSimExtension.command_line.tag_options import tags_of
 from CMRSimExtension.errors import InputError
 from CMRSimExtension.scanner.faults import Fault, parse_fault
 from CMRSimExtension.scanner.geometry import ImageGrid
@@ -16,6 +18,7 @@ from CMRSimExtension.scanner.planning import plan
 from CMRSimExtension.scanner.protocol import Protocol
 from CMRSimExtension.simulation.cine import Cine
 from CMRSimExtension.simulation.run import KspaceSink
+from CMRSimExtension.simulation.scene import Preparation
 from CMRSimExtension.simulation.simulate import simulate
 
 _SEX = {"female": "F", "male": "M"}
@@ -32,20 +35,24 @@ def scan(
     InputError
         As the subject, the anatomy's reader, the protocol and `simulate`.
     """
-    return scan_anatomy(
-        build_anatomy(values), protocol, _seed(values), values.get("plane", "sax"), truth, console,
-        faults=_faults(values), on_kspace=on_kspace,
+    tags = tags_of(values)
+    cine = scan_anatomy(
+        build_anatomy(values), protocol if tags is None else tags.protocol(protocol), _seed(values),
+        values.get("plane", "sax"), truth, console, faults=_faults(values), on_kspace=on_kspace,
+        preparation=None if tags is None else tags.preparation,
     )
+    return cine if tags is None else replace(cine, sidecar=cine.sidecar | {"tagging": tags.record()})
 
 
 def scan_anatomy(
     anatomy: Anatomy, protocol: Protocol, seed: int, plane: str, truth: frozenset[str], console: Console,
     *, faults: Sequence[Fault] = (), on_kspace: KspaceSink | None = None,
+    preparation: Callable[[ImageGrid, float], Preparation] | None = None,
 ) -> Cine:
     """`simulate` with its progress on the console."""
     with console.progress("simulating") as progress:
         return simulate(anatomy, protocol, seed, plane=plane, truth=truth - {"kspace"}, faults=faults,
-                        progress=progress, on_kspace=on_kspace)
+                        progress=progress, on_kspace=on_kspace, preparation=preparation)
 
 
 def scan_one_slice(
@@ -68,6 +75,8 @@ def scan_one_slice(
         A cine of one slice, and which of its frames is the one asked for.
     """
     faults = _faults(values)
+    tags = tags_of(values)
+    protocol = protocol if tags is None else tags.protocol(protocol)
     anatomy = build_anatomy(values)
     whole = plan(anatomy.heart_frame, protocol, values.get("plane", "sax"))
     slices = whole.shape[0]
@@ -82,7 +91,8 @@ def scan_one_slice(
     affine[:3, 3] += index * affine[:3, 2]
     grid = ImageGrid(affine, (1, *whole.shape[1:]), whole.slice_thickness_mm)
     with console.progress("simulating") as progress:
-        return simulate(anatomy, protocol, _seed(values), grid=grid, faults=faults, progress=progress), frame or 0
+        return simulate(anatomy, protocol, _seed(values), grid=grid, faults=faults, progress=progress,
+                        preparation=None if tags is None else tags.preparation), frame or 0
 
 
 def build_anatomy(values: dict[str, Any]) -> Any:

@@ -22,6 +22,7 @@ examples:
   cmrsim simulate --out full.nii.gz --truth labels,anatomy,motion,fractions
   cmrsim simulate --out patient.nii.gz --anatomy patient061_frame01_gt.nii.gz --labels-map acdc
   cmrsim simulate --out phantom.nii.gz --anatomy phantom_act_1.bin
+  cmrsim simulate --out tagged.nii.gz --tag grid --spacing-mm 6 --truth labels,motion
   cmrsim simulate --out heart.nii.gz --config scan.yaml --seed 8
 
 a configuration file holds the same names:

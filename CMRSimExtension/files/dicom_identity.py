@@ -1,6 +1,7 @@
 """Who and what a DICOM object written here says it is: identifiers, marks and the modules that all of them share."""
 
 import hashlib
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -69,15 +70,27 @@ def uid(key: str, *parts: object) -> str:
     return f"2.25.{int.from_bytes(digest[:16], 'big')}"
 
 
+def _history(cine: Cine) -> Iterator[dict[str, Any]]:
+    """The record and those of what the cine was made from, each under its successor's ``source``."""
+    record: Any = cine.sidecar
+    while isinstance(record, dict):
+        yield record
+        record = record.get("source")
+
+
 def source_of(cine: Cine) -> dict[str, Any]:
-    """What the record says of the study that the cine was read from; empty for a simulated one."""
-    source = cine.sidecar.get("source")
-    return source if isinstance(source, dict) else {}
+    """What the record says of the study that the cine, or what it was made from, was read from; empty without one."""
+    return next((record for record in _history(cine) if "study_uid" in record), {})
 
 
 def is_simulated(cine: Cine) -> bool:
-    """Whether the record says that the image was simulated."""
-    return "simulation" in cine.sidecar or "seed" in cine.sidecar
+    """Whether the record says that the image was simulated, or made from a simulated one."""
+    return any("simulation" in record or "seed" in record for record in _history(cine))
+
+
+def is_synthetic(cine: Cine) -> bool:
+    """Whether any part of the image was made artificially: simulated, or real with simulated tags."""
+    return is_simulated(cine) or any("tagging" in record for record in _history(cine))
 
 
 def frame_of_reference(cine: Cine, key: str) -> str:
@@ -92,14 +105,15 @@ def study_dataset(cine: Cine, key: str) -> Any:
     ds = Dataset()
     ds.SpecificCharacterSet = "ISO_IR 192"
     simulated = is_simulated(cine)
-    if simulated:
+    if is_synthetic(cine):
         # Synthetic Data (0008,001C), DICOM PS3.3 C.12.1.
         ds.add_new(0x0008001C, "CS", "YES")
     name = "SIM" if simulated else "CONVERTED"
     ds.PatientName = f"{name}^CMRSIM"
     ds.PatientID = f"CMRSIM-{name}-{key[:12].upper()}"
     ds.PatientBirthDate = ""
-    body = cine.sidecar.get("anatomy", {}).get("parameters", {}).get("torso", {}) if simulated else {}
+    anatomy: dict[str, Any] = next((r["anatomy"] for r in _history(cine) if isinstance(r.get("anatomy"), dict)), {})
+    body = anatomy.get("parameters", {}).get("torso", {})
     ds.PatientSex = str(body.get("sex", ""))[:1]
     if "age_years" in body:
         ds.PatientAge = f"{min(999, int(body['age_years'])):03d}Y"
@@ -123,7 +137,7 @@ def study_dataset(cine: Cine, key: str) -> Any:
 
 def protocol_values(cine: Cine) -> dict[str, Any]:
     """Field strength, TR, TE and flip angle from the record, whether simulated or read."""
-    values = dict(cine.sidecar.get("protocol") or {})
+    values: dict[str, Any] = next((dict(r["protocol"]) for r in _history(cine) if r.get("protocol")), {})
     return {name: values.get(name, source_of(cine).get(name)) for name in
             ("field_t", "repetition_time_ms", "echo_time_ms", "flip_angle_deg", "sequence", "phase_direction",
              "sar_w_per_kg")}

@@ -173,12 +173,12 @@ def _dataset(
 
 def series_description(cine: Cine) -> str:
     """What operators see: simulated and of which plane, or what the source said."""
+    tagged = "tagged" if "tagging" in cine.sidecar else ""
     if is_simulated(cine):
         plane = cine.sidecar.get("simulation", {}).get("plane", "")
-        tagged = "tagged " if "tagging" in cine.sidecar else ""
-        return f"Simulated {tagged}cine {plane}".strip()
+        return " ".join(word for word in ("Simulated", tagged, "cine", plane) if word)
     names = source_of(cine).get("series_descriptions") or ["cine"]
-    return f"{names[0]}"[:64]
+    return " ".join(word for word in (str(names[0]), tagged) if word)[:64]
 
 
 def _refer_to_source(ds: Any, cine: Cine) -> None:

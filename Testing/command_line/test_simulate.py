@@ -201,3 +201,33 @@ def test_a_fault_is_named_in_the_record(tmp_path):
     path = tmp_path / "X.nii.gz"
     assert main(["simulate", "--out", str(path), *SMALL, "--fault", "spikes=2", "--quiet"]) == 0
     assert [f["name"] for f in read_cine(path).sidecar["simulation"]["faults"]] == ["spikes"]
+
+
+def test_tags_are_laid_on_by_the_scan_and_told_in_the_record(tmp_path):
+    path = tmp_path / "X.nii.gz"
+    assert main(["simulate", "--out", str(path), "--matrix", "128", "--phases", "2", "--slices", "5", "--tag", "lines",
+                 "--spacing-mm", "8", "--truth", "labels,motion", "--quiet"]) == 0
+    cine = read_cine(path)
+    tagging, protocol = cine.sidecar["tagging"], cine.sidecar["protocol"]
+    assert (tagging["acquisition"]["spacing_mm"], tagging["motion"]["source"]) == (8.0, "true")
+    assert protocol["sequence"] == "gre"
+    # In the myocardium at end diastole the tags are the strongest wave: 1/8 per mm along the direction of the lines.
+    heart = cine.labels[0, 4] > 0
+    spectrum = np.abs(np.fft.fft2((cine.image[0, 4] - cine.image[0, 4][heart].mean()) * heart))
+    dx = cine.grid.spacing_mm[0]
+    ky, kx = np.meshgrid(np.fft.fftfreq(spectrum.shape[0], dx), np.fft.fftfreq(spectrum.shape[1], dx), indexing="ij")
+    spectrum[np.hypot(kx, ky) < 0.05] = 0  # the heart's own shape
+    peak = np.unravel_index(spectrum.argmax(), spectrum.shape)
+    # One bin of the discrete spectrum.
+    assert np.hypot(kx[peak], ky[peak]) == pytest.approx(1 / 8, abs=1 / (128 * dx))
+
+
+@pytest.mark.parametrize(("arguments", "message"), [
+    (["--spacing-mm", "6"], "--spacing-mm belongs to --tag"),
+    (["--tag", "grid", "--train", "1-2"], "1-2"),
+    (["--tag", "grid", "--spacing-mm", "0.5"], "spacing"),
+])
+def test_tags_that_cannot_be_are_refused(tmp_path, capsys, arguments, message):
+    assert main(["simulate", "--out", str(tmp_path / "X.nii.gz"), *arguments]) == 2
+    assert message in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []

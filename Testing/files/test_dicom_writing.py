@@ -209,3 +209,15 @@ def test_decimal_strings_hold_sixteen_characters_at_most_and_most_of_the_value(v
 
 def test_an_image_of_zeros_can_be_stored(small_cine):
     assert stored(replace(small_cine, image=np.zeros_like(small_cine.image))).pixels.max() == 0
+
+
+def test_a_real_image_with_simulated_tags_says_that_it_is_synthetic(small_cine, tmp_path, dicom_errors):
+    source = {"study_uid": "1.2.3", "frame_of_reference_uid": "1.2.3.5", "series_uids": ["1.2.3.4"],
+              "series_descriptions": ["cine"]}
+    tagged = replace(small_cine, sidecar={"tagging": {"acquisition": {}}, "source": {"source": source}}, labels=None)
+    write_dicom(tagged, tmp_path / "out")
+    dataset = _first(tmp_path / "out")
+    assert dataset[SYNTHETIC].value == "YES"
+    assert dataset.SeriesDescription == "cine tagged"
+    assert dataset.FrameOfReferenceUID == "1.2.3.5"
+    assert dicom_errors(tmp_path / "out" / "slice01_frame001.dcm") == []
