@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from CMRSimExtension.anatomy.composition import CLINICAL_OF_STRUCTURE
 from CMRSimExtension.anatomy.label_maps import LabelMap, parse_label_map
-from CMRSimExtension.anatomy.labels.beat import Beat, BeatParameters
+from CMRSimExtension.anatomy.labels.beat import Beat, BeatParameters, drawn_beat
 from CMRSimExtension.anatomy.labels.beating_heart import BeatingHeart
 from CMRSimExtension.anatomy.labels.heart_in_body import HeartInBody
 from CMRSimExtension.anatomy.labels.heart_volume import HeartDetail, HeartVolume, build_heart_volume
@@ -135,7 +135,7 @@ class LabelAnatomy(HeartInBody):
         volume = build_heart_volume(structures, place.affine_ras, spacing, place.frame, self._detail, details)
         if self._parameters is None:
             pool = np.count_nonzero(CLINICAL_OF_STRUCTURE[structures] == 1) * float(np.prod(spacing)) / 1000.0
-            self._parameters = BeatParameters.drawn(drawn, pool, phase)
+            self._parameters = drawn_beat(volume, drawn, pool, phase).parameters
         if cycle_ms is not None:
             self._parameters = replace(self._parameters, heart_rate_bpm=60000.0 / cycle_ms)
         return BeatingHeart(Beat(volume, self._parameters, phase), still=not self._beats)

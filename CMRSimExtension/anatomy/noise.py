@@ -36,7 +36,7 @@ def periodic_field(seed: int, correlation: float = 2.0) -> NDArray[np.float32]:
 
 @lru_cache(maxsize=16)
 def uniform_field(seed: int, correlation: float = 2.0) -> NDArray[np.float32]:
-    """As `periodic_field`, with values replaced by their rank, uniform in (0, 1): a threshold gives a known fraction."""
+    """As `periodic_field`, values replaced by their rank, uniform in (0, 1): a threshold gives a known fraction."""
     field = periodic_field(seed, correlation)
     rank = np.empty(field.size, dtype=np.float32)
     rank[np.argsort(field, axis=None)] = (np.arange(field.size, dtype=np.float32) + 0.5) / field.size

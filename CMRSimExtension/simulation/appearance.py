@@ -25,10 +25,10 @@ gradient echo cines their blood-to-muscle contrast of 2 to 4."""
 # How strongly the texture of a tissue varies (SD over mean) and over which length in mm. Chosen to look like cine
 # images side by side; muscle has streaks, food is mottled, blood swirls.
 _TEXTURE: dict[Tissue, tuple[float, float]] = {
-    Tissue.MYOCARDIUM: (0.07, 2.2),
-    Tissue.MUSCLE: (0.16, 1.8),
+    Tissue.MYOCARDIUM: (0.09, 2.0),
+    Tissue.MUSCLE: (0.2, 1.8),
     Tissue.FAT: (0.09, 3.5),
-    Tissue.LIVER: (0.06, 1.6),
+    Tissue.LIVER: (0.09, 1.6),
     Tissue.SPLEEN: (0.06, 1.8),
     Tissue.KIDNEY_CORTEX: (0.08, 2.0),
     Tissue.KIDNEY_MEDULLA: (0.10, 2.5),
@@ -40,8 +40,8 @@ _TEXTURE: dict[Tissue, tuple[float, float]] = {
     Tissue.CARTILAGE: (0.08, 2.0),
     Tissue.BREAST: (0.30, 3.0),
     Tissue.THYMUS: (0.20, 2.5),
-    Tissue.BLOOD_ARTERIAL: (0.07, 4.5),
-    Tissue.BLOOD_VENOUS: (0.08, 5.0),
+    Tissue.BLOOD_ARTERIAL: (0.08, 2.6),
+    Tissue.BLOOD_VENOUS: (0.10, 2.8),
 }
 
 _LEFT_BLOOD = (Structure.LV_BLOOD, Structure.LV_OUTFLOW)

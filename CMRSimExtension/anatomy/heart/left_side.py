@@ -60,7 +60,7 @@ def claim_left_ventricle(q: Points, state: HeartState, lv: LeftVentricle, base: 
     strands = is_strand(rest_x[layer], rest_y[layer], level[layer], share, p.seed)
     structure[layer[strands]] = Structure.LV_TRABECULAE
     blood = np.flatnonzero(in_pool)
-    muscle = state.papillaries.contain(np.sqrt(squared[blood]), theta[blood], level[blood])
+    muscle = state.papillaries.contain(np.sqrt(squared[blood]), theta[blood], level[blood], p.seed)
     structure[blood[muscle]] = Structure.LV_PAPILLARY
     clinical = np.where(squared < radii[:, CONTOUR], 1, 2).astype(np.uint8)
 

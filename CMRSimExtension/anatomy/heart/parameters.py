@@ -53,6 +53,9 @@ class HeartParameters:
         Loss of radius from the waist to the annulus plane, as a fraction.
     cross_section
         Cosine and sine amplitudes of the 2nd and 3rd harmonics of the endocardial radius (c2, s2, c3, s3).
+    irregularity
+        Strength of the smooth random unevenness of the endocardium (1 is 2.5 % of its radius), of wall thickness (9 %)
+        and of the trabeculated layer (35 %).
     septal_flattening
         Fraction by which the septum is pressed in at end diastole (RV overload).
     apical_thinning
@@ -112,6 +115,7 @@ class HeartParameters:
     lv_waist: float = 0.18
     basal_narrowing: float = 0.06
     cross_section: tuple[float, float, float, float] = (0.0, 0.0, 0.0, 0.0)
+    irregularity: float = 1.0
     septal_flattening: float = 0.03
     apical_thinning: float = 0.55
     bend_mm: tuple[float, float] = (0.0, 0.0)

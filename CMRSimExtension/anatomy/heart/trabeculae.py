@@ -4,24 +4,28 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import ndtr
 
 from CMRSimExtension.anatomy.heart.levels import LevelTable
 from CMRSimExtension.anatomy.heart.parameters import HeartParameters
 from CMRSimExtension.anatomy.heart.right_ventricle import RightOutline, outline_radius
 from CMRSimExtension.anatomy.heart.ventricle import LeftVentricle, Shells
-from CMRSimExtension.anatomy.noise import look_up, uniform_field
+from CMRSimExtension.anatomy.noise import look_up, periodic_field
 
-_STRAND_MM = 1.1
-"""Cell of the strands' random field across the long axis; strands are about three cells wide."""
-_STRAND_LENGTH_MM = 4.0
+_SCALES = ((0.6, 1.0, 4.0), (0.8, 2.3, 7.0))
+"""Weight, cell across and along the long axis (mm) of the two random fields that strands are made of: fine ones and
+the coarse bundles they gather in; features are about three cells wide."""
 
 
 def is_strand(rest_x: NDArray, rest_y: NDArray, level: NDArray, share: NDArray | float, seed: int) -> NDArray[np.bool_]:
     """Whether points of a trabeculated layer, at material coordinates (mm), are muscle; `share` of them are."""
-    field = uniform_field(seed % 8, 1.3)
     drift = float(seed // 8 % 64)
-    u = look_up(field, rest_x / _STRAND_MM + drift, rest_y / _STRAND_MM, level / _STRAND_LENGTH_MM)
-    return u < share
+    total = np.zeros(len(rest_x), dtype=np.float32)
+    for number, (weight, across, along) in enumerate(_SCALES):
+        field = periodic_field((seed + 3 * number) % 8, 1.3)
+        total += np.float32(weight) * look_up(field, rest_x / across + drift, rest_y / across, level / along)
+    # The weights' squares add up to one, so the sum is standard normal.
+    return ndtr(total) < share
 
 
 def strand_share(depth: NDArray, mean: NDArray | float) -> NDArray:
@@ -71,21 +75,25 @@ class Papillaries:
                 size = np.where((levels > start) & (levels < end), size, 0.0)
                 border = np.sqrt(now.cavity[:, column])
                 # Free at the base end, where chordae begin, and rooted in the wall towards the apex.
-                offsets.append(np.maximum(border - size * (1.25 - 0.75 * along), 0.0))
+                offsets.append(np.maximum(border - size * (1.05 - 0.75 * along), 0.0))
                 radii.append(np.minimum(size, 0.8 * border))
                 angles.append(angle)
         table = LevelTable(0.0, float(lv.levels_mm[1]), np.stack(offsets + radii, axis=1).astype(np.float32))
         return Papillaries(np.array(angles), table)
 
-    def contain(self, radius: NDArray, theta: NDArray, level: NDArray) -> NDArray[np.bool_]:
+    def contain(self, radius: NDArray, theta: NDArray, level: NDArray, seed: int) -> NDArray[np.bool_]:
         """Whether points (distance from the LV axis, material angle, material level) lie in a head."""
         inside = np.zeros(len(radius), dtype=bool)
         rows = self.axes(level)
+        # Muscles are bundles, not rods: their outline is uneven over about 5 mm.
+        field = periodic_field(seed % 8, 1.6)
+        x, y = radius * np.cos(theta), radius * np.sin(theta)
+        uneven = 1.0 + 0.28 * look_up(field, x / 1.6 + 17.0, y / 1.6, level / 4.0)
         heads = len(self.angles)
         for head, angle in enumerate(self.angles):
             centre, size = rows[:, head], rows[:, heads + head]
             squared = radius**2 + centre**2 - 2.0 * radius * centre * np.cos(theta - angle)
-            inside |= squared < size**2
+            inside |= squared < (size * uneven) ** 2
         return inside
 
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.ndimage import gaussian_filter
 
 from CMRSimExtension.anatomy.function import MYOCARDIAL_DENSITY_G_PER_ML
 from CMRSimExtension.anatomy.heart.parameters import HeartParameters
@@ -76,7 +77,10 @@ class LeftVentricle:
         self._cell = 0.5 * weight[:, None] * (2 * np.pi / ANGLES) / 1000.0  # ml per mm^2 of squared radius
 
         level = self.levels_mm / self.endo_length_mm
+        rng = np.random.default_rng(p.seed)
+        self._uneven = [p.irregularity * share * self._smooth_noise(rng) for share in (0.025, 0.09, 0.35)]
         shape = _profile(level, p.lv_profile_power, p.lv_waist, p.basal_narrowing)[:, None] * self._outline()[None, :]
+        shape = shape * (1.0 + self._uneven[0])
         scale = np.sqrt(p.lv_edv_ml / np.sum(shape**2 * self._cell))
         self.rest_endo = (scale * shape) ** 2
         self._amplitude = scale
@@ -91,6 +95,14 @@ class LeftVentricle:
         volume = self.parameters.lv_mass_g / MYOCARDIAL_DENSITY_G_PER_ML * 1000
         outer = np.sqrt(radius**2 + volume / (np.pi * 0.8 * self.parameters.lv_length_mm))
         return float(np.clip(outer - radius, 2.0, 40.0))
+
+    @staticmethod
+    def _smooth_noise(rng: np.random.Generator) -> NDArray:
+        """Random field (LEVELS, ANGLES) of SD 1, smooth over about 60 degrees and a fifth of the length."""
+        field = gaussian_filter(rng.standard_normal((LEVELS, ANGLES)), (7.0, 4.5), mode=("nearest", "wrap"))
+        field /= field.std()
+        # At the apex every angle meets.
+        return np.asarray(field * np.clip((1.0 - np.linspace(0.0, 1.0, LEVELS)) / 0.3, 0.0, 1.0)[:, None])
 
     def _outline(self) -> NDArray:
         p = self.parameters
@@ -127,6 +139,8 @@ class LeftVentricle:
         wanted = p.lv_mass_g / MYOCARDIAL_DENSITY_G_PER_ML
         level = self.levels_mm / self.apex_mm
         profile = _profile(level, p.lv_profile_power, p.lv_waist, p.basal_narrowing)[:, None] * self._outline()[None, :]
+        profile = profile * (1.0 + self._uneven[0])
+        regional = regional * np.maximum(1.0 + self._uneven[1], 0.3)
         endo = np.sqrt(self.rest_endo)
         wall = self.wall_exists()
         regional = regional * (1.0 + p.basal_thickening * (1.0 - 2.0 * np.clip(level, 0.0, 1.0)))[:, None]
@@ -161,7 +175,7 @@ class LeftVentricle:
         # Trabeculae thicken towards the apex and spare the septum's outflow side.
         along = 0.25 + 1.4 * np.clip(level, 0, 1) ** 1.2
         around = 1.0 - 0.35 * np.exp(-0.5 * ((self.angles - np.pi) / 0.8) ** 2)
-        share = along[:, None] * around[None, :]
+        share = along[:, None] * around[None, :] * np.exp(self._uneven[2])
         wanted = muscle / p.trabecular_muscle_fraction
         low, high = 0.0, 3.0
         for _ in range(40):

@@ -1,6 +1,6 @@
 """How strongly and when a labelled heart contracts."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -51,6 +51,10 @@ class BeatParameters:
             if not low <= value <= high:
                 raise InputError(f"{name} is {value}; it must lie between {low} and {high}")
 
+    def eased(self, name: str) -> "BeatParameters":
+        """The same with the ejection fraction `name` lowered by a tenth."""
+        return replace(self, **{name: 0.9 * getattr(self, name)})
+
     @property
     def timing(self) -> CardiacTiming:
         """The volume curve."""
@@ -75,6 +79,28 @@ class BeatParameters:
             torsion_deg=float(np.clip(11.0 * lv / 0.60 + 1.5 * z[3], 0.0, 25.0)),
             heart_rate_bpm=float(np.clip(67.0 + 9.0 * z[4], 45.0, 110.0)),
         )
+
+
+class CavityCloses(InputError):
+    """The asked for ejection fraction would need more than the cavity holds; `name` is the parameter to lower."""
+
+    def __init__(self, name: str, message: str) -> None:
+        super().__init__(message)
+        self.name = name
+
+
+def drawn_beat(heart: HeartVolume, rng: np.random.Generator, lv_volume_ml: float, phase_of_labels: float) -> "Beat":
+    """A beat drawn for a labelled heart; ejection fractions that its shape does not allow are lowered."""
+    parameters = BeatParameters.drawn(rng, lv_volume_ml, phase_of_labels)
+    while True:
+        beat = Beat(heart, parameters, phase_of_labels)
+        try:
+            for phase in (0.0, beat.timing.end_systole):
+                beat.state(phase)
+        except CavityCloses as closing:
+            parameters = parameters.eased(closing.name)
+        else:
+            return beat
 
 
 class Beat:
@@ -156,10 +182,11 @@ class Beat:
             b = float(section[0] @ high.pool_jacobian(jacobian == "lv") + section[1].sum())
             area = 0.25 + 0.75 * (wanted - a) / (b - a)
             if area < 0.02:
-                raise InputError(
+                raise CavityCloses(
+                    f"{jacobian}_ejection_fraction",
                     f"an ejection fraction of {getattr(p, jacobian + '_ejection_fraction'):.2f} with a longitudinal "
                     f"shortening of {p.longitudinal_shortening:.2f} closes the {jacobian.upper()} of this label map; "
-                    "lower the ejection fraction"
+                    "lower the ejection fraction",
                 )
             areas.append(area)
         return Contraction(stretch, areas[0], areas[1], float(twist))
