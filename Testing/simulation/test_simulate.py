@@ -188,3 +188,8 @@ def test_single_phases_can_be_imaged(subject: Subject, cine) -> None:  # type: i
 def test_phases_out_of_order_are_refused(subject: Subject) -> None:
     with pytest.raises(InputError, match="rising numbers"):
         simulate(subject, SMALL, 5, phases=(0.4, 0.0))
+
+
+def test_aliasing_on_a_given_grid_is_refused(subject: Subject, cine) -> None:  # type: ignore[no-untyped-def]
+    with pytest.raises(InputError, match="needs a planned one"):
+        simulate(subject, SMALL, 5, grid=cine.grid, faults=(parse_fault("aliasing=0.3"),))
