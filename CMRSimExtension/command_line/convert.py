@@ -20,6 +20,7 @@ examples:
   cmrsim convert heart.nii.gz heart.dcm                           enhanced DICOM MR
   cmrsim convert heart_labels.nii.gz seg_folder --format dicom-seg --reference series_folder
   cmrsim convert heart.nii.gz Dataset042_Heart --format nnunet
+  cmrsim convert folder_of_cines list_folder --format monai       every NIfTI cine in the folder, with its labels
 """
 
 
@@ -37,7 +38,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace, console: Console) -> None:
     from CMRSimExtension.errors import InputError
     from CMRSimExtension.files.cine_files import NIFTI_ENDINGS, companion
-    from CMRSimExtension.files.formats import DICOM_SEG, format_of, read_content, write_content
+    from CMRSimExtension.files.data_sets import MONAI, NNUNET, cines_in_folder, write_data_set
+    from CMRSimExtension.files.formats import DICOM_SEG, case_name, format_of, read_content, read_image, write_content
 
     source, target = Path(options.input), Path(options.output)
     kind = format_of(target, options.format)
@@ -45,6 +47,13 @@ def run(options: argparse.Namespace, console: Console) -> None:
         raise InputError("--reference belongs to --format dicom-seg; leave it out")
     if source.resolve() == target.resolve():
         raise InputError(f"{source} would be replaced by its own conversion; give OUT another name")
+    if kind in (NNUNET, MONAI) and source.is_dir():
+        cines = cines_in_folder(source)
+        if cines:
+            console.say(f"reading {len(cines)} cines of {source}")
+            for path in write_data_set([(case_name(p), read_image(p)) for p in cines], target, kind):
+                console.result(str(path))
+            return
     console.say(f"reading {source}")
     content = read_content(source, None if options.reference is not None and not source.is_dir() else options.series)
     if source.name.endswith(NIFTI_ENDINGS):

@@ -84,7 +84,7 @@ OPTIONS = (
     ScanOption("phases", _SCAN, int, "frames in a heartbeat", "N"),
     ScanOption("coils", _SCAN, int, "receive channels", "N"),
     ScanOption("trajectory", _SCAN, str, "cartesian, radial or golden_angle", "NAME"),
-    ScanOption("fault", _SCAN, str, "spoil the scan as real ones are, for example ghosting=0.5; repeatable "
+    ScanOption("fault", _SCAN, str, "spoil the scan as real ones are, for example ghosting=5; repeatable "
                "(an unknown name lists them all)", "NAME[=AMOUNT]", repeatable=True),
     ScanOption("tag", _TAGS, str, "lay tags on", choices=("grid", "lines")),
     ScanOption("spacing-mm", _TAGS, float, "distance of the tags (default 7)", "S"),
@@ -151,7 +151,7 @@ def read_config(path: Path) -> dict[str, Any]:
           preset: siemens_3t
           snr: 25
           fov_mm: [300, 340]
-        fault: [ghosting=0.5]
+        fault: [ghosting=5]
     """
     import yaml
 

@@ -16,7 +16,15 @@ from numpy.typing import NDArray
 
 from CMRSimExtension.errors import FileFormatError, InputError
 from CMRSimExtension.files.atomic import atomic_folder
-from CMRSimExtension.files.cine_files import check_cine, mean_step_ms, uneven_distances, with_sidecar
+from CMRSimExtension.files.cine_files import (
+    NIFTI_ENDINGS,
+    TRUTHS,
+    check_cine,
+    companion,
+    mean_step_ms,
+    uneven_distances,
+    with_sidecar,
+)
 from CMRSimExtension.files.nifti import read_nifti, write_nifti
 from CMRSimExtension.files.sidecar import json_text, read_sidecar, sidecar_text
 from CMRSimExtension.files.third_party import reading
@@ -92,6 +100,15 @@ def write_data_set(cines: Sequence[tuple[str, Cine]], folder: Path | str, layout
 def is_data_set(folder: Path) -> bool:
     """Whether `folder` is an nnU-Net raw data set or holds a MONAI data list."""
     return (folder / "dataset.json").is_file() or (folder / "datalist.json").is_file()
+
+
+def cines_in_folder(folder: Path) -> list[Path]:
+    """The NIfTI cines right in `folder` (companions such as ``X_labels.nii.gz`` left out); none in a data set."""
+    if is_data_set(folder):
+        return []
+    images = sorted(path for path in folder.iterdir() if path.name.endswith(NIFTI_ENDINGS))
+    companions = {companion(path, truth) for path in images for truth in TRUTHS}
+    return [path for path in images if path not in companions]
 
 
 def cine_names(folder: Path) -> list[str]:

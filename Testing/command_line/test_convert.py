@@ -141,3 +141,13 @@ def test_info_of_something_else_is_refused(tmp_path, capsys):
     (tmp_path / "a.txt").write_text("hello")
     assert run("info", tmp_path / "a.txt") == 2
     assert "not an image that is read here" in capsys.readouterr().err
+
+
+def test_a_folder_of_cines_becomes_one_data_set(heart, make_cine, tmp_path):
+    (tmp_path / "cines").mkdir()
+    for name, frames in (("a", 2), ("b", 3)):
+        write_cine(make_cine(frames=frames), tmp_path / "cines" / f"{name}.nii.gz")
+    assert run("convert", tmp_path / "cines", tmp_path / "D", "--format", "nnunet") == 0
+    assert len(list((tmp_path / "D" / "labelsTr").iterdir())) == 5
+    assert run("convert", tmp_path / "D", tmp_path / "b.nii.gz", "--series", "b") == 0
+    np.testing.assert_array_equal(read_cine(tmp_path / "b.nii.gz").labels, make_cine(frames=3).labels)
