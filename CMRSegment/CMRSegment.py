@@ -169,7 +169,7 @@ class CMRSegmentWidget(ModulePanel):
     def _start(self) -> None:
         parameters = self._parameterNode
         cine, values = self.logic.request(parameters)
-        self.logic.ensurePackages(pathlib.Path(self.resourcePath("requirements.txt")))
+        self.logic.ensurePackages(pathlib.Path(self.resourcePath("Requirements/CMRSegment.txt")))
         inputNode, stack = parameters.inputNode, parameters.assembleStack
 
         def finish(result: dict[str, Any]) -> None:
@@ -185,7 +185,7 @@ class CMRSegmentWidget(ModulePanel):
     def _startComparison(self) -> None:
         parameters = self._parameterNode
         values = self.logic.comparisonRequest(parameters)
-        self.logic.ensurePackages(pathlib.Path(self.resourcePath("requirements.txt")))
+        self.logic.ensurePackages(pathlib.Path(self.resourcePath("Requirements/CMRSegment.txt")))
         segmentation = parameters.outputSegmentation
 
         def finish(result: dict[str, Any]) -> None:

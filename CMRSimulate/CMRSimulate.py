@@ -323,7 +323,7 @@ class CMRSimulateWidget(ModulePanel):
         from CMRSimExtension.slicer_bridge.packages import ensure
 
         values = self.logic.populationRequest(self._parameterNode)
-        ensure(pathlib.Path(self.resourcePath("requirements.txt")), "CMRSimulate")
+        ensure(pathlib.Path(self.resourcePath("Requirements/CMRSimulate.txt")), "CMRSimulate")
 
         def finish(result: dict[str, Any]) -> None:
             self.ui.populationResultLabel.text = _("{written} subjects written, {skipped} were there already.").format(

@@ -1,7 +1,6 @@
 """Installs what a job needs at the moment it is asked for, the way each version of 3D Slicer recommends."""
 
 import importlib.metadata
-import importlib.util
 import re
 from pathlib import Path
 from typing import Any
@@ -78,9 +77,11 @@ def ensure(requirements: Path, requester: str, *, torch: str | None = None) -> N
 
 
 def _install(missing: list[str], requester: str) -> None:
-    if importlib.util.find_spec("slicer.packaging") is not None or hasattr(slicer, "packaging"):
-        import slicer.packaging as packaging
-
+    try:
+        packaging = importlib.import_module("slicer.packaging")
+    except ImportError:
+        packaging = None
+    if packaging is not None:
         packaging.pip_ensure(missing, requester=requester)
         return
     # 3D Slicer 5.10 has no slicer.packaging: ask, then install.

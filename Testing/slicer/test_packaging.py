@@ -147,3 +147,45 @@ def test_every_module_has_a_page_of_documentation(module):
     assert "not for clinical use" in page
     for picture in re.findall(r"!\[[^\]]*\]\(([^)]+)\)", page):
         assert (REPOSITORY / "Docs" / picture).is_file(), picture
+
+
+def installed_names(module: str) -> dict[str, Path]:
+    """Where Slicer puts each file of a module, in the one folder that all modules of an extension share."""
+    cmake = REPOSITORY / module / "CMakeLists.txt"
+    entries = listed(cmake, "MODULE_PYTHON_SCRIPTS") + listed(cmake, "MODULE_PYTHON_RESOURCES")
+    return {entry: REPOSITORY / module / entry for entry in entries}
+
+
+def test_no_two_modules_install_a_file_under_one_name():
+    names = [name for module in MODULES for name in installed_names(module)]
+    assert len(names) == len(set(names))
+
+
+def test_the_modules_work_from_the_installed_layout(tmp_path):
+    """All in one folder, beside the library, and nothing of the source tree on the path."""
+    import shutil
+    import sys
+
+    folder = tmp_path / "qt-scripted-modules"
+    for module in MODULES:
+        for name, source in installed_names(module).items():
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(source, folder / name)
+    for name in tracked("CMRSimExtension"):
+        (folder / "CMRSimExtension" / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(REPOSITORY / "CMRSimExtension" / name, folder / "CMRSimExtension" / name)
+    shutil.copytree(REPOSITORY / "Testing" / "slicer_host", tmp_path / "tests" / "Testing" / "slicer_host")
+    script = (
+        "import sys, pathlib\n"
+        f"sys.path[:0] = [{str(folder)!r}, {str(tmp_path / 'tests')!r}]\n"
+        "from Testing.slicer_host import host as hosting\n"
+        f"hosting.module_file = lambda name: pathlib.Path({str(folder)!r}) / f'{{name}}.py'\n"
+        "host = hosting.SlicerHost()\n"
+        f"panels = [host.open_panel(name) for name in {MODULES!r}]\n"
+        "import CMRSimExtension\n"
+        "print('library:', CMRSimExtension.__file__)\n"
+        "[host.close_panel(panel) for panel in panels]\n")
+    done = subprocess.run(
+        [sys.executable, "-c", script], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert f"library: {folder}" in done.stdout

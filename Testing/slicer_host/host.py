@@ -41,6 +41,11 @@ def slicer_sources() -> Path | None:
     return package
 
 
+def module_file(name: str) -> Path:
+    """Where a scripted module's file lies; in the source tree, in a folder of its own."""
+    return REPOSITORY / name / f"{name}.py"
+
+
 class ModuleEntry(Module):
     """``slicer.modules.x`` of a scripted module, and the ``parent`` that its class describes itself to."""
 
@@ -109,7 +114,7 @@ class SlicerHost:
 
     def load_module(self, name: str) -> types.ModuleType:
         """Import a scripted module as Slicer does (its own folder alone on the path) and register it."""
-        path = REPOSITORY / name / f"{name}.py"
+        path = module_file(name)
         if str(path.parent) not in sys.path:
             sys.path.insert(0, str(path.parent))
         specification = importlib.util.spec_from_file_location(name, path)
