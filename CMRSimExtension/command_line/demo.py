@@ -1,6 +1,7 @@
 """`cmrsim demo`: one subject end to end, into a folder with a page to look at."""
 
 import argparse
+from dataclasses import replace
 from pathlib import Path
 
 from CMRSimExtension.command_line.console import Console
@@ -32,10 +33,12 @@ def run(options: argparse.Namespace, console: Console) -> None:
         function_cards,
         long_axis_section,
         stack_section,
+        tagged_section,
     )
     from CMRSimExtension.command_line.demo_page.viewer import viewer_section
     from CMRSimExtension.command_line.scan_options import build_protocol
-    from CMRSimExtension.command_line.scanning import build_anatomy, scan_anatomy
+    from CMRSimExtension.command_line.scanning import build_anatomy, one_slice_of, scan_anatomy
+    from CMRSimExtension.command_line.tag_options import SimulatedTags
     from CMRSimExtension.files.atomic import StagedFiles
     from CMRSimExtension.files.cine_files import check_target, write_cine
     from CMRSimExtension.files.preview import write_animation
@@ -50,6 +53,13 @@ def run(options: argparse.Namespace, console: Console) -> None:
         (name, scan_anatomy(subject, protocol.replace(slices=1), options.seed, plane, frozenset({"labels"}), console))
         for plane, name in (("4ch", "four-chamber view"), ("2ch", "two-chamber view"), ("3ch", "three-chamber view"))
     ]
+    tags = SimulatedTags({"tag": "grid"})
+    middle = one_slice_of(cine, cine.image.shape[1] // 2)
+    tagged = scan_anatomy(
+        subject, tags.protocol(protocol), options.seed, "sax", frozenset({"labels"}), console, grid=middle.grid,
+        preparation=tags.preparation,
+    )
+    tagged = replace(tagged, sidecar=tagged.sidecar | {"tagging": tags.record()})
     console.say("writing")
     written = write_cine(cine, folder / "cine.nii.gz")
     gif = folder / "cine.gif"
@@ -59,6 +69,7 @@ def run(options: argparse.Namespace, console: Console) -> None:
                        lead="A short-axis stack of one virtual subject. The labels are not drawn by hand: they follow "
                             "from the same anatomy as the image."),
         curves_section(cine, subject),
+        tagged_section(tagged, middle),
         long_axis_section(views),
         stack_section(cine),
         files_section(folder, [*written, gif], cine, options.seed),

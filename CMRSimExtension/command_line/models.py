@@ -1,9 +1,15 @@
 """`cmrsim models`: which segmentation models there are, whether they are intact, and how accurate they are."""
 
 import argparse
+from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from CMRSimExtension.command_line.console import Console
+
+if TYPE_CHECKING:
+    from CMRSimExtension.simulation.cine import Cine
+    from CMRSimExtension.tagging.options import Method
 
 HELP = "list, verify, add and measure segmentation models"
 DESCRIPTION = """\
@@ -36,6 +42,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     measure.add_argument("--out", metavar="FOLDER", help="write rows.csv, table.txt and the worst cases' pictures here")
     measure.add_argument("--every", type=int, default=1, metavar="N", help="take every Nth case only, for a quick look")
     measure.add_argument("--views", choices=("none", "four", "eight"), default="four")
+    measure.add_argument("--tag", choices=("moving", "paper"), help="tag the images first, as 'cmrsim tag' does")
     measure.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
     for action in actions.choices.values():
         # `cmrsim models ACTION --quiet` is as good as `cmrsim models --quiet ACTION`.
@@ -95,6 +102,7 @@ def _measure(options: argparse.Namespace, console: Console) -> None:
     if not sets:
         raise InputError(f"none of the sets {options.sets} lies in {data}")
     model = model_of(options.name)
+    change = _tagging(options.tag) if options.tag else None
     with console.progress("measuring") as report:
 
         def progress(share: float) -> bool:
@@ -103,7 +111,7 @@ def _measure(options: argparse.Namespace, console: Console) -> None:
 
         rows, cases = measure(
             model, sets, device=options.device, views=options.views, distances=options.distances, every=options.every,
-            progress=progress,
+            change=change, progress=progress,
         )  # fmt: skip
     table = accuracy_table(rows)
     console.result(table)
@@ -115,3 +123,10 @@ def _measure(options: argparse.Namespace, console: Console) -> None:
         for entry in sets:
             worst_cases(folder / f"worst_{entry.name}.png", [c for c in cases if c.name.startswith(f"{entry.name}/")])
         console.say(f"rows, table and worst cases: {folder}")
+
+
+def _tagging(method: "Method") -> "Callable[[Cine], Cine]":
+    from CMRSimExtension.tagging.options import TagOptions
+    from CMRSimExtension.tagging.tag_cine import tag_cine
+
+    return lambda cine: tag_cine(cine, TagOptions(method=method))

@@ -47,11 +47,11 @@ def scan(
 def scan_anatomy(
     anatomy: Anatomy, protocol: Protocol, seed: int, plane: str, truth: frozenset[str], console: Console,
     *, faults: Sequence[Fault] = (), on_kspace: KspaceSink | None = None,
-    preparation: Callable[[ImageGrid, float], Preparation] | None = None,
+    preparation: Callable[[ImageGrid, float], Preparation] | None = None, grid: ImageGrid | None = None,
 ) -> Cine:
     """`simulate` with its progress on the console."""
     with console.progress("simulating") as progress:
-        return simulate(anatomy, protocol, seed, plane=plane, truth=truth - {"kspace"}, faults=faults,
+        return simulate(anatomy, protocol, seed, plane=plane, grid=grid, truth=truth - {"kspace"}, faults=faults,
                         progress=progress, on_kspace=on_kspace, preparation=preparation)
 
 
@@ -87,12 +87,25 @@ def scan_one_slice(
         raise InputError(f"--frame is {frame}; this protocol has frames 0 to {protocol.phases - 1}")
     if frame == 0 and not faults:
         protocol = protocol.replace(phases=1)
-    affine = np.array(whole.affine_ras)
-    affine[:3, 3] += index * affine[:3, 2]
-    grid = ImageGrid(affine, (1, *whole.shape[1:]), whole.slice_thickness_mm)
+    grid = _slice_of(whole, index)
     with console.progress("simulating") as progress:
         return simulate(anatomy, protocol, _seed(values), grid=grid, faults=faults, progress=progress,
                         preparation=None if tags is None else tags.preparation), frame or 0
+
+
+def one_slice_of(cine: Cine, index: int) -> Cine:
+    """A cine of one slice of `cine`, with its labels."""
+    return Cine(
+        image=cine.image[:, index:index + 1], grid=_slice_of(cine.grid, index),
+        labels=None if cine.labels is None else cine.labels[:, index:index + 1],
+        times_ms=None if cine.times_ms is None else cine.times_ms[index:index + 1], sidecar=cine.sidecar,
+    )
+
+
+def _slice_of(grid: ImageGrid, index: int) -> ImageGrid:
+    affine = np.array(grid.affine_ras)
+    affine[:3, 3] += index * affine[:3, 2]
+    return ImageGrid(affine, (1, *grid.shape[1:]), grid.slice_thickness_mm)
 
 
 def build_anatomy(values: dict[str, Any]) -> Any:

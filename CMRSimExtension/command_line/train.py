@@ -72,6 +72,8 @@ def run(options: argparse.Namespace, console: Console) -> None:
         configuration, folder, workers=workers, device=options.device, threads=options.threads,
         resume=not options.no_resume, progress=not options.quiet and console.stream.isatty(), report=console.say,
     )  # fmt: skip
+    if int(os.environ.get("RANK", 0)) > 0:
+        return  # one process of several writes and reports
     for result in results:
         bundle = result.folder / "bundle"
         if not bundle.exists():

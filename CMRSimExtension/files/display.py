@@ -89,6 +89,26 @@ def window(image: NDArray[np.floating]) -> tuple[float, float]:
     return (float(low), float(high)) if high > low else (float(low), float(low) + 1.0)
 
 
+def heart_window(image: NDArray[np.floating], labels: NDArray[np.uint8] | None) -> tuple[float, float]:
+    """(black, white) levels as a reader sets them for the heart: its blood bright, with some room above.
+
+    Parameters
+    ----------
+    image
+        Any shape.
+    labels
+        Clinical labels of the same shape; without a heart in them the levels are those of `window`.
+    """
+    low, high = window(image)
+    if labels is None:
+        return low, high
+    heart = image[labels > 0]
+    if heart.size < 20:
+        return low, high
+    # Fat in front of the coils may be twice as bright as blood; a reader lets it saturate.
+    return low, max(low + 1e-6, min(high, low + 1.3 * (float(np.percentile(heart, 95)) - low)))
+
+
 def to_bytes(image: NDArray[np.floating], levels: tuple[float, float]) -> NDArray[np.uint8]:
     """Grey values 0 to 255 of `image` between the two levels."""
     low, high = levels

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from CMRSimExtension.errors import InputError
 from CMRSimExtension.files.atomic import atomic_file
-from CMRSimExtension.files.display import overlay, reader_turn, to_bytes, window
+from CMRSimExtension.files.display import heart_window, overlay, reader_turn, to_bytes
 from CMRSimExtension.simulation.cine import Cine
 
 
@@ -64,7 +64,7 @@ def picture(
         raise InputError("labels over the image were asked for and this cine has none; leave them out")
     turn = reader_turn(cine.grid.affine_ras)
     crop = crop or Crop(slice(None), slice(None))
-    grey = turn.apply(to_bytes(cine.image[frame, slice_index], levels or window(cine.image[:, slice_index])))
+    grey = turn.apply(to_bytes(cine.image[frame, slice_index], levels or levels_of(cine, slice_index)))
     grey = grey[crop.rows, crop.columns]
     across_mm, down_mm = turn.spacing_mm(cine.grid.spacing_mm)
     width = max(1, pixels_across)
@@ -74,6 +74,13 @@ def picture(
         return overlay(large, None)
     label_slice = np.ascontiguousarray(turn.apply(cine.labels[frame, slice_index])[crop.rows, crop.columns])
     return overlay(large, smooth_labels(label_slice, (height, width)))
+
+
+def levels_of(cine: Cine, slice_index: int | None = None) -> tuple[float, float]:
+    """(black, white) levels for all frames of one slice, or of the whole cine."""
+    part = slice(None) if slice_index is None else slice_index
+    labels = None if cine.labels is None else cine.labels[:, part]
+    return heart_window(cine.image[:, part], labels)
 
 
 def heart_crop(cine: Cine, margin: float = 0.75) -> Crop:
@@ -152,7 +159,7 @@ def write_animation(
     middle = cine.image.shape[1] // 2 if slice_index is None else slice_index
     if not 0 <= middle < cine.image.shape[1]:
         raise InputError(f"slice {middle} was asked for; this cine has slices 0 to {cine.image.shape[1] - 1}")
-    levels = window(cine.image[:, middle])
+    levels = levels_of(cine, middle)
     frames = [
         Image.fromarray(picture(cine, middle, frame, labels, levels, pixels_across))
         for frame in range(cine.image.shape[0])

@@ -8,7 +8,7 @@ from PIL import Image
 
 from CMRSimExtension.errors import InputError
 from CMRSimExtension.files.dicom_reading import read_dicom
-from CMRSimExtension.files.display import LABEL_COLOURS, Turn, outline, overlay, reader_turn, window
+from CMRSimExtension.files.display import LABEL_COLOURS, Turn, heart_window, outline, overlay, reader_turn, window
 from CMRSimExtension.files.preview import heart_crop, heartbeat_ms, picture, smooth_labels, write_animation, write_still
 
 AS_IT_IS = Turn(False, False, False)
@@ -62,6 +62,15 @@ def test_bright_spots_do_not_darken_the_window():
     image[0] = 0.0
     image[50, :50] = 1e6  # half a percent
     assert window(image)[1] == 100.0
+
+
+def test_the_window_of_a_labelled_heart_shows_its_blood_bright_and_lets_brighter_fat_saturate():
+    image, labels = np.full((1, 60, 60), 30.0), np.zeros((1, 60, 60), np.uint8)
+    labels[:, 20:40, 20:40], image[:, 20:40, 20:40] = 1, 100.0
+    image[:, :10] = 400.0  # a sixth of the image, fat in front of the coil
+    low, high = heart_window(image, labels)
+    assert (100 - low) / (high - low) == pytest.approx(1 / 1.3)
+    assert heart_window(image, None)[1] == 400.0
 
 
 def test_a_flat_image_has_a_window_too():

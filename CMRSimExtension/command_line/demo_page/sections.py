@@ -11,8 +11,7 @@ from CMRSimExtension.command_line.demo_page.charts import Series, line_chart
 from CMRSimExtension.command_line.demo_page.motion import wall_strain
 from CMRSimExtension.command_line.demo_page.page import Section
 from CMRSimExtension.command_line.demo_page.viewer import data_uri, enlarged_frames
-from CMRSimExtension.files.display import window
-from CMRSimExtension.files.preview import heart_crop, heartbeat_ms, picture
+from CMRSimExtension.files.preview import heart_crop, heartbeat_ms, levels_of, picture
 from CMRSimExtension.simulation.cine import Cine
 
 
@@ -72,7 +71,7 @@ def stack_section(cine: Cine) -> Section:
     """Every slice at end diastole and end systole, with labels."""
     labelled = cine.labels is not None
     systole = int(np.argmin((cine.labels == 1).sum(axis=(1, 2, 3)))) if cine.labels is not None else 0
-    levels, crop = window(cine.image), heart_crop(cine, 0.5)
+    levels, crop = levels_of(cine), heart_crop(cine, 0.5)
     rows = []
     for frame, name in ((0, "end diastole"), (systole, "end systole")):
         figures = "".join(
@@ -88,12 +87,39 @@ def long_axis_section(views: Sequence[tuple[str, Cine]]) -> Section:
     """Moving long-axis views of the same subject."""
     figures = []
     for name, cine in views:
-        frames = enlarged_frames(cine, 0, window(cine.image))
+        frames = enlarged_frames(cine, 0, levels_of(cine))
         source = _animation_uri(frames, heartbeat_ms(cine) or 1000.0)
         figures.append(f'<figure><img alt="moving {name}" src="{source}">'
                        f"<figcaption>{escape(name)}</figcaption></figure>")
     return Section("Long-axis views", '<div class="strip views">' + "".join(figures) + "</div>",
                    "Planned from the same anatomy, as an operator would.")
+
+
+def tagged_section(tagged: Cine, untagged: Cine) -> Section:
+    """One slice as cine and with tags, moving side by side.
+
+    Parameters
+    ----------
+    tagged
+        One slice, tagged, with labels.
+    untagged
+        The same slice as cine.
+    """
+    crop = heart_crop(tagged)
+    figures = []
+    for name, cine in (("cine", untagged), ("tagged, spoiled gradient echo", tagged)):
+        frames = enlarged_frames(cine, 0, levels_of(cine), crop)
+        source = _animation_uri(frames, heartbeat_ms(cine) or 1000.0)
+        figures.append(f'<figure><img alt="moving slice, {name}" src="{source}"><figcaption>{escape(name)}</figcaption>'
+                       "</figure>")
+    acquisition = tagged.sidecar.get("tagging", {}).get("acquisition") or {}
+    text = ""
+    if acquisition:
+        text = (f"<p>Preparation {escape(str(acquisition['train']))}, {acquisition['total_flip_deg']:g}\N{DEGREE SIGN} "
+                f"in total, a grid every {acquisition['spacing_mm']:g} mm.</p>")
+    return Section("Tagged", '<div class="strip views">' + "".join(figures) + "</div>" + text,
+                   "The same slice with tags laid on at the R wave: they move with the muscle, fade with T1 and the "
+                   "readout, and are washed out of the blood.")
 
 
 def files_section(folder: Path, written: Sequence[Path], cine: Cine, seed: int) -> Section:

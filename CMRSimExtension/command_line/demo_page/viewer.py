@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from CMRSimExtension.command_line.demo_page.page import Section
-from CMRSimExtension.files.display import LABEL_COLOURS, outline, reader_turn, to_bytes, window
-from CMRSimExtension.files.preview import Crop, heart_crop, heartbeat_ms, smooth_labels
+from CMRSimExtension.files.display import LABEL_COLOURS, outline, reader_turn, to_bytes
+from CMRSimExtension.files.preview import Crop, heart_crop, heartbeat_ms, levels_of, smooth_labels
 from CMRSimExtension.files.sidecar import LABEL_NAMES
 from CMRSimExtension.simulation.cine import Cine
 
@@ -35,7 +35,7 @@ def viewer_section(
     """
     frames, slices = cine.image.shape[:2]
     across = int(np.ceil(np.sqrt(frames)))
-    levels = window(cine.image)
+    levels = levels_of(cine)
     crop = heart_crop(cine)
     sheets = []
     width = height = 0
