@@ -16,6 +16,9 @@ TYPICAL_EPICARDIAL_MM = 62.0
 """Outer diameter of the left ventricle that an image of unknown pixel size is scaled to: in ACDC's patients the blood
 pool's diameter half way down is 33 to 69 mm from group to group and phase to phase, the walls add 14 to 40 mm."""
 
+_HEART = 0.4
+"""Probability from which on a pixel may be heart, while it is searched for: rather too much than too little."""
+
 _SMALLEST_SCALE, _LARGEST_SCALE = 0.55, 1.8
 """How far an apparent size may move the working pixel; beyond, a wrong finding is likelier than such a heart."""
 
@@ -60,7 +63,7 @@ def find_heart(volumes: Tensor, spacing_mm: Sequence[float], trusted: bool, pred
         Whether to believe the last two.
     """
     model, pixel_mm = predictor.model, (float(spacing_mm[1]), float(spacing_mm[2]))
-    magnifications = (1.0,) if trusted else (0.7, 0.85, 1.0, 1.2, 1.45)
+    magnifications = (1.0,) if trusted else (0.8, 1.0, 1.25, 1.5)
     best: tuple[float, NDArray[np.float32], float] | None = None
     for magnification in magnifications:
         heart = _probability_of_heart(volumes, spacing_mm, magnification, predictor)
@@ -112,13 +115,15 @@ def _of_label(probabilities: Tensor, labels: dict | object, label: int) -> Tenso
 
 
 def _score(heart: NDArray[np.float32]) -> float:
-    """How sure the network is: mean probability where it says heart, less where it says so in scraps."""
+    """How much like a heart a finding is: sure, in one piece, and seen in many slices."""
     total = heart.sum(-1)
     mask, _ = _largest(total, heart[..., 0] + heart[..., 1])
     if mask is None:
         return 0.0
-    everything = total > 0.5
-    return float(heart.max(-1)[mask].mean() * mask.sum() / everything.sum())
+    sure = float(heart.max(-1)[mask].mean())
+    whole = float(mask.sum() / (total > _HEART).sum())
+    slices = float(mask.any(axis=(0, 2, 3)).mean())
+    return sure * whole * slices**0.5
 
 
 def _largest(
@@ -127,13 +132,13 @@ def _largest(
     """Largest connected finding in slices and frames, by summed probability of the left ventricle, and its centre."""
     # Frames are joined by their sum: the heart stays in its place, chance findings come and go.
     together = heart.mean(0)
-    parts, count = ndimage.label(together > 0.4, structure=np.ones((3, 3, 3)))
+    parts, count = ndimage.label(together > _HEART, structure=np.ones((3, 3, 3)))
     if not count:
         return None, (0.0, 0.0)
     weight = ndimage.sum_labels(left.mean(0), parts, np.arange(1, count + 1))
     mask = parts == 1 + int(np.argmax(weight))
     _, row, column = ndimage.center_of_mass(together * mask)
-    return np.broadcast_to(mask, heart.shape) & (heart > 0.4), (float(row), float(column))
+    return np.broadcast_to(mask, heart.shape) & (heart > _HEART), (float(row), float(column))
 
 
 def _apparent_scale(left: NDArray[np.float32], mask: NDArray[np.bool_], pixel_mm: Sequence[float]) -> float:

@@ -2,7 +2,7 @@
 
 import csv
 import warnings
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
@@ -14,6 +14,7 @@ from CMRSimExtension.evaluation.overlap import Comparison, compare, summarise
 from CMRSimExtension.files.nifti import read_nifti
 from CMRSimExtension.segmentation.model import SegmentationModel
 from CMRSimExtension.segmentation.segment import segment
+from CMRSimExtension.simulation.cine import Cine
 from CMRSimExtension.training.labelled_folder import LabelledCase, find_cases, label_table, translate_labels
 
 
@@ -91,7 +92,7 @@ def measure(
     views: str = "four",
     distances: bool = False,
     every: int = 1,
-    change: Callable[[NDArray[np.floating], NDArray[np.uint8]], NDArray[np.floating]] | None = None,
+    change: Callable[[Cine], Cine] | None = None,
     progress: Callable[[float], bool] = lambda fraction: True,
 ) -> tuple[list[Comparison], list[MeasuredCase]]:
     """Segment every case and compare it with its labels.
@@ -103,7 +104,8 @@ def measure(
     every
         Take every n-th pair of cases only (the known sets list end diastole and end systole of a patient in turn).
     change
-        Applied to each image (slices, rows, columns) with its labels before it is segmented: tagging, for instance.
+        Applied to each patient's end diastole and end systole, as a cine of two frames with its labels, before it is
+        segmented: tagging, for instance. Without it each file is a case of its own.
     progress
         Told the fraction done; returning False cancels.
 
@@ -112,61 +114,74 @@ def measure(
     tuple
         Rows for `summarise` (the case's name begins with the set's), and the cases, for `worst_cases`.
     """
-    todo = [
-        (entry, case)
-        for entry in sets
-        for number, case in enumerate(find_cases(entry.folder))
-        if number // 2 % every == 0
-    ]
+    todo = [(entry, pair) for entry in sets for pair in _pairs(find_cases(entry.folder))[::every]]
     rows: list[Comparison] = []
     cases: list[MeasuredCase] = []
-    for done, (entry, case) in enumerate(todo):
+    for done, (entry, pair) in enumerate(todo):
         if not progress(done / len(todo)):
             raise Cancelled("measuring was cancelled")
+        for names, cine in _cines(entry, pair, together=change is not None):
+            changed = cine if change is None else change(cine)
+            found = segment(
+                changed.image, cine.grid, model, device=device, views=views, spacing_trusted=entry.spacing_trusted
+            ).labels
+            assert changed.labels is not None
+            dx, dy, dz = cine.grid.spacing_mm
+            spacing = (dz, dy, dx) if entry.spacing_trusted else (float("nan"),) * 3
+            for index, case in enumerate(names):
+                part = compare(
+                    found[index],
+                    changed.labels[index],
+                    spacing,
+                    case=f"{entry.name}/{case.name}",
+                    frame=_phase(entry, case) or str(index),
+                    pathology=_pathology(entry, case),
+                    distances=distances,
+                    apex_first=_apex_first(changed.labels[index]),
+                )
+                rows += part
+                overall = float(np.mean([row.dice for row in part if row.position == "volume"]))
+                cases.append(
+                    MeasuredCase(
+                        f"{entry.name}/{case.name}", changed.image[index], changed.labels[index], found[index], overall
+                    )
+                )
+    progress(1.0)
+    return rows, cases
+
+
+def _pairs(cases: Sequence[LabelledCase]) -> list[list[LabelledCase]]:
+    """Cases of the same patient together: those whose names agree up to the last underscore."""
+    groups: dict[str, list[LabelledCase]] = {}
+    for case in cases:
+        groups.setdefault(case.name.rsplit("_", 1)[0], []).append(case)
+    return list(groups.values())
+
+
+def _cines(entry: DataSet, pair: Sequence[LabelledCase], together: bool) -> Iterator[tuple[list[LabelledCase], Cine]]:
+    """The cases as cines of one frame each, or as one cine of all of them, with their labels."""
+    read = []
+    for case in pair:
         with warnings.catch_warnings():
             # A contradictory header is what `spacing_trusted` is about; it need not be told once per file.
             warnings.simplefilter("ignore")
             image, labels = read_nifti(case.image), read_nifti(case.labels)
         reference = translate_labels(labels.values, label_table(entry.labels_map), case.labels.name)
-        values = np.asarray(image.values, np.float32)
-        if change is not None:
-            values = np.stack([change(frame, truth) for frame, truth in zip(values, reference, strict=True)])
-        found = segment(
-            values, image.grid, model, device=device, views=views, spacing_trusted=entry.spacing_trusted
-        ).labels
-        dx, dy, dz = image.grid.spacing_mm
-        spacing = (dz, dy, dx) if entry.spacing_trusted else (float("nan"),) * 3
-        frame, pathology = _phase(entry, case), _pathology(entry, case)
-        for number in range(len(values)):
-            part = compare(
-                found[number],
-                reference[number],
-                spacing,
-                case=f"{entry.name}/{case.name}",
-                frame=frame or str(number),
-                pathology=pathology,
-                distances=distances,
-                apex_first=_apex_first(reference[number]),
-            )
-            rows += part
-            overall = [row.dice for row in part if row.position == "volume"]
-            cases.append(
-                MeasuredCase(
-                    f"{entry.name}/{case.name}",
-                    values[number],
-                    reference[number],
-                    found[number],
-                    float(np.mean(overall)),
-                )
-            )
-    progress(1.0)
-    return rows, cases
+        read.append((case, image, reference))
+    if not together:
+        for case, image, reference in read:
+            names = [case] * len(reference)
+            yield names, Cine(np.asarray(image.values, np.float32), image.grid, labels=reference)
+        return
+    images = np.concatenate([np.asarray(image.values, np.float32) for _, image, _ in read])
+    truths = np.concatenate([reference for _, _, reference in read])
+    yield [case for case, _, reference in read for _ in reference], Cine(images, read[0][1].grid, labels=truths)
 
 
 def _phase(entry: DataSet, case: LabelledCase) -> str:
     """ED or ES, as the known sets' file names say it."""
     if entry.name == "acdc":
-        return "ED" if case.name.endswith("_frame01") else "ES"
+        return "ED" if case.name.endswith("_frame01") else "ES"  # ACDC's end diastole is the first frame
     return case.name.rsplit("_", 1)[-1] if case.name.endswith(("_ED", "_ES")) else ""
 
 

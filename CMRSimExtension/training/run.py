@@ -4,6 +4,7 @@ import csv
 import dataclasses
 import json
 import logging
+import os
 import statistics
 import time
 import warnings
@@ -126,6 +127,8 @@ def _train_once(
     if configuration.transfer is not None:
         load_start_weights(module.network, configuration.transfer, configuration.network.name)
     rounds = plan.rounds if stop_at_round is None else min(plan.rounds, stop_at_round)
+    # What torchrun says of itself; without it Lightning takes every GPU, or one CPU process.
+    processes = int(os.environ.get("LOCAL_WORLD_SIZE", 0))
     callbacks: list[Callback] = [
         ModelCheckpoint(folder, filename="best-{epoch:03d}", monitor="dice_mean", mode="max", save_last=True),
         _Record(folder / "rounds.csv", report),
@@ -139,7 +142,8 @@ def _train_once(
         trainer = lightning.Trainer(
             default_root_dir=folder,
             accelerator={"auto": "auto", "cpu": "cpu", "cuda": "gpu"}[device],
-            devices="auto" if device != "cpu" else 1,
+            devices=processes or ("auto" if device != "cpu" else 1),
+            num_nodes=int(os.environ.get("GROUP_WORLD_SIZE", 1)) if processes else 1,
             precision=_precision(plan.precision, device),
             max_epochs=rounds,
             gradient_clip_val=plan.clip,

@@ -3,6 +3,7 @@
 import csv
 import json
 import shutil
+from dataclasses import replace
 
 import nibabel
 import numpy as np
@@ -162,6 +163,27 @@ def test_a_model_is_measured_by_set_phase_position_and_pathology(tmp_path, oracl
     assert all(case.dice > 0.88 for case in cases)
     names = worst_cases(tmp_path / "worst.png", cases, 2)
     assert len(names) == 2 and (tmp_path / "worst.png").stat().st_size > 10_000
+
+
+def test_images_can_be_changed_before_they_are_measured(tmp_path, oracle):
+    """End diastole and end systole of a patient come as one cine, so that tags can follow the motion."""
+    folder = tmp_path / "mms_A"
+    folder.mkdir()
+    for phase, scale in (("ED", 1.0), ("ES", 0.8)):
+        one = heart_labels((5, 90, 110), (8.0, 1.6, 1.3), scale=scale)[None]
+        write(folder / f"X_{phase}.nii.gz", picture(one), np.diag([1.3, 1.6, 8.0, 1.0]))
+        write(folder / f"X_{phase}_gt.nii.gz", one, np.diag([1.3, 1.6, 8.0, 1.0]))
+    seen = []
+
+    def brighten(cine):
+        seen.append((cine.image.shape, cine.labels.shape))
+        return replace(cine, image=2 * cine.image)
+
+    rows, _ = measure(oracle, [DataSet("mms_A", folder, "mms")], device="cpu", views="none", change=brighten)
+    assert seen == [((2, 5, 90, 110), (2, 5, 90, 110))]
+    assert {row.frame for row in rows} == {"ED", "ES"} and min(
+        row.dice for row in rows if row.position == "volume"
+    ) > 0.85
 
 
 def test_the_command_evaluates_two_files(tmp_path, truth, capsys):
