@@ -114,8 +114,9 @@ class Base:
         size = basal_radius_mm / 23.0
         r = p.aortic_radius_mm
         # Aortic annulus at the anteroseptal side; the ascending aorta then climbs along the patient's axis.
+        up = p.base_scale
         aorta = Tube(
-            (-75.0, -45.0, -30.0, -17.0, -6.0, 0.0, 12.0),
+            (-75.0 * up, -45.0 * up, -30.0 * up, -17.0 * up, -6.0 * up, 0.0, 12.0),
             (
                 (-18.0, 36.0),
                 (-23.0 * size, 20.0),
@@ -139,7 +140,7 @@ class Base:
         )
         ox, oy, q = outflow
         trunk = Tube(
-            (-62.0, -45.0, -30.0, -20.0),
+            (-20.0 - 42.0 * up, -20.0 - 25.0 * up, -20.0 - 10.0 * up, -20.0),
             ((ox + 26.0, oy + 2.0), (ox + 18.0, oy + 4.0), (ox + 7.0, oy + 3.0), (ox, oy)),
             (0.85 * q, 0.95 * q, 1.0 * q, 0.95 * q),
             1.4,
@@ -192,6 +193,6 @@ class Base:
             (mitral, tricuspid_inlet),
             (5.0 * size, -4.5 * size),
             15.5 * size,
-            (-18.0 * size, 11.0 * size, -6.0),
+            (-18.0 * size, 11.0 * size, -6.0 * up),
             (ox, oy, -20.0),
         )

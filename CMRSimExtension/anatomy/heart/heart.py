@@ -76,7 +76,7 @@ class Heart:
             [now.cavity, now.endo, now.epi, now.contour, now.rest_cavity, now.rest_endo], axis=-1
         ).astype(dtype)
         stacked = np.concatenate([stacked, stacked[:, :1]], axis=1)
-        axis = LongAxis(self.lv.apex_mm, self.lv.stretch(ejection))
+        axis = self._axis(ejection)
         right = self.rv.outline(ejection, dtype)
         return HeartState(
             phase,
@@ -90,6 +90,14 @@ class Heart:
             self.lv.muscle_share(ejection),
             1.0 + 0.10 * ejection,
         )
+
+    @property
+    def fade_mm(self) -> float:
+        """Height above the annulus plane up to which the heart moves."""
+        return FADE_MM * self.parameters.base_scale
+
+    def _axis(self, ejection: float) -> LongAxis:
+        return LongAxis(self.lv.apex_mm, self.lv.stretch(ejection), self.fade_mm)
 
     def sample(self, local_mm: NDArray, state: HeartState) -> HeartSample:
         """Classify points given in present heart coordinates (n, 3), mm.
@@ -131,12 +139,12 @@ class Heart:
     def may_move(self, local_mm: NDArray) -> NDArray[np.bool_]:
         """Points whose material may change over the cycle, or that of points within `SLICE_REACH_MM` of them."""
         assert self._sacs is not None
-        inside = self._near(local_mm) & (local_mm[:, 2] > -FADE_MM)
+        inside = self._near(local_mm) & (local_mm[:, 2] > -self.fade_mm)
         picked = np.flatnonzero(inside)
         subset = local_mm[picked]
         reach = np.zeros(len(subset))
         # A fixed point sees levels pass by: those between where it is at end diastole and at end systole.
-        systole = LongAxis(self.lv.apex_mm, self.lv.stretch(1.0)).inverse(subset[:, 2])
+        systole = self._axis(1.0).inverse(subset[:, 2])
         for share in (0.0, 0.5, 1.0):
             level = (1.0 - share) * subset[:, 2] + share * systole
             for sac in self._sacs:

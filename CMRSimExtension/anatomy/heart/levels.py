@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 FADE_MM = 58.0
-"""Above the annulus plane the descent of the base fades out linearly over this distance: the atrial roof stays put."""
+"""Above an adult's annulus plane its descent fades out linearly over this distance: the atrial roof stays put."""
 
 
 @dataclass(frozen=True)
@@ -19,10 +19,13 @@ class LongAxis:
         Level of the fixed apex.
     stretch
         dz/dZ of the ventricles.
+    fade_mm
+        Height above the annulus plane over which its descent fades out.
     """
 
     apex_mm: float
     stretch: float
+    fade_mm: float = FADE_MM
 
     @property
     def descent_mm(self) -> float:
@@ -32,7 +35,7 @@ class LongAxis:
     @property
     def atrial_stretch(self) -> float:
         """dz/dZ between the annulus plane and the atrial roof."""
-        return 1.0 + self.descent_mm / FADE_MM
+        return 1.0 + self.descent_mm / self.fade_mm
 
     def forward(self, level_mm: NDArray) -> NDArray:
         """Present z of material level Z."""
@@ -40,7 +43,7 @@ class LongAxis:
         return level_mm + np.where(
             level_mm >= 0,
             (1.0 - self.stretch) * np.maximum(self.apex_mm - level_mm, 0.0),
-            descent * np.maximum(1.0 + level_mm / FADE_MM, 0.0),
+            descent * np.maximum(1.0 + level_mm / self.fade_mm, 0.0),
         )
 
     def inverse(self, z_mm: NDArray) -> NDArray:
@@ -51,7 +54,7 @@ class LongAxis:
         ventricular = self.apex_mm - (self.apex_mm - z_mm) / self.stretch
         atrial = (z_mm - descent) / self.atrial_stretch
         inside = np.where(z_mm >= descent, ventricular, atrial)
-        return np.where((z_mm > self.apex_mm) | (z_mm < -FADE_MM), z_mm, inside)
+        return np.where((z_mm > self.apex_mm) | (z_mm < -self.fade_mm), z_mm, inside)
 
 
 @dataclass(frozen=True)

@@ -176,6 +176,11 @@ class HeartParameters:
                 )
 
     @property
+    def base_scale(self) -> float:
+        """Size of what lies above the valve plane relative to an adult's: small hearts have short great vessels."""
+        return min(1.0, self.lv_length_mm / 80.0)
+
+    @property
     def cycle_ms(self) -> float:
         """R-R interval in ms."""
         return 60000.0 / self.heart_rate_bpm

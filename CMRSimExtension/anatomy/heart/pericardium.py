@@ -7,7 +7,6 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter, maximum_filter1d
 
-from CMRSimExtension.anatomy.heart.levels import FADE_MM
 from CMRSimExtension.anatomy.heart.parameters import HeartParameters
 from CMRSimExtension.anatomy.heart.state import HeartState, Points
 from CMRSimExtension.anatomy.structures import Structure
@@ -60,7 +59,7 @@ class SacTable:
 
 def enclose(heart: "Heart", state: HeartState, p: HeartParameters) -> SacTable:
     """Sac around all bodies of `heart` at `state`: their convex hull per level, softened, plus fat."""
-    levels = np.arange(-FADE_MM, heart.lv.apex_mm + 14.0, _STEP_MM)
+    levels = np.arange(-heart.fade_mm, heart.lv.apex_mm + 14.0, _STEP_MM)
     angles = np.arange(_ANGLES) * (2 * np.pi / _ANGLES)
     level, angle, radius = (
         g.reshape(-1).astype(np.float32) for g in np.meshgrid(levels, angles, _RADII_MM, indexing="ij")
