@@ -18,7 +18,7 @@ from CMRSimExtension.files.cine_files import read_cine
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     patch = pytest.MonkeyPatch()
-    patch.setattr(demo, "MATRIX", 80)
+    patch.setattr(demo, "MATRIX", 112)  # pixels of 3.2 mm: tags need two to their 7 mm
     patch.setattr(demo, "PHASES", 8)
     path = tmp_path_factory.mktemp("demo") / "page"
     assert main(["demo", "--out", str(path), "--quiet"]) == 0
