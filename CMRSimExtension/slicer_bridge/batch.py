@@ -13,6 +13,7 @@ import os
 import sys
 import tempfile
 import traceback
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -87,7 +88,8 @@ def _run_on_scene(arguments: list[str], folder: Path, target: Path, node_name: s
             scene.read(Path(argument))
             node = image_node(node_name)
             source = folder / "input.nii.gz"
-            write_cine(cine_of_node(node), source)
+            cine = cine_of_node(node)
+            write_cine(replace(cine, labels=labels_beside(node, cine)), source)
             arguments[index] = str(source)
     result = folder / "result.nii.gz"
     code = main([*arguments, "--out", str(result)])
@@ -121,6 +123,35 @@ def image_node(name: str | None) -> Any:
     if len(volumes) != 1:
         raise InputError(f"say with --node which image of the scene is meant; there are: {names}")
     return volumes[0]
+
+
+def labels_beside(node: Any, cine: Any) -> Any:
+    """Clinical labels of the segmentation that is shown with a sequence's proxy `node`, or None.
+
+    A segmentation with other segments, or of other frames, is not one of the cine's labels and is left alone.
+    """
+    from vtk import vtkCollection
+
+    from CMRSimExtension.slicer_bridge.scene import sequences_logic
+    from CMRSimExtension.slicer_bridge.segmentations import CLINICAL_LABELS, labels_of_node, segment_labels
+
+    browser = sequences_logic().GetFirstBrowserNodeForProxyNode(node)
+    if browser is None:
+        return None
+    sequences = vtkCollection()
+    browser.GetSynchronizedSequenceNodes(sequences, False)
+    for index in range(sequences.GetNumberOfItems()):
+        sequence = sequences.GetItemAsObject(index)
+        frame = sequence.GetNthDataNode(0)
+        if frame is None or not frame.IsA("vtkMRMLSegmentationNode"):
+            continue
+        try:
+            known = set(segment_labels(frame).values()) == set(CLINICAL_LABELS)
+        except InputError:  # a segment that we do not know
+            continue
+        if known and sequence.GetNumberOfDataNodes() == len(cine.image):
+            return labels_of_node(sequence, cine.grid)[0]
+    return None
 
 
 def add_result(command: str, result: Path, node: Any) -> None:

@@ -98,16 +98,32 @@ def tag(
 ) -> Values:
     """Tag a cine: gives ``cine``, the tagged one, and ``motion``: ``true``, ``estimated`` or ``none``.
 
-    ``displacement`` is the true motion, where it is known; ``labels`` are (frames, slices, rows, columns), or
-    (slices, rows, columns) at end diastole alone.
+    ``displacement`` is the true motion, where it is known; a simulated cine, whose sidecar names a parametric subject,
+    has its own. ``labels`` are (frames, slices, rows, columns), or (slices, rows, columns) at end diastole alone.
     """
     from CMRSimExtension.tagging.options import TagOptions
     from CMRSimExtension.tagging.tag_cine import tag_cine
 
+    if displacement is None and options.get("method", "moving") == "moving" and knows_its_anatomy(cine):
+        from CMRSimExtension.simulation.record import subject_of
+        from CMRSimExtension.tagging.simulated import true_displacement
+
+        progress(0.0, "making the subject again for its true motion")
+        displacement = true_displacement(subject_of(cine.sidecar), cine)
     tagged = tag_cine(
         replace(cine, displacement_mm=displacement), TagOptions(**options), labels=labels, seed=seed,
         progress=progress)
     return {"cine": tagged, "motion": tagged.sidecar["tagging"]["motion"]["source"]}
+
+
+def knows_its_anatomy(cine: Any) -> bool:
+    """Whether a cine's sidecar describes a parametric subject, and the cine still lies where it was scanned."""
+    import numpy as np
+
+    grid = cine.sidecar.get("simulation", {}).get("grid", {})
+    if cine.sidecar.get("anatomy", {}).get("kind") != "parametric subject" or "affine_ras" not in grid:
+        return False
+    return bool(np.allclose(grid["affine_ras"], cine.grid.affine_ras, atol=1e-3))  # mm: not moved since
 
 
 def segment(*, cine: Any, model: str, frames: str, device: str, progress: Progress) -> Values:

@@ -28,7 +28,8 @@ def module_logic(module_name: str, class_name: str) -> Any:
         As in ``slicer``, e.g. ``"vtkSlicerSequencesLogic"``.
     """
     module = getattr(getattr(slicer, "modules", None), module_name, None)
-    if module is not None:
+    # A scene of its own (a `BareScene`) is not served by the application's logics, even inside the application.
+    if module is not None and module.logic().GetMRMLScene() == slicer.mrmlScene:
         return module.logic()
     logics = _own_logics.setdefault(slicer.mrmlScene, {})
     if class_name not in logics:

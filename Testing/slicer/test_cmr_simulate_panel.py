@@ -331,3 +331,12 @@ def test_a_population_goes_to_a_folder_that_exists(panel, tmp_path, slot_errors)
     panel.logic.getParameterNode().populationFolder = tmp_path / "none"
     panel.ui.populationButton.click()
     assert "choose one to write the population to" in str(slot_errors[0])
+
+
+def test_a_fault_that_is_on_is_in_the_image_and_in_the_record(tiny):
+    parameters = tiny.logic.getParameterNode()
+    clean = cine_of_node(tiny.logic.process(parameters).cine.sequence)
+    parameters.ghostingMm = 20.0
+    faulty = cine_of_node(tiny.logic.process(parameters).cine.sequence)
+    assert not np.array_equal(faulty.image, clean.image)
+    assert "ghosting" in str(faulty.sidecar) and "ghosting" not in str(clean.sidecar)

@@ -180,3 +180,30 @@ def test_the_cine_comes_back_from_seq_nrrd(flow, host):
     np.testing.assert_array_equal(back.image, flow.tagged.image)
     np.testing.assert_allclose(back.grid.affine_ras, flow.tagged.grid.affine_ras, rtol=0, atol=1e-9)
     np.testing.assert_array_equal(back.times_ms, flow.tagged.times_ms)
+
+
+def test_a_simulated_cine_is_tagged_with_its_own_true_motion(flow, reopened, host):
+    """Its sidecar, kept in the scene, is enough: no motion transforms are chosen."""
+    from CMRSimExtension.slicer_bridge import jobs
+
+    logic = host.load_module("CMRTagged").CMRTaggedLogic()
+    parameters = logic.getParameterNode()
+    parameters.motion = None
+    result = jobs.run("tag", logic.request(parameters), lambda share, text: None)
+    assert result["motion"] == "true"
+    moving = flow.labels[0] >= 0
+    difference = np.abs(result["cine"].image - flow.tagged.image)[:, moving]
+    assert np.percentile(difference, 99) < 0.02 * flow.tagged.image.max()  # voxel centres against sub-voxel means
+
+
+def test_a_cine_that_was_moved_no_longer_has_its_subject_s_motion(flow):
+    from dataclasses import replace
+
+    from CMRSimExtension.scanner.geometry import ImageGrid
+    from CMRSimExtension.slicer_bridge.jobs import knows_its_anatomy
+
+    cine = replace(flow.tagged, sidecar=flow.tagged.sidecar["source"])
+    assert knows_its_anatomy(cine)
+    moved = np.array(cine.grid.affine_ras)
+    moved[1, 3] += 5.0
+    assert not knows_its_anatomy(replace(cine, grid=ImageGrid(moved, cine.grid.shape, 8.0)))

@@ -42,6 +42,17 @@ def test_a_simulation_becomes_a_scene(tmp_path):
     assert bare.scene.GetFirstNodeByName("Simulated cine motion") is not None
 
 
+def test_a_scene_s_cine_is_tagged_beside_it(tmp_path):
+    source, target = tmp_path / "Heart.mrb", tmp_path / "Tagged.mrb"
+    assert run_script("simulate", *TINY, "--out", str(source)).returncode == 0
+    done = run_script("tag", str(source), "--node", "Simulated cine", "--spacing-mm", "16", "--out", str(target))
+    assert done.returncode == 0, done.stderr
+    bare = open_scene(target)
+    tagged = cine_of_node(bare.scene.GetFirstNodeByName("Simulated cine tagged"))
+    assert tagged.image.shape == cine_of_node(bare.scene.GetFirstNodeByName("Simulated cine")).image.shape
+    assert bare.scene.GetFirstNodeByName("Simulated cine tagged heart") is not None
+
+
 def test_files_work_as_on_the_command_line(tmp_path):
     target = tmp_path / "heart.nii.gz"
     assert run_script("simulate", *TINY, "--out", str(target), "--quiet").returncode == 0
