@@ -40,8 +40,8 @@ _TEXTURE: dict[Tissue, tuple[float, float]] = {
     Tissue.CARTILAGE: (0.08, 2.0),
     Tissue.BREAST: (0.30, 3.0),
     Tissue.THYMUS: (0.20, 2.5),
-    Tissue.BLOOD_ARTERIAL: (0.08, 2.6),
-    Tissue.BLOOD_VENOUS: (0.10, 2.8),
+    Tissue.BLOOD_ARTERIAL: (0.05, 2.4),
+    Tissue.BLOOD_VENOUS: (0.06, 2.6),
 }
 
 _LEFT_BLOOD = (Structure.LV_BLOOD, Structure.LV_OUTFLOW)

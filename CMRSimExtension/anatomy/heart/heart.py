@@ -142,15 +142,18 @@ class Heart:
         inside = self._near(local_mm) & (local_mm[:, 2] > -self.fade_mm)
         picked = np.flatnonzero(inside)
         subset = local_mm[picked]
-        reach = np.zeros(len(subset))
+        reach = np.full(len(subset), -np.inf)
         # A fixed point sees levels pass by: those between where it is at end diastole and at end systole.
         systole = self._axis(1.0).inverse(subset[:, 2])
-        for share in (0.0, 0.5, 1.0):
+        for share in (0.0, 0.25, 0.5, 0.75, 1.0):
             level = (1.0 - share) * subset[:, 2] + share * systole
             for sac in self._sacs:
                 radius, edge = sac.radius(subset[:, 0], subset[:, 1], level)
-                reach = np.maximum(reach, edge)
-        inside[picked] = radius < reach + SLICE_REACH_MM
+                reach = np.maximum(reach, edge - radius)
+            for tube in (self.base.aorta, self.base.pulmonary_trunk):
+                distance, lumen = tube.distance(subset[:, 0], subset[:, 1], level)
+                reach = np.maximum(reach, lumen + tube.wall_mm - distance)
+        inside[picked] = reach > -SLICE_REACH_MM
         return inside
 
     def encloses(self, local_mm: NDArray) -> NDArray[np.bool_]:

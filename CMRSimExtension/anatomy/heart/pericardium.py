@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 CENTRE_MM = (-18.0, 3.0)
 """x, y of the line from which the sac is star-shaped, between the ventricles."""
-PERICARDIUM_MM = 1.1
+PERICARDIUM_MM = 0.8
 """Thickness of the pericardium."""
 FOLLOW_MM = 9.0
 """Over this distance beyond the sac at end diastole the surroundings follow the heart as it shrinks."""

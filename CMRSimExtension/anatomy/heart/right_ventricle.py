@@ -21,6 +21,8 @@ PULMONARY_VALVE_MM = -20.0
 """Level of the pulmonary valve."""
 OUTFLOW_END_MM = 34.0
 """Level at which the outflow tract has merged into the body of the RV."""
+ANNULUS_MM = 16.0
+"""Over this length the inlet narrows to the annulus."""
 BLEND_MM = 18.0
 """Over this distance the body and the outflow tract run into each other."""
 _CELL_MM = 4.0
@@ -155,6 +157,10 @@ class RightVentricle:
         along = np.clip((inset - radius * np.cos(half)) / a, -0.92, 0.92)
         b = radius * np.sin(half) / np.sqrt(1.0 - along**2)
         b = np.maximum(b * (1.0 - 0.35 * contraction), 2.0)
+        # Towards the tricuspid annulus the inlet narrows, as the wall turns in to the atrioventricular groove.
+        closing = np.clip(1.0 - z / ANNULUS_MM, 0.0, 1.0) ** 2
+        a = a * (1.0 - 0.28 * closing)
+        b = b * (1.0 - 0.22 * closing)
         cx = self._bend[:, 0] - inset * np.cos(self.turn_rad)
         cy = self._bend[:, 1] - inset * np.sin(self.turn_rad)
         # The outflow tract leaves the anterior part of the body and climbs over the anterior insertion.

@@ -141,6 +141,8 @@ class LeftVentricle:
         profile = _profile(level, p.lv_profile_power, p.lv_waist, p.basal_narrowing)[:, None] * self._outline()[None, :]
         profile = profile * (1.0 + self._uneven[0])
         regional = regional * np.maximum(1.0 + self._uneven[1], 0.3)
+        # The wall ends in a rounded edge at the annulus.
+        regional = regional * (1.0 - 0.55 * np.clip(1.0 - self.levels_mm / 9.0, 0.0, 1.0) ** 2)[:, None]
         endo = np.sqrt(self.rest_endo)
         wall = self.wall_exists()
         regional = regional * (1.0 + p.basal_thickening * (1.0 - 2.0 * np.clip(level, 0.0, 1.0)))[:, None]
