@@ -309,7 +309,8 @@ def with_label(value: float) -> np.ndarray:
             phantom.affine() @ np.array([[1, 0.2, 0, 0], [0, 1, 0, 0], [0, 0, 1, 0], [0, 0, 0, 1]]),
             "perpend",
         ),
-        (phantom.labels()[4:5], phantom.affine(), "15 mm"),
+        (phantom.labels()[4:6], phantom.affine() @ np.diag([1, 1, 0.9, 1]), "repair its header"),
+        (phantom.labels(), np.eye(4), "repair its header"),
         (phantom.labels()[0], phantom.affine(), "axes"),
     ],
 )

@@ -11,8 +11,8 @@ from CMRSimExtension.anatomy.material import HeartFrame
 from CMRSimExtension.anatomy.torso.placement import FRONTAL_ANGLE_DEG, TRANSVERSE_ANGLE_DEG, heart_axes
 from CMRSimExtension.errors import InputError
 
-_LEAST_ASPECT = 0.5
-"""Shortest LV in a stack that covers it, over its width; the roundest hearts reach 0.9."""
+_LEAST_ASPECT = 0.4
+"""Smallest over middle extent of an LV: about 1, for its cross-section is round; three slices of it reach 0.5."""
 _PLAUSIBLE_DEG = 65.0
 """Real hearts lie within about 45 degrees of the usual axes; a nominal affine is off by a right angle or so."""
 
@@ -111,24 +111,23 @@ def heart_frame_of(
     Raises
     ------
     InputError
-        If the LV is too short to have a direction.
+        If the LV is too short to have a direction, or flat.
     """
-    centre, z = long_axis(heart)
     solid = np.concatenate([heart.blood_mm, heart.wall_mm])
+    spread = np.sqrt(np.linalg.eigvalsh(np.cov(solid.T)))  # ascending
+    if spread[0] < _LEAST_ASPECT * spread[1]:
+        flat, wide = 4.0 * spread[:2]
+        raise InputError(
+            f"the labelled LV is about {wide:.0f} mm wide and only {flat:.0f} mm thick, as no ventricle is: the voxel "
+            f"sizes in the file (slices {heart.slice_distance_mm:g} mm apart) are probably wrong; repair its header"
+        )
+    centre, z = long_axis(heart)
     along = (solid - centre) @ z
     wall_along = (heart.wall_mm - centre) @ z
     if np.ptp(along) < 15.0:
         raise InputError(
             f"the labelled LV is only {np.ptp(along):.0f} mm long along its axis; at least 15 mm (three slices) are "
             "needed to find its base and apex: give a stack that covers the ventricle"
-        )
-    wide = 2.0 * float(
-        np.sqrt(2.0) * np.std(solid @ np.linalg.svd(np.eye(3) - np.outer(z, z))[0][:, :2], axis=0).mean()
-    )
-    if np.ptp(along) < _LEAST_ASPECT * wide:
-        raise InputError(
-            f"the labelled LV is {np.ptp(along):.0f} mm long and about {wide:.0f} mm wide, as no ventricle is: the voxel "
-            f"sizes of the file (slices {heart.slice_distance_mm:g} mm apart) are probably wrong; repair its header"
         )
     half = 0.5 * heart.slice_distance_mm
     base = float(np.percentile(wall_along, 0.5)) - half

@@ -1,0 +1,200 @@
+"""Tissue texture: how unevenly each tissue shines, fixed to the tissue so that it moves as the tissue does.
+
+A factor on the signal, looked up at *rest* positions in a few periodic noise volumes. It stands for what a tissue table
+has no room for: fibre bundles, septa, ducts, small vessels, partial volume below the voxel. Strengths (SD over mean)
+and lengths are chosen so that simulated cines look like real bSSFP ones side by side. The variation within the
+myocardium labels of real cines (about 0.15 to 0.3 in ACDC; blur, noise, bias and trabeculae included) is their upper
+limit.
+"""
+
+from dataclasses import asdict, dataclass
+from enum import IntEnum
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+
+from CMRSimExtension.anatomy.structures import Tissue
+from CMRSimExtension.errors import InputError
+
+_SIZE = 64
+_MASK = _SIZE - 1
+
+
+class Pattern(IntEnum):
+    """What the unevenness looks like."""
+
+    GRAIN = 0
+    """Smooth random grain, about two cells wide: parenchyma, muscle of the heart, blood."""
+    STREAKS = 1
+    """Grain drawn out along one direction: bundles of skeletal muscle."""
+    SEPTA = 2
+    """Thin dark sheets in an even tissue: connective tissue in fat and breast."""
+    MOTTLE = 3
+    """Patches of two brightnesses at two scales: food, thymus, pancreas."""
+
+
+@dataclass(frozen=True)
+class TextureOf:
+    """Texture of one tissue.
+
+    Attributes
+    ----------
+    pattern
+        What it looks like.
+    strength
+        SD over mean.
+    length_mm
+        Size of one cell of the noise volume; details are about twice as large.
+    """
+
+    pattern: Pattern
+    strength: float
+    length_mm: float
+
+    def __post_init__(self) -> None:
+        if not 0.0 <= self.strength <= 0.6:
+            raise InputError(f"texture strength is {self.strength}; it must lie between 0 and 0.6")
+        if not 0.3 <= self.length_mm <= 50.0:
+            raise InputError(f"texture length_mm is {self.length_mm}; it must lie between 0.3 and 50")
+
+
+_G, _ST, _SE, _MO = Pattern.GRAIN, Pattern.STREAKS, Pattern.SEPTA, Pattern.MOTTLE
+
+TEXTURES: dict[Tissue, TextureOf] = {
+    Tissue.MYOCARDIUM: TextureOf(_G, 0.07, 1.1),
+    Tissue.MUSCLE: TextureOf(_ST, 0.16, 0.9),
+    Tissue.FAT: TextureOf(_SE, 0.09, 2.4),
+    Tissue.LIVER: TextureOf(_G, 0.045, 0.8),
+    Tissue.SPLEEN: TextureOf(_G, 0.06, 0.9),
+    Tissue.KIDNEY_CORTEX: TextureOf(_G, 0.08, 1.0),
+    Tissue.KIDNEY_MEDULLA: TextureOf(_ST, 0.10, 1.2),
+    Tissue.PANCREAS: TextureOf(_MO, 0.18, 1.0),
+    Tissue.BONE_MARROW: TextureOf(_G, 0.12, 0.9),
+    Tissue.LUNG: TextureOf(_G, 0.35, 1.0),
+    Tissue.FOOD: TextureOf(_MO, 0.38, 1.8),
+    Tissue.FLUID: TextureOf(_G, 0.05, 2.0),
+    Tissue.STOMACH_WALL: TextureOf(_G, 0.08, 1.0),
+    Tissue.CARTILAGE: TextureOf(_G, 0.08, 1.0),
+    Tissue.BREAST: TextureOf(_SE, 0.30, 2.0),
+    Tissue.THYMUS: TextureOf(_MO, 0.20, 1.3),
+    Tissue.NERVE: TextureOf(_ST, 0.06, 0.9),
+    Tissue.BLOOD_ARTERIAL: TextureOf(_G, 0.07, 2.2),
+    Tissue.BLOOD_VENOUS: TextureOf(_G, 0.08, 2.5),
+}
+"""Tissues that are not named are even."""
+
+_BLOOD = (Tissue.BLOOD_ARTERIAL, Tissue.BLOOD_VENOUS)
+_LEAST = 0.05
+"""No texture makes a tissue darker than this share of its signal."""
+
+
+@lru_cache(maxsize=8)
+def _volumes(seed: int) -> NDArray[np.float32]:
+    """(patterns * 64^3,) float32: one periodic noise volume per `Pattern`, each of mean 0 and SD 1."""
+    rng = np.random.default_rng(seed)
+
+    def noise(*widths: float) -> NDArray[np.float32]:
+        white = rng.standard_normal((_SIZE,) * 3).astype(np.float32)
+        smooth = ndimage.gaussian_filter(white, widths, mode="wrap")
+        return np.asarray(smooth / smooth.std(), dtype=np.float32)
+
+    grain = noise(1.1, 1.1, 1.1)
+    streaks = noise(0.9, 0.9, 6.0)
+    # Sheets lie where a smooth field crosses zero.
+    septa = -np.exp(-((noise(3.5, 3.5, 3.5) / 0.22) ** 2)) + 0.15 * noise(1.1, 1.1, 1.1)
+    mottle = np.tanh(1.6 * noise(3.0, 3.0, 3.0)) + 0.6 * np.tanh(1.6 * noise(1.1, 1.1, 1.1))
+    out = np.stack([grain, streaks, septa, mottle])
+    out -= out.mean(axis=(1, 2, 3), keepdims=True)
+    out /= out.std(axis=(1, 2, 3), keepdims=True)
+    flat = np.ascontiguousarray(out, dtype=np.float32).reshape(-1)
+    flat.setflags(write=False)
+    return flat
+
+
+class TissueTexture:
+    """One subject's texture.
+
+    Parameters
+    ----------
+    rng
+        Draws the seed of the noise volumes, or an int that is that seed (as `as_dict` recorded it).
+    strength
+        Factor on every tissue's strength: 0 none, 1 as in `textures`.
+    textures
+        Texture of each tissue.
+
+    Raises
+    ------
+    InputError
+        If `strength` is negative or above 4.
+    """
+
+    def __init__(
+        self,
+        rng: np.random.Generator | int,
+        strength: float = 1.0,
+        textures: dict[Tissue, TextureOf] | None = None,
+    ) -> None:
+        if not 0.0 <= strength <= 4.0:
+            raise InputError(f"texture strength factor is {strength}; it must lie between 0 and 4")
+        self.seed = int(rng) if isinstance(rng, int | np.integer) else int(rng.integers(2**31))
+        self.strength = float(strength)
+        self.textures = dict(TEXTURES if textures is None else textures)
+        count = max(int(t) for t in Tissue) + 1
+        self._amount = np.zeros(count, dtype=np.float32)
+        self._per_mm = np.ones(count, dtype=np.float32)
+        self._start = np.zeros(count, dtype=np.int32)
+        for tissue, texture in self.textures.items():
+            self._amount[tissue] = texture.strength * self.strength
+            self._per_mm[tissue] = 1.0 / texture.length_mm
+            self._start[tissue] = int(texture.pattern) * _SIZE**3
+
+    def gain(
+        self, tissue: NDArray[np.uint8], rest_mm: NDArray[np.floating], cardiac: float = 0.0
+    ) -> NDArray[np.float32]:
+        """Factor on the signal.
+
+        Parameters
+        ----------
+        tissue
+            (n,) `Tissue` numbers.
+        rest_mm
+            (n, 3) rest positions, RAS.
+        cardiac
+            Cardiac phase: the texture of blood, which is stirred, drifts through one period in a heartbeat.
+
+        Returns
+        -------
+        (n,) float32, mean 1 over much of one tissue, at least 0.05.
+        """
+        scale = self._per_mm.take(tissue)
+        cells = []
+        for axis in range(3):
+            place = rest_mm[:, axis] * scale
+            if axis == 2 and cardiac:
+                drift = np.zeros(len(self._amount), dtype=np.float32)
+                drift[list(_BLOOD)] = _SIZE * cardiac
+                place = place + drift.take(tissue)
+            cells.append(np.rint(place).astype(np.int32) & _MASK)
+        index = ((cells[0] * _SIZE + cells[1]) * _SIZE + cells[2]) + self._start.take(tissue)
+        out = _volumes(self.seed).take(index)
+        out *= self._amount.take(tissue)
+        out += np.float32(1.0)
+        return np.maximum(out, np.float32(_LEAST), out=out)
+
+    def as_dict(self) -> dict[str, Any]:
+        """JSON-able record; `from_dict` makes the same texture again."""
+        rows = {t.name.lower(): asdict(x) | {"pattern": x.pattern.name.lower()} for t, x in self.textures.items()}
+        return {"seed": self.seed, "strength": self.strength, "tissues": rows}
+
+    @classmethod
+    def from_dict(cls, record: dict[str, Any]) -> "TissueTexture":
+        """From what `as_dict` wrote."""
+        rows = {
+            Tissue[name.upper()]: TextureOf(Pattern[row["pattern"].upper()], row["strength"], row["length_mm"])
+            for name, row in record["tissues"].items()
+        }
+        return cls(int(record["seed"]), float(record["strength"]), rows)
