@@ -8,13 +8,13 @@ basal: seen from the apex, the right ventricle lies left and the anterior wall o
 """
 
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
 from CMRSimExtension.errors import InputError
-from CMRSimExtension.scanner.geometry import ImageGrid
 
 SEGMENT_NAMES = (
     "basal anterior", "basal anteroseptal", "basal inferoseptal", "basal inferior", "basal inferolateral",
@@ -27,6 +27,24 @@ SEGMENT_NAMES = (
 _SIXTHS = np.array([6, 1, 2, 3, 4, 5], dtype=np.uint8)
 # Quarters centred on lateral, anterior, septal, inferior.
 _QUARTERS = np.array([16, 13, 14, 15], dtype=np.uint8)
+
+
+class Grid(Protocol):
+    """What is asked of a grid (`CMRSimExtension.scanner.geometry.ImageGrid`; anatomy lies below the scanner)."""
+
+    @property
+    def affine_ras(self) -> NDArray[np.float64]:
+        """(4, 4): (column, row, slice, 1) to RAS mm."""
+        ...
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """(slices, rows, columns)."""
+        ...
+
+    def points_mm(self) -> NDArray[np.float64]:
+        """(slices, rows, columns, 3) RAS positions of the voxel centres."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -55,7 +73,7 @@ class VentricleAxes:
 
     @classmethod
     def from_labels(
-        cls, labels: NDArray[np.integer], grid: ImageGrid, septum_ras: NDArray[np.floating] | None = None
+        cls, labels: NDArray[np.integer], grid: Grid, septum_ras: NDArray[np.floating] | None = None
     ) -> "VentricleAxes":
         """Axes of the ventricle in labels (slices, rows, columns): 1 LV blood, 2 LV myocardium, 3 RV blood.
 
@@ -131,7 +149,7 @@ class VentricleAxes:
 
 
 def aha_segments(
-    labels: NDArray[np.integer], grid: ImageGrid, septum_ras: NDArray[np.floating] | None = None
+    labels: NDArray[np.integer], grid: Grid, septum_ras: NDArray[np.floating] | None = None
 ) -> NDArray[np.uint8]:
     """(slices, rows, columns) segment number 1 to 17 of every voxel of LV myocardium, 0 elsewhere.
 
