@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from CMRSimExtension.errors import InputError
 from CMRSimExtension.simulation.cine import Cine
-from CMRSimExtension.strain.harp import harp_strain
+from CMRSimExtension.strain.harp import MIN_FRAMES, harp_strain
 from CMRSimExtension.strain.series import StrainSeries, strain_from_displacement
 from CMRSimExtension.tagging.motion import estimate_motion
 from CMRSimExtension.tagging.registration import warp
@@ -44,7 +44,8 @@ def measure_strain(
     known = cine.displacement_mm is not None
     true = known and tagging.get("motion", {}).get("source", "true") == "true"
     if method is None:
-        method = "truth" if true else "harp" if tagging.get("acquisition") else "registration"
+        follows = bool(tagging.get("acquisition")) and len(cine.image) >= MIN_FRAMES
+        method = "truth" if true else "harp" if follows else "registration"
     if method == "truth":
         if not true:
             raise InputError(

@@ -22,6 +22,9 @@ BANDWIDTH = 0.5
 """Radius of the band-pass over the tag frequency: half way to the neighbouring peaks at 0 and the other harmonics."""
 FADED = 0.12
 """Tags are called faded when the harmonic's share of the signal has fallen to this part of the first frame's."""
+MIN_FRAMES = 8
+"""Points are followed from frame to frame; with fewer frames in a heartbeat they move past half a tag spacing between
+two of them, and the next line is taken for the same."""
 NEWTON_STEPS = 8
 _LARGEST_STEP_PX = 0.7
 _ODD_PX = 1.5
@@ -82,11 +85,16 @@ def harp_strain(
     Raises
     ------
     InputError
-        No labels, no tags, or tags in one direction only.
+        No labels, no tags, tags in one direction only, or fewer than `MIN_FRAMES` frames.
     """
     first = labels if labels is not None else None if cine.labels is None else cine.labels[0]
     if first is None or not np.any(np.asarray(first) == 2):
         raise InputError("HARP needs the LV myocardium (label 2) at end diastole; give labels")
+    if len(cine.image) < MIN_FRAMES:
+        raise InputError(
+            f"the tagged series has {len(cine.image)} frames; HARP follows points from frame to frame and needs "
+            f"{MIN_FRAMES} or more in a heartbeat: use strain by registration"
+        )
     wall = np.asarray(first) == 2
     frequencies = frequencies or TagFrequencies.from_sidecar(cine)
     moved, reliable = harp_track(cine.image, wall, frequencies)

@@ -75,9 +75,9 @@ def test_strain_of_a_tagged_series_is_written_as_table_and_pictures(tagged, tmp_
     assert -0.3 < min(whole) < -0.08
 
 
-def test_harp_can_be_asked_for(tagged, tmp_path):
-    pytest.importorskip("matplotlib")
-    assert main(["strain", str(tagged), "--method", "harp", "--out", str(tmp_path / "h.csv"), "--quiet"]) == 0
+def test_harp_on_six_frames_a_heartbeat_is_refused(tagged, tmp_path, capsys):
+    assert main(["strain", str(tagged), "--method", "harp", "--out", str(tmp_path / "h.csv"), "--quiet"]) == 2
+    assert "6 frames" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -72,3 +72,10 @@ def test_lines_in_one_direction_are_not_enough(cine):
 def test_an_untagged_cine_is_refused(cine):
     with pytest.raises(InputError, match="tells of no moving tags"):
         harp_strain(cine)
+
+
+def test_too_few_frames_to_follow_a_point_are_refused(cine):
+    tagged = tag_cine(cine)
+    pair = replace(tagged, image=tagged.image[[0, 9]])
+    with pytest.raises(InputError, match="2 frames.*needs 8 or more"):
+        harp_strain(pair)
