@@ -136,7 +136,11 @@ class ShellMap:
         below = start + self._columns.shape[1]
         low = flat[start] * (1 - f)[:, None] + flat[start + 1] * f[:, None]
         high = flat[below] * (1 - f)[:, None] + flat[below + 1] * f[:, None]
-        return (low + (high - low) * part[:, None]).T
+        high -= low
+        high *= part[:, None]
+        high += low
+        # One column at a time is what the caller works on.
+        return np.ascontiguousarray(high.T)
 
     def to_label_map(self, points: NDArray[np.floating]) -> NDArray[np.float64]:
         """Where the tissue now at heart coordinates `points` (n, 3) lies in the label map."""
