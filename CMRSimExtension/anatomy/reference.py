@@ -182,7 +182,7 @@ def draw_heart(
         rv_outflow_radius_mm=float(np.clip(13.5 + 1.3 * z[36], 9.0, 18.0)) * size,
         rv_outflow_labelled_mm=float(np.clip(3.0 + 5.0 * z[46], 0.0, 16.0)) * size,
         rv_descent_mm=float(np.clip(9.0 + 3.0 * z[47], 1.0, 17.0) * np.clip(rv_ef / 55.0, 0.2, 1.2)) * size,
-        rv_trabeculation=float(np.clip(0.42 + 0.1 * z[37], 0.12, 0.65)),
+        rv_trabeculation=float(np.clip(0.46 + 0.12 * z[37], 0.12, 0.72)),
         aortic_radius_mm=float(np.clip(11.4 + 1.0 * z[38], 8.0, 15.0)) * (size if age_years < 17 else 1.0),
         notch_mm=float(np.clip(9.0 + 3.5 * z[39], 2.0, 18.0)) * size,
         notch_width_deg=float(np.clip(33.0 + 6.0 * z[40], 18.0, 50.0)),

@@ -44,6 +44,8 @@ _TEXTURE: dict[Tissue, tuple[float, float]] = {
     Tissue.BLOOD_VENOUS: (0.06, 2.6),
 }
 
+_LEAST_VENOUS_CONTRAST = 1.7
+"""Venous blood over myocardium at end diastole: the darkest RV of the ACDC patients (medians at mid level)."""
 _LEFT_BLOOD = (Structure.LV_BLOOD, Structure.LV_OUTFLOW)
 _RIGHT_BLOOD = (Structure.RV_BLOOD, Structure.RV_OUTFLOW)
 
@@ -69,9 +71,9 @@ class BloodModel:
     """
 
     left_fading: float = 0.3
-    right_fading: float = 0.7
+    right_fading: float = 0.45
     inflow: float = 1.1
-    venous: float = 0.78
+    venous: float = 0.84
 
 
 @dataclass(frozen=True)
@@ -116,12 +118,22 @@ class Appearance:
         u = (rng.uniform(size=4) - 0.5) * variety
         blood = BloodModel(
             max(0.3 + 0.4 * float(u[0]), 0.0),
-            max(0.7 + 0.4 * float(u[1]), 0.0),
+            max(0.45 + 0.8 * float(u[1]), 0.0),
             1.15 + 0.3 * float(u[2]),
-            max(0.78 + 0.24 * float(u[3]), 0.64),
+            max(0.84 + 0.36 * float(u[3]), 0.62),
         )
         strength = float(np.clip(rng.normal(1.0, 0.25 * variety), 0.2, 2.5))
-        return cls(tissues, receive, field, blood, strength, int(rng.integers(0, 8)))
+        drawn = cls(tissues, receive, field, blood, strength, int(rng.integers(0, 8)))
+        return drawn._with_visible_right_heart(protocol)
+
+    def _with_visible_right_heart(self, protocol: Protocol) -> "Appearance":
+        """The same look with venous blood no darker than cines show it: well above muscle."""
+        table = np.abs(self.signal_table(protocol, -1.0, 1.0).values[:, 0])
+        contrast = float(table[Tissue.BLOOD_VENOUS] / max(float(table[Tissue.MYOCARDIUM]), 1e-9))
+        if protocol.sequence != "bssfp" or contrast >= _LEAST_VENOUS_CONTRAST:
+            return self
+        venous = self.blood.venous * _LEAST_VENOUS_CONTRAST / max(contrast, 1e-3)
+        return replace(self, blood=replace(self.blood, venous=venous))
 
     def with_off_resonance(self, field: OffResonanceField) -> "Appearance":
         """The same look in another static field."""

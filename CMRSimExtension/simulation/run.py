@@ -185,7 +185,9 @@ class Run:
             rows, columns = grid.shape[1:]
             protocol = protocol.replace(matrix=(rows, columns), fov_mm=(rows * dy, columns * dx))
             if folded:
-                raise InputError("a field of view made too small on purpose (aliasing) needs a planned one: leave grid out")
+                raise InputError(
+                    "a field of view made too small on purpose (aliasing) needs a planned one: leave grid out"
+                )
         streams = np.random.SeedSequence(seed).spawn(4)
         appearance = Appearance.draw(np.random.default_rng(streams[0]), anatomy, protocol)
         heartbeats = np.random.default_rng(streams[1]).normal(1.0, _RR_SPREAD, size=grid.shape[0])

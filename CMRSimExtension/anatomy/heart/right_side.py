@@ -59,7 +59,7 @@ def claim_right_ventricle(q: Points, state: HeartState, rv: RightVentricle, timi
         structure[leaflet] = Structure.TRICUSPID_VALVE
     clinical = np.where(blood & ~atrial & (level >= -p.rv_outflow_labelled_mm), 3, 0).astype(np.uint8)
     share = np.clip(level / rv.apex_mm, 0.0, 1.0)
-    thickness = 3.5 + 5.0 * share
+    thickness = 4.0 + 9.0 * share
     layer = np.flatnonzero(blood & ~atrial & (-depth < thickness))
     dense = p.rv_trabeculation * (0.8 + 0.4 * share[layer])
     muscle = strand_share(1.0 + depth[layer] / thickness[layer], dense)
