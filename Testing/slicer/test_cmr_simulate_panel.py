@@ -1,11 +1,15 @@
 """CMRSimulate's panel: started, bound, pressed, cancelled, saved and restored."""
 
+from dataclasses import dataclass
+
 import numpy as np
 import pytest
 import slicer
 
+from CMRSimExtension.simulation.cine import Cine
 from CMRSimExtension.slicer_bridge.segmentations import labels_of_node
 from CMRSimExtension.slicer_bridge.sequences import cine_of_node
+from CMRSimExtension.slicer_bridge.tables import function_of_table
 
 CHILD_SECONDS = 120
 """A child starts Python and scans a tiny cine; only a hang takes this long."""
@@ -83,31 +87,59 @@ def test_random_draws_a_subject_of_the_chosen_pathology(panel):
     assert parameters.edvMl > 126.0  # dilated: above the mean of normal women
 
 
-def test_apply_adds_a_cine_and_its_segmentation(tiny, host):
-    tiny.ui.applyButton.click()
-    assert host.run_until(lambda: not tiny.job.running, CHILD_SECONDS)
-    cine = cine_of_node(slicer.util.getNode("Simulated cine"))
-    labels, _ = labels_of_node(slicer.util.getNode("Simulated cine heart"))
-    assert cine.image.shape[:2] == (3, 2)
-    assert labels.shape == cine.image.shape
-    assert {1, 2} <= set(np.unique(labels))
+@dataclass(frozen=True)
+class Applied:
+    """What was there after Apply, and what the same parameters give in this process."""
+
+    cine: Cine
+    labels: np.ndarray
+    shown: tuple[bool, ...]
+    playing: bool
+    function: dict[str, float]
+    here: Cine
 
 
-def test_apply_shows_the_cine_in_the_slice_views(tiny, host):
-    tiny.ui.applyButton.click()
-    assert host.run_until(lambda: not tiny.job.running, CHILD_SECONDS)
+@pytest.fixture(scope="module")
+def applied(application) -> Applied:
+    """One press of Apply; the child process takes its time, so its outcome is looked at from several sides."""
+    application.new_scene()
+    panel = application.open_panel("CMRSimulate")
+    parameters = panel.logic.getParameterNode()
+    parameters.matrixSize, parameters.slices, parameters.phases = 64, 2, 3
+    panel.ui.applyButton.click()
+    assert application.run_until(lambda: not panel.job.running, CHILD_SECONDS)
     proxy = slicer.util.getNode("Simulated cine")
-    for composite in slicer.util.getNodesByClass("vtkMRMLSliceCompositeNode"):
-        assert composite.GetBackgroundVolumeID() == proxy.GetID()
+    result = Applied(
+        cine=cine_of_node(proxy), labels=labels_of_node(slicer.util.getNode("Simulated cine heart"))[0],
+        shown=tuple(
+            composite.GetBackgroundVolumeID() == proxy.GetID()
+            for composite in slicer.util.getNodesByClass("vtkMRMLSliceCompositeNode")),
+        playing=bool(slicer.modules.sequences.logic().GetFirstBrowserNodeForProxyNode(proxy).GetPlaybackActive()),
+        function=function_of_table(slicer.util.getNode("Simulated cine true function")),
+        here=cine_of_node(panel.logic.process(parameters).cine.sequence))
+    application.close_panel(panel)
+    return result
 
 
-def test_the_child_makes_what_this_process_makes(tiny, host):
-    tiny.ui.applyButton.click()
-    assert host.run_until(lambda: not tiny.job.running, CHILD_SECONDS)
-    parameters = tiny.logic.getParameterNode()
-    nodes = tiny.logic.process(parameters)
-    np.testing.assert_array_equal(
-        cine_of_node(nodes.cine.sequence).image, cine_of_node(slicer.util.getNode("Simulated cine")).image)
+def test_apply_adds_a_cine_and_its_segmentation(applied):
+    assert applied.cine.image.shape[:2] == (3, 2)
+    assert applied.labels.shape == applied.cine.image.shape
+    assert {1, 2} <= set(np.unique(applied.labels))
+
+
+def test_apply_shows_the_cine_in_every_slice_view_and_plays_it(applied):
+    assert applied.shown == (True, True, True)
+    assert applied.playing
+
+
+def test_the_function_is_the_one_that_was_asked_for(applied):
+    # The panel's defaults; the model reaches volumes and mass within 1 %.
+    asked = {"lv_edv_ml": 126.0, "lv_esv_ml": 50.0, "lv_mass_g": 84.0}
+    assert {name: applied.function[name] for name in asked} == pytest.approx(asked, rel=0.01)
+
+
+def test_the_child_makes_what_this_process_makes(applied):
+    np.testing.assert_array_equal(applied.here.image, applied.cine.image)
 
 
 def test_apply_becomes_cancel_while_it_runs(tiny, host):
@@ -312,19 +344,41 @@ def test_a_phantom_of_xcat_is_scanned(panel, cmrsim_data):
     assert {1, 2, 3} <= set(np.unique(labels))
 
 
-def test_a_population_is_written_and_taken_up_again(panel, host, tmp_path):
-    pytest.importorskip("nibabel", reason="populations are NIfTI files")
+def population_values(panel, tmp_path) -> dict:
     parameters = panel.logic.getParameterNode()
     parameters.matrixSize, parameters.slices, parameters.phases = 64, 1, 1
     parameters.populationFolder, parameters.populationCount = tmp_path, 2
+    return panel.logic.populationRequest(parameters)
+
+
+def test_a_population_is_written_in_the_background(panel, host, tmp_path):
+    pytest.importorskip("nibabel", reason="populations are NIfTI files")
+    population_values(panel, tmp_path)
     panel.ui.populationButton.click()
+    assert panel.ui.populationButton.text == "Cancel"
     assert host.run_until(lambda: not panel.populationJob.running, CHILD_SECONDS)
     assert panel.ui.populationResultLabel.text == "2 subjects written, 0 were there already."
     assert (tmp_path / "subject_00001_labels.nii.gz").is_file()
-    (tmp_path / "subject_00000.json").unlink()
-    panel.ui.populationButton.click()
-    assert host.run_until(lambda: not panel.populationJob.running, CHILD_SECONDS)
-    assert panel.ui.populationResultLabel.text == "1 subjects written, 1 were there already."
+
+
+def test_a_population_that_was_stopped_goes_on(panel, tmp_path):
+    pytest.importorskip("nibabel", reason="populations are NIfTI files")
+    from CMRSimExtension.slicer_bridge import jobs
+
+    values = population_values(panel, tmp_path)
+    (tmp_path / "subject_00000.json").write_text("{}", encoding="utf-8")  # as if made before
+    assert jobs.run("population", values, lambda share, text: None) == {"written": 1, "skipped": 1}
+
+
+def test_a_folder_of_another_population_is_left_alone(panel, tmp_path):
+    pytest.importorskip("nibabel", reason="populations are NIfTI files")
+    from CMRSimExtension.slicer_bridge import jobs
+
+    values = population_values(panel, tmp_path)
+    (tmp_path / jobs.POPULATION_RECORD).write_text("{}", encoding="utf-8")
+    with pytest.raises(ValueError, match="holds a population of another protocol"):
+        jobs.run("population", values, lambda share, text: None)
+    assert len(list(tmp_path.iterdir())) == 1
 
 
 def test_a_population_goes_to_a_folder_that_exists(panel, tmp_path, slot_errors):

@@ -146,7 +146,7 @@ def test_tags_under_two_pixels_are_refused_and_leave_the_scene(panel, host, slot
 
 
 def test_labels_of_another_cine_are_refused(panel, cine, shown, slot_errors):
-    other = add_cine(replace(cine, image=cine.image[:3], times_ms=None), "Other")
+    other = add_cine(replace(cine, image=cine.image[:3], labels=cine.labels[:3], times_ms=None), "Other")
     parameters = panel.logic.getParameterNode()
     parameters.segmentation = add_label_frames(cine.labels[:3], cine.grid, "Other heart", other).proxy
     panel.ui.applyButton.click()

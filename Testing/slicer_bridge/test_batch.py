@@ -14,7 +14,7 @@ from CMRSimExtension.slicer_bridge.sequences import add_cine, cine_of_node
 
 pytest.importorskip("nibabel", reason="needs nibabel: the batch script works through files")
 SCRIPT = Path(batch.__file__)
-TINY = ["--seed", "3", "--matrix", "64", "--slices", "2", "--phases", "2"]
+TINY = ["--seed", "3", "--matrix", "48", "--slices", "2", "--phases", "2"]
 
 
 def run_script(*arguments: str) -> "subprocess.CompletedProcess[str]":
@@ -45,7 +45,7 @@ def test_a_simulation_becomes_a_scene(tmp_path):
 def test_a_scene_s_cine_is_tagged_beside_it(tmp_path):
     source, target = tmp_path / "Heart.mrb", tmp_path / "Tagged.mrb"
     assert run_script("simulate", *TINY, "--out", str(source)).returncode == 0
-    done = run_script("tag", str(source), "--node", "Simulated cine", "--spacing-mm", "16", "--out", str(target))
+    done = run_script("tag", str(source), "--node", "Simulated cine", "--spacing-mm", "20", "--out", str(target))
     assert done.returncode == 0, done.stderr
     bare = open_scene(target)
     tagged = cine_of_node(bare.scene.GetFirstNodeByName("Simulated cine tagged"))
