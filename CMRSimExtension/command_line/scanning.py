@@ -122,7 +122,7 @@ def build_anatomy(values: dict[str, Any]) -> Any:
         return Subject.random(_seed(values), **subject)
     if subject:
         names = ", ".join("--" + key.replace("_", "-") for key in subject)
-        raise InputError(f"{names} belong to a drawn subject; leave them out with --anatomy")
+        raise InputError(f"{names} shape a drawn subject; leave them out with --anatomy")
     from CMRSimExtension.command_line.anatomy_files import anatomy_from_file
 
     still = bool(values.get("still"))

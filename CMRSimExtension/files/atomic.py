@@ -36,6 +36,7 @@ class StagedFiles:
 
     def __init__(self) -> None:
         self._staged: dict[Path, Path] = {}
+        self._new_folders: list[Path] = []
 
     def path(self, target: Path | str) -> Path:
         """Name to write to in place of `target`: in the same folder, with the same file ending.
@@ -50,7 +51,7 @@ class StagedFiles:
             raise InputError(f"{target} is a folder; give the name of a file")
         if target in self._staged:
             return self._staged[target]
-        make_folder(target.parent)
+        self._new_folders += make_folder(target.parent)
         # The whole name goes behind a random prefix, so that endings such as .nii.gz stay what they are.
         try:
             handle, name = tempfile.mkstemp(prefix=".writing-", suffix="-" + target.name, dir=target.parent)
@@ -61,11 +62,15 @@ class StagedFiles:
         return self._staged[target]
 
     def forget(self) -> None:
-        """Drop what was staged so far: nothing is replaced."""
+        """Drop what was staged so far: nothing is replaced, and folders made for it go again."""
         for temporary in self._staged.values():
             with suppress(OSError):
                 temporary.unlink(missing_ok=True)
         self._staged.clear()
+        for folder in reversed(self._new_folders):
+            with suppress(OSError):  # not empty: its files are in place, or somebody else's
+                folder.rmdir()
+        self._new_folders.clear()
 
     def __enter__(self) -> "StagedFiles":
         return self
@@ -145,12 +150,20 @@ def atomic_folder(target: Path | str) -> Iterator[Path]:
         shutil.rmtree(temporary, ignore_errors=True)
 
 
-def make_folder(folder: Path) -> None:
-    """Make `folder` and those above it; an `InputError` says why when that is impossible."""
+def make_folder(folder: Path) -> list[Path]:
+    """Make `folder` and those above it, and tell which are new, the topmost first.
+
+    Raises
+    ------
+    InputError
+        It cannot be made; the message says why.
+    """
+    new = [path for path in (folder, *folder.parents) if not path.exists()]
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise unwritable(folder, error) from error
+    return new[::-1]
 
 
 def unwritable(path: Path, error: OSError) -> InputError:

@@ -27,6 +27,19 @@ def test_ctrl_c_leaves_nothing(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
+def test_folders_made_for_a_failed_write_go_again(tmp_path):
+    with pytest.raises(RuntimeError), atomic_file(tmp_path / "new" / "deep" / "a.txt"):
+        raise RuntimeError
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_that_was_there_stays(tmp_path):
+    (tmp_path / "mine").mkdir()
+    with pytest.raises(RuntimeError), atomic_file(tmp_path / "mine" / "deep" / "a.txt"):
+        raise RuntimeError
+    assert [p.name for p in tmp_path.rglob("*")] == ["mine"]
+
+
 def test_all_files_of_a_set_appear_together(tmp_path):
     with StagedFiles() as staged:
         staged.path(tmp_path / "a.txt").write_text("one")
