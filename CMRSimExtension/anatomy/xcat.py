@@ -15,8 +15,10 @@ from CMRSimExtension.anatomy.labels.beat import Beat, BeatParameters
 from CMRSimExtension.anatomy.labels.beating_heart import BeatingHeart
 from CMRSimExtension.anatomy.labels.body_volume import build_body_volume
 from CMRSimExtension.anatomy.labels.heart_in_body import HeartInBody
-from CMRSimExtension.anatomy.labels.heart_volume import HeartDetail, build_heart_volume
-from CMRSimExtension.anatomy.labels.placement import Placement, place_heart
+from CMRSimExtension.anatomy.labels.heart_volume import HeartDetail, HeartVolume, build_heart_volume
+from CMRSimExtension.anatomy.labels.moving_heart import MovingHeart
+from CMRSimExtension.anatomy.labels.placement import Placement, base_level_mm, place_heart
+from CMRSimExtension.anatomy.labels.series_heart import SeriesHeart, SeriesTiming
 from CMRSimExtension.anatomy.labels.surroundings import FOLLOWS_THE_HEART
 from CMRSimExtension.anatomy.labels.volume import LabelVolume
 from CMRSimExtension.anatomy.material import HeartFrame, Material, Moment
@@ -27,6 +29,10 @@ from CMRSimExtension.errors import FileFormatError, InputError
 
 _EDGE_MM = 15.0
 """How far beyond its first and last slice the phantom goes on unchanged."""
+
+_SAME_PHASE = 0.02
+"""Heart phases closer than this are the same."""
+_NEAR_DIASTOLE = 0.1
 
 _XCAT_DETAIL = HeartDetail(fat_mm=0.0, papillary_radius_mm=0.0, trabeculae=0.4)
 
@@ -71,6 +77,9 @@ class XcatAnatomy:
     nearer one is shifted by what the heart moves. The heart beats, at each of them, by shells fitted to its labels
     (XCAT's activity files hold no displacement), with the ejection fraction and the shortening that the log tells.
 
+    Frames at several heart phases are a beating series: each is kept and the motion between them estimated
+    (`SeriesHeart`); the body around them is that of the first.
+
     Parameters
     ----------
     source
@@ -87,7 +96,7 @@ class XcatAnatomy:
     FileFormatError
         If a file is missing, has the wrong size or holds unknown activities, or there is no heart in it.
     InputError
-        If frames show different heart phases: `LabelSeries` is for those.
+        If frames show several heart phases, but not end diastole.
     """
 
     def __init__(
@@ -101,18 +110,16 @@ class XcatAnatomy:
         series = source if isinstance(source, XcatSeries) else read_xcat(source)
         self._series, self._seed, self._beats = series, int(seed), bool(beat)
         phases = np.array([f.cardiac for f in series.frames])
-        if np.abs(np.angle(np.exp(2j * np.pi * (phases - phases[0])))).max() > 0.15:
-            raise InputError(
-                f"{series.source} has frames at heart phases {', '.join(f'{p:g}' for p in sorted(set(phases)))}; "
-                "a beating series is read as a label series: use xcat_anatomy(...)"
-            )
-        self._frames = sorted(series.frames, key=lambda f: f.inhaled)
+        spread = np.abs(np.angle(np.exp(2j * np.pi * (phases - phases[0])))).max()
+        self._cardiac_series = bool(spread > 2 * np.pi * _SAME_PHASE)
+        self._frames = sorted(series.frames, key=lambda f: f.cardiac if self._cardiac_series else f.inhaled)
+        if self._cardiac_series:
+            self._frames = _one_per_phase(self._frames, series.source)
         first = self._structures(self._frames[0])
         self._placement: Placement = place_heart(first, series.affine_ras, series.spacing_mm, mirrored=False)
         self._shifts = np.array([self._shift(first, self._structures(f)) for f in self._frames])
-        phase = float(phases[0])
         drawn = np.random.default_rng(np.random.SeedSequence(seed).spawn(1)[0])
-        self._parameters = parameters or _parameters_of(series, first, phase, drawn)
+        self._parameters = parameters or _parameters_of(series, first, self._frames[0].cardiac, drawn)
         self._bodies: dict[int, HeartInBody] = {0: self._build(0, first)}
 
     def _structures(self, frame: XcatFrame) -> NDArray[np.uint8]:
@@ -157,13 +164,42 @@ class XcatAnatomy:
             base.aortic_valve_mm + shift,
         )
         # One seed for all frames: trabeculae stay the same from breath to breath.
-        rng = np.random.default_rng(np.random.SeedSequence(self._seed).spawn(2)[1])
-        heart_only = np.where(CLINICAL_OF_STRUCTURE[structures] > 0, structures, 0).astype(np.uint8)
-        heart_only[structures == Structure.RV_MYOCARDIUM] = Structure.RV_MYOCARDIUM
-        volume = build_heart_volume(heart_only, place.affine_ras, spacing, frame, _XCAT_DETAIL, rng, complete=True)
-        heart = BeatingHeart(Beat(volume, self._parameters, self._frames[index].cardiac), still=not self._beats)
+        seed = np.random.SeedSequence(self._seed).spawn(2)[1]
+        heart: MovingHeart
+        if self._cardiac_series and self._beats:
+            heart = self._series_heart(seed)
+        else:
+            volume = self._heart_volume(structures, place.affine_ras, frame, seed, 0.0)
+            heart = BeatingHeart(Beat(volume, self._parameters, self._frames[index].cardiac), still=not self._beats)
         body = XcatBody(build_body_volume(structures, place.affine_ras, spacing), place.affine_ras, structures.shape)  # type: ignore[arg-type]
         return HeartInBody(frame, heart, body, xcat_tissues(), body_at_rest=False)
+
+    def _heart_volume(
+        self,
+        structures: NDArray[np.uint8],
+        affine_ras: NDArray[np.float64],
+        frame: HeartFrame,
+        seed: np.random.SeedSequence,
+        base_mm: float,
+    ) -> HeartVolume:
+        heart = np.where(CLINICAL_OF_STRUCTURE[structures] > 0, structures, 0).astype(np.uint8)
+        heart[structures == Structure.RV_MYOCARDIUM] = Structure.RV_MYOCARDIUM
+        rng, spacing = np.random.default_rng(seed), self._series.spacing_mm
+        return build_heart_volume(heart, affine_ras, spacing, frame, _XCAT_DETAIL, rng, complete=True, base_mm=base_mm)
+
+    def _series_heart(self, seed: np.random.SeedSequence) -> SeriesHeart:
+        """All cardiac phases; what the heart shifts with breathing on the way is taken out."""
+        place = self._placement
+        volumes: list[HeartVolume] = []
+        for frame, shift in zip(self._frames, self._shifts, strict=True):
+            structures = self._structures(frame)
+            affine = place.affine_ras.copy()
+            if frame.inhaled != self._frames[0].inhaled:
+                affine[:3, 3] -= shift
+            base = base_level_mm(structures, affine, self._series.spacing_mm, place.frame) if volumes else 0.0
+            volumes.append(self._heart_volume(structures, affine, place.frame, seed, base))
+        start = self._frames[0].cardiac
+        return SeriesHeart(volumes, SeriesTiming(tuple(f.cardiac - start for f in self._frames), self.cycle_ms))
 
     def _at(self, index: int) -> HeartInBody:
         if index not in self._bodies:
@@ -174,7 +210,7 @@ class XcatAnatomy:
     def _breath(self, respiratory: float) -> tuple[int, NDArray[np.float64]]:
         """The frame nearest in depth of breath, and how far (RAS mm) the phantom is shifted from it."""
         depths = np.array([f.inhaled for f in self._frames])
-        if len(depths) == 1:
+        if len(depths) == 1 or self._cardiac_series:
             return 0, np.zeros(3)
         depth = float(np.clip(depth_of_breath(respiratory), depths[0], depths[-1]))
         index = int(np.argmin(np.abs(depths - depth)))
@@ -226,7 +262,7 @@ class XcatAnatomy:
         """(n,) mask of the points whose material may change over the cardiac cycle, at any depth of breath."""
         points = np.asarray(points_mm)
         reach = np.zeros(len(points), dtype=bool)
-        for shift in self._shifts:
+        for shift in self._shifts[:1] if self._cardiac_series else self._shifts:
             reach |= self._bodies[0].may_move(points - shift)
         return reach
 
@@ -234,6 +270,13 @@ class XcatAnatomy:
         """(n, 3) mm/s, RAS; zero outside the ventricles' blood."""
         index, shift = self._breath(moment.respiratory)
         return self._at(index).blood_velocity(np.asarray(points_mm) - shift, Moment(moment.cardiac))
+
+    def _motion_said(self) -> str:
+        if not self._beats:
+            return "none"
+        if self._cardiac_series:
+            return "estimated: shells of the phantom's frames matched"
+        return "shells fitted to the phantom's heart"
 
     def describe(self) -> dict[str, Any]:
         """Record for the sidecar."""
@@ -246,12 +289,28 @@ class XcatAnatomy:
             ],
             "seed": self._seed,
             "beat": self._beats,
-            "motion": "shells fitted to the phantom's heart" if self._beats else "none",
-            "breathing": "shift of the nearest frame, estimated" if len(self._frames) > 1 else "none",
+            "motion": self._motion_said(),
+            "breathing": "none" if len(self._frames) == 1 or self._cardiac_series else "nearest frame, shift estimated",
             "parameters": asdict(self._parameters),
             "placement": self._placement.as_dict(),
             "shared_activities": {str(n): list(o) for n, o in self._series.shared.items()},
         }
+
+
+def _one_per_phase(frames: list[XcatFrame], source: str) -> list[XcatFrame]:
+    """Of frames in the order of their heart phases, the most exhaled one of each phase."""
+    kept: list[XcatFrame] = []
+    for frame in frames:
+        if kept and frame.cardiac - kept[-1].cardiac < _SAME_PHASE:
+            kept[-1] = min(kept[-1], frame, key=lambda f: f.inhaled)
+        else:
+            kept.append(frame)
+    if kept[0].cardiac > _NEAR_DIASTOLE:
+        raise InputError(
+            f"the earliest heart phase in {source} is {kept[0].cardiac:g}; a beating series needs end diastole (at "
+            f"most {_NEAR_DIASTOLE:g}): add that frame, or give one frame alone"
+        )
+    return kept
 
 
 def _parameters_of(

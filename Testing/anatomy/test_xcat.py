@@ -186,6 +186,33 @@ def test_what_is_held_equals_what_is_sampled(anatomy):
         np.testing.assert_allclose(one.rest_mm, other.rest_mm, atol=1e-9)
 
 
+def contracted() -> np.ndarray:
+    """The phantom with the outer part of its cavity turned into wall."""
+    from scipy import ndimage
+
+    out = voxels()
+    pool = out == 5
+    for k in range(SLICES):
+        out[k][pool[k] & ~ndimage.binary_erosion(pool[k], iterations=3)] = 1.0
+    return out
+
+
+def test_frames_at_several_heart_phases_are_a_beating_series(tmp_path):
+    log = write(tmp_path, frames=2, hearts=("0.000", "0.400"))
+    contracted().tofile(tmp_path / "sub_act_2.bin")
+    anatomy = XcatAnatomy(log)
+    at = centres(anatomy)
+    pools = [int(np.sum(anatomy.sample(at, Moment(p), rest=False).clinical == 1)) for p in (0.0, 0.2, 0.4)]
+    assert pools[0] > pools[1] > pools[2]
+    assert pools[2] / pools[0] == pytest.approx(np.sum(contracted() == 5) / np.sum(voxels() == 5), abs=0.05)
+    assert "estimated" in anatomy.describe()["motion"]
+
+
+def test_a_series_without_end_diastole_is_refused(tmp_path):
+    with pytest.raises(InputError, match="end diastole"):
+        XcatAnatomy(write(tmp_path, frames=2, hearts=("0.200", "0.400")))
+
+
 def test_a_file_of_the_wrong_size_is_refused(tmp_path):
     log = write(tmp_path)
     (tmp_path / "sub_act_1.bin").write_bytes(b"\0" * 1000)
