@@ -261,6 +261,15 @@ def test_the_flow_in_the_ventricle_is_free_of_divergence():
     assert np.abs(np.median(divergence)) < 0.4
 
 
+def test_the_beating_heart_tears_no_hole_into_the_body():
+    # Labelled at end systole, the heart pushes outwards at end diastole; no air may appear beside it.
+    body = heart(background="torso", phase_of_labels=ES, detail=HeartDetail())
+    at = points_of_grid(body, 3.0)
+    inside = body._background.sample(at, 0.0) != Structure.OUTSIDE
+    for phase in (0.0, 0.2, ES):
+        assert not np.any(body.sample(at[inside], Moment(phase), rest=False).structure == Structure.OUTSIDE)
+
+
 def test_two_builds_from_one_seed_are_the_same():
     a, b = (LabelAnatomy(phantom.labels(), phantom.affine(), "acdc", seed=7) for _ in range(2))
     at = points_of_grid(a, 5.0)

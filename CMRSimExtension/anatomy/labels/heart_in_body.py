@@ -135,7 +135,11 @@ class HeartInBody:
         if breath or self._filled is None:
             return self._background.sample(points, breath)
         at = self._frame.to_heart(points)
-        return self._filled.look_up(self._heart.from_rest(at) if self._body_at_rest else at)
+        found = self._filled.look_up(self._heart.from_rest(at) if self._body_at_rest else at)
+        # The fine grid ends near the heart; beyond it, and in air, the body itself is asked.
+        unknown = np.flatnonzero(found == Structure.OUTSIDE)
+        found[unknown] = self._background.sample(points[unknown], breath)
+        return found
 
     def hold(self, points_mm: NDArray[np.floating], respiratory: float) -> Callable[[float], Material]:
         """`sample` for many cardiac phases of the same points: what the beat cannot reach is looked up once."""
