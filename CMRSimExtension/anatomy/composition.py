@@ -107,5 +107,5 @@ CLINICAL_OF_STRUCTURE = _table(
         S.RV_OUTFLOW: 3,
     }
 )
-"""(256,) uint8: 1 LV blood pool, 2 LV myocardium, 3 RV blood pool as readers contour them, else 0. Papillary muscles and
-trabeculae count as blood pool (Schulz-Menger et al., JCMR 2020;22:19)."""
+"""(256,) uint8: 1 LV blood pool, 2 LV myocardium, 3 RV blood pool as readers contour them, else 0. Papillary muscles
+and trabeculae count as blood pool (Schulz-Menger et al., JCMR 2020;22:19)."""
