@@ -89,7 +89,14 @@ def _measure(options: argparse.Namespace, console: Console) -> None:
 
     from CMRSimExtension.errors import InputError
     from CMRSimExtension.files.atomic import make_folder
-    from CMRSimExtension.segmentation.measurement import accuracy_table, known_sets, measure, worst_cases, write_rows
+    from CMRSimExtension.segmentation.measurement import (
+        accuracy_table,
+        error_table,
+        known_sets,
+        measure,
+        worst_cases,
+        write_rows,
+    )
     from CMRSimExtension.segmentation.trained import model_of
 
     data = options.data or os.environ.get("CMRSIM_DATA")
@@ -113,7 +120,7 @@ def _measure(options: argparse.Namespace, console: Console) -> None:
             model, sets, device=options.device, views=options.views, distances=options.distances, every=options.every,
             change=change, progress=progress,
         )  # fmt: skip
-    table = accuracy_table(rows)
+    table = accuracy_table(rows) + "\n\nwrong voxels over the reference's\n" + error_table(cases)
     console.result(table)
     if options.out:
         folder = Path(options.out)

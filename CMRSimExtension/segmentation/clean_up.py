@@ -24,12 +24,20 @@ class CleanUp:
         LV blood that is not within the wall's outer contour but off on its own becomes background.
     smallest_fraction
         A second piece within a slice survives when it is at least this fraction of the largest.
+    enclosed
+        At either end of the stack a slice counts as ventricle when at least this fraction of the blood's border is
+        wall: one half, the rule for the most basal slice of the SCMR guideline (Schulz-Menger et al., JCMR 2020;22:19).
+        Beyond it there is atrium or outflow tract.
+    right_with_left
+        Slices without a left ventricle have no right one, as readers of cines label it.
     """
 
     one_heart: bool = True
     fill_wall: bool = True
     blood_inside: bool = True
     smallest_fraction: float = 0.35
+    enclosed: float = 0.5
+    right_with_left: bool = True
 
     def __call__(self, labels: NDArray[np.uint8]) -> NDArray[np.uint8]:
         """Clean one frame, (slices, rows, columns); other labels than 1 to 3 stay where they are."""
@@ -40,8 +48,21 @@ class CleanUp:
             heart = self._one_heart(heart)
         for index in range(len(heart)):
             heart[index] = self._slice(heart[index])
+        self._ends(heart)
+        if self.right_with_left:
+            without = ~np.isin(heart, (LV, MYOCARDIUM)).any(axis=(1, 2))
+            heart[without] = np.where(heart[without] == RV, 0, heart[without])
         result[box] = heart
         return result
+
+    def _ends(self, labels: NDArray[np.uint8]) -> None:
+        """Take half-open slices off both ends, in place, until one is closed or shows no blood."""
+        shown = np.flatnonzero(np.isin(labels, (LV, MYOCARDIUM)).any(axis=(1, 2)))
+        for order in (shown, shown[::-1]):
+            for index in order:
+                if _enclosure(labels[index]) >= self.enclosed:
+                    break
+                labels[index][np.isin(labels[index], (LV, MYOCARDIUM))] = 0
 
     def _one_heart(self, labels: NDArray[np.uint8]) -> NDArray[np.uint8]:
         result = labels.copy()
@@ -96,6 +117,13 @@ class CleanUp:
             return mask
         sizes = ndimage.sum_labels(mask, parts, np.arange(1, count + 1))
         return np.isin(parts, 1 + np.flatnonzero(sizes >= self.smallest_fraction * sizes.max()))
+
+
+def _enclosure(labels: NDArray[np.uint8]) -> float:
+    """Fraction of the LV blood's border that is wall; 1 where there is no blood."""
+    blood = labels == LV
+    border = ndimage.binary_dilation(blood) & ~blood
+    return float((labels[border] == MYOCARDIUM).mean()) if border.any() else 1.0
 
 
 def _largest_part(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:

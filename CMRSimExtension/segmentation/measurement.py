@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from CMRSimExtension.errors import Cancelled, InputError
-from CMRSimExtension.evaluation.overlap import Comparison, compare, summarise
+from CMRSimExtension.evaluation.overlap import STRUCTURES, Comparison, compare, summarise
 from CMRSimExtension.files.nifti import read_nifti
 from CMRSimExtension.segmentation.model import SegmentationModel
 from CMRSimExtension.segmentation.segment import segment
@@ -221,6 +221,32 @@ def accuracy_table(rows: Sequence[Comparison]) -> str:
             count = max(int(entry["dice_n"]) for entry in by_name.values())
             cells = [by_name[name]["dice_mean"] if name in by_name else float("nan") for name in names]
             lines.append(f"{label:14}{count:6d}" + "".join(f"{float(cell):16.3f}" for cell in cells))
+    return "\n".join(lines)
+
+
+def error_table(cases: Sequence[MeasuredCase]) -> str:
+    """Where the wrong voxels are, as fractions of the reference's volume, per set and structure, as text.
+
+    In slices that the reference leaves empty, in slices that the prediction leaves empty, and, in slices that both
+    show, too much and too little: what to improve first.
+    """
+    titles = ("extra slices", "missed slices", "too much", "too little")
+    lines = [f"{'':26}" + "".join(f"{title:>15}" for title in titles)]
+    for name in dict.fromkeys(case.name.split("/")[0] for case in cases):
+        for label, structure in STRUCTURES.items():
+            counts, total = np.zeros(4), 0
+            for case in cases:
+                if not case.name.startswith(f"{name}/"):
+                    continue
+                for truth, found in zip(case.reference == label, case.predicted == label, strict=True):
+                    total += int(truth.sum())
+                    if not truth.any():
+                        counts[0] += found.sum()
+                    elif not found.any():
+                        counts[1] += truth.sum()
+                    else:
+                        counts[2:] += (found & ~truth).sum(), (truth & ~found).sum()
+            lines.append(f"{name:10}{structure:16}" + "".join(f"{value:15.3f}" for value in counts / max(total, 1)))
     return "\n".join(lines)
 
 

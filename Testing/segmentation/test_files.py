@@ -15,7 +15,7 @@ from CMRSimExtension.files.nifti import read_nifti
 from CMRSimExtension.segmentation import measurement
 from CMRSimExtension.segmentation.comparison import compare_files
 from CMRSimExtension.segmentation.job import SegmentationOptions, frame_numbers, segment_file, segment_folder
-from CMRSimExtension.segmentation.measurement import DataSet, accuracy_table, measure, worst_cases
+from CMRSimExtension.segmentation.measurement import DataSet, accuracy_table, error_table, measure, worst_cases
 from Testing.segmentation.conftest import heart_labels, picture
 
 SIZES = (1.0, 0.8, 0.6, 0.9)
@@ -161,6 +161,8 @@ def test_a_model_is_measured_by_set_phase_position_and_pathology(tmp_path, oracl
         line[:14].strip() for line in table.splitlines()
     }
     assert all(case.dice > 0.88 for case in cases)
+    errors = error_table(cases).splitlines()
+    assert len(errors) == 4 and all(float(value) < 0.25 for line in errors[1:] for value in line.split()[2:])
     names = worst_cases(tmp_path / "worst.png", cases, 2)
     assert len(names) == 2 and (tmp_path / "worst.png").stat().st_size > 10_000
 

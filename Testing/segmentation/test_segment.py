@@ -224,6 +224,28 @@ def test_clean_up_fills_holes_in_wall_and_pool():
     assert np.array_equal(CleanUp()(spoilt), truth)
 
 
+def test_a_half_open_slice_at_the_end_of_the_stack_is_no_ventricle():
+    open_base, truth = ring_frame(), ring_frame()
+    columns = np.arange(70) - 60.0 / 1.6
+    open_base[0][np.broadcast_to(columns < 4, (60, 70)) & (open_base[0] == 2)] = 0  # well over half of the wall
+    expected = truth.copy()
+    expected[0] = 0
+    assert np.array_equal(CleanUp()(open_base), expected)
+
+
+def test_a_half_open_slice_within_the_stack_stays():
+    gap = ring_frame()
+    columns = np.arange(70) - 60.0 / 1.6
+    gap[2][np.broadcast_to(columns < 4, (60, 70)) & (gap[2] == 2)] = 0
+    assert (CleanUp()(gap)[2] == 1).any()
+
+
+def test_a_closed_apex_without_blood_stays():
+    closed = ring_frame()
+    closed[3][closed[3] == 1] = 2
+    assert np.array_equal(CleanUp()(closed), closed)
+
+
 def test_a_right_ventricle_without_a_left_one_is_no_heart():
     lone = ring_frame()
     lone[lone != 3] = 0
