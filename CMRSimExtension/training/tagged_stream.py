@@ -1,0 +1,211 @@
+"""Single labelled slices of tagged images without end, each of a new look: the stream that `tagged_sax` learns from.
+
+Two kinds come in turn, as users make both. *Physical* ones carry tags laid at the R wave into the tissue, moved with it
+and faded by relaxation and readout. *Static* ones are cine slices under the square root and a rigid grid, P4's
+physics-driven transform, with its settings varied.
+"""
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from CMRSimExtension.anatomy.subject import Subject
+from CMRSimExtension.errors import InputError
+from CMRSimExtension.scanner.acquisition import Acquisition
+from CMRSimExtension.scanner.geometry import ImageGrid
+from CMRSimExtension.scanner.noise import noise_sd_for_snr
+from CMRSimExtension.scanner.planning import plan
+from CMRSimExtension.scanner.protocol import Protocol
+from CMRSimExtension.simulation.appearance import Appearance
+from CMRSimExtension.simulation.scene import SliceScene
+from CMRSimExtension.simulation.stream import SliceRanges, draw_slices
+from CMRSimExtension.tagging.pattern import TaggedAcquisition, TagPattern
+from CMRSimExtension.tagging.preparation import TRAINS, TagTrain
+from CMRSimExtension.tagging.readout import TagReadout
+
+_LONGEST_PHASE = 0.92
+"""Prospectively triggered tagging stops before the next R wave."""
+
+
+def draw_tagged_slices(
+    seed: np.random.SeedSequence,
+    count: int,
+    *,
+    size: int = 128,
+    sub_samples: int = 4,
+    static_share: float = 0.35,
+    spacing_mm: tuple[float, float] = (5.0, 11.0),
+    **ranges: Any,
+) -> tuple[NDArray[np.float32], NDArray[np.uint8], list[dict[str, Any]]]:
+    """Tagged slices and frames of one random subject under random scans.
+
+    Parameters
+    ----------
+    seed
+        The same seed gives the same images.
+    count
+        How many images.
+    size, sub_samples
+        Rows and columns; points per voxel.
+    static_share
+        Share of the chunks that carry a static grid on a cine.
+    spacing_mm
+        Smallest and largest tag spacing; at least 2.2 pixels are kept in any case.
+    ranges
+        Fields of `SliceRanges` to change.
+
+    Returns
+    -------
+    tuple
+        Images (count, size, size) float32 magnitude, labels (count, size, size) uint8 (1 LV blood, 2 LV myocardium,
+        3 RV blood), and a record of each image.
+
+    Raises
+    ------
+    InputError
+        When a count, share or spacing is out of range.
+    """
+    if count < 1 or size < 16:
+        raise InputError(f"count is {count} and size {size}; at least 1 image of 16 pixels is needed")
+    if not 0.0 <= static_share <= 1.0 or not 0.0 < spacing_mm[0] <= spacing_mm[1]:
+        raise InputError(f"static_share {static_share} lies in 0 to 1, spacing_mm {spacing_mm} rises from above 0")
+    limits = SliceRanges(**ranges)
+    style_seed, image_seed = seed.spawn(2)
+    rng = np.random.default_rng(style_seed)
+    if rng.random() < static_share:
+        images, labels, records = draw_slices(image_seed, count, size=size, sub_samples=sub_samples, **ranges)
+        for image, record in zip(images, records, strict=True):
+            record["tagging"] = "static"
+            _lay_static(image, float(record["pixel_mm"]), spacing_mm, rng)
+        return images, labels, records
+    subject_seed, _ = image_seed.spawn(2)
+    subject = Subject.random(subject_seed, pathology=None)
+    images = np.empty((count, size, size), np.float32)
+    labels = np.empty((count, size, size), np.uint8)
+    records = []
+    while len(records) < count:
+        take = slice(len(records), min(len(records) + limits.frames_per_slice, count))
+        records += _one_position(subject, rng, limits, sub_samples, spacing_mm, images[take], labels[take])
+    return images, labels, records
+
+
+def _train(rng: np.random.Generator) -> TagTrain:
+    # Sharp lines (1-3-3-1 and its like) are what scanners and P4 use; the others are rare.
+    sharp = [name for name in TRAINS if name != "1-1"]
+    name = "1-1" if rng.random() < 0.1 else "1-3-3-1" if rng.random() < 0.6 else str(rng.choice(sharp))
+    return TagTrain(name, float(rng.uniform(55.0, 100.0)))
+
+
+def _spacing(rng: np.random.Generator, spacing_mm: tuple[float, float], pixel_mm: float) -> float:
+    low = max(spacing_mm[0], 2.2 * pixel_mm)
+    return float(rng.uniform(low, max(low, spacing_mm[1])))
+
+
+def _lay_static(
+    image: NDArray[np.float32], pixel_mm: float, spacing_mm: tuple[float, float], rng: np.random.Generator
+) -> None:
+    """P4's transform on one slice, in place: square root, then a rigid grid."""
+    train, step = _train(rng), _spacing(rng, spacing_mm, pixel_mm) / pixel_mm
+    angle, offset = rng.uniform(0.0, np.pi), rng.uniform(0.0, 2.0 * np.pi, size=2)
+    rows, columns = np.indices(image.shape, dtype=np.float32)
+    lines = 1 if rng.random() < 0.25 else 2
+    np.sqrt(image, out=image)
+    for number in range(lines):
+        turn = angle + 0.5 * np.pi * number
+        phase = 2.0 * np.pi / step * (np.cos(turn) * columns + np.sin(turn) * rows) + offset[number]
+        image *= np.abs(train.profile(phase)).astype(np.float32)
+
+
+def _one_position(
+    subject: Subject,
+    rng: np.random.Generator,
+    limits: SliceRanges,
+    sub_samples: int,
+    spacing_mm: tuple[float, float],
+    images: NDArray[np.float32],
+    labels: NDArray[np.uint8],
+) -> list[dict[str, Any]]:
+    """Fill `images` and `labels` (frames, size, size) with tagged frames of one slice position."""
+    size = images.shape[-1]
+    pixel = float(np.exp(rng.uniform(*np.log(limits.pixel_mm))))
+    readout = _readout(rng)
+    protocol = _protocol(rng, size, pixel, readout)
+    frame = subject.heart_frame
+    level_mm = float(rng.uniform(-limits.above_mm, frame.lv_length_mm + limits.below_mm))
+    shift, tilt = rng.normal(0.0, limits.shift_mm, size=2), rng.normal(0.0, limits.tilt_deg, size=2)
+    grid = plan(
+        frame,
+        protocol,
+        "sax",
+        slices=1,
+        centre_offset_mm=(float(shift[0]), float(shift[1]), level_mm),
+        in_plane_rotation_deg=float(rng.uniform(0.0, 360.0)),
+        tilt_deg=(float(tilt[0]), float(tilt[1])),
+        base_margin_mm=0.0,
+    )
+    appearance = Appearance.draw(rng, subject, protocol)
+    preparation = _preparation(rng, grid, readout, _spacing(rng, spacing_mm, pixel))
+    scene = SliceScene(subject, protocol, appearance, grid, 0, sub_samples=sub_samples, preparation=preparation)
+    acquisition = Acquisition(protocol, (size, size))
+    records = []
+    for index in range(len(images)):
+        # A sixth at the R wave, where tags are fresh and the wall thin; the others anywhere in the heartbeat.
+        phase = 0.0 if rng.random() < 0.17 else float(rng.uniform(0.0, _LONGEST_PHASE))
+        time_ms = phase * subject.cycle_ms + 15.0
+        content = scene.beating(phase, None, time_ms)
+        labels[index] = scene.labels(content, "clinical")
+        whole = scene.image(content, time_ms)
+        free = acquisition.noise_free(whole)
+        bright = free > 0.3 * np.quantile(free, 0.98)
+        images[index] = acquisition.magnitude(whole, rng, noise_sd_for_snr(free, bright, protocol.snr))
+        records.append(
+            {
+                "tagging": readout.kind,
+                "pathology": subject.parameters.pathology,
+                "pixel_mm": pixel,
+                "level": level_mm / frame.lv_length_mm,
+                "phase": phase,
+                "spacing_mm": preparation.pattern.spacing_mm,
+            }
+        )
+    return records
+
+
+def _readout(rng: np.random.Generator) -> TagReadout:
+    if rng.random() < 0.25:
+        return TagReadout("bssfp", float(rng.uniform(25.0, 50.0)), float(rng.uniform(2.8, 3.6)), 1.4)
+    # Half of the tags should be left at end systole, or nobody would measure strain with them.
+    repetition = float(rng.uniform(4.5, 9.0))
+    return TagReadout("gre", float(rng.uniform(6.0, 12.0)), repetition, 0.5 * repetition)
+
+
+def _protocol(rng: np.random.Generator, size: int, pixel_mm: float, readout: TagReadout) -> Protocol:
+    """A random scanner with the readout's sequence and timing."""
+    protocol = Protocol.random(rng)
+    phase, read = protocol.acquired_resolution_mm
+    return protocol.replace(
+        sequence=readout.kind,
+        flip_angle_deg=readout.flip_angle_deg,
+        repetition_time_ms=readout.repetition_time_ms,
+        echo_time_ms=readout.echo_time_ms,
+        matrix=(size, size),
+        fov_mm=(size * pixel_mm, size * pixel_mm),
+        acquired_resolution_mm=(max(phase, pixel_mm), max(read, pixel_mm)),
+        # Tagged series of gradient echoes are noisier than balanced cines.
+        snr=protocol.snr * float(rng.uniform(0.4, 1.0)),
+    )
+
+
+def _preparation(
+    rng: np.random.Generator, grid: ImageGrid, readout: TagReadout, spacing_mm: float
+) -> TaggedAcquisition:
+    pattern = TagPattern.for_grid(
+        grid,
+        _train(rng),
+        spacing_mm,
+        pattern="lines" if rng.random() < 0.25 else "grid",
+        angle_deg=float(rng.uniform(0.0, 180.0)),
+        cspamm=bool(rng.random() < 0.15) and readout.kind == "gre" and spacing_mm > 2.0 * grid.spacing_mm[0] * 2.0,
+    )
+    return TaggedAcquisition(pattern, readout, pause_ms=float(rng.uniform(0.0, 200.0)))
