@@ -79,7 +79,7 @@ class SegmentationModule(lightning.LightningModule):
             loss = loss + 0.1 * regulariser.float()
         if not torch.isfinite(loss):
             raise InputError(
-                f"the training loss became {float(loss)} at step {int(batch['step'])}; lower learning_rate "
+                f"the training loss became {float(loss.detach())} at step {int(batch['step'])}; lower learning_rate "
                 "or use precision '32'"
             )
         value = float(loss.detach())
