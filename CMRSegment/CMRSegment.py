@@ -28,6 +28,7 @@ except ImportError:  # run from the source tree: only this module's own folder i
 
 from CMRSimExtension.errors import InputError
 from CMRSimExtension.slicer_bridge.panel import ModulePanel
+from CMRSimExtension.slicer_bridge.parameters import KeptView
 from CMRSimExtension.slicer_bridge.scene import AllOrNothing, require
 from CMRSimExtension.slicer_bridge.views import plot_layout, show_chart_and_table, show_volume
 
@@ -211,8 +212,12 @@ class CMRSegmentLogic(ScriptedLoadableModuleLogic):
     >>> nodes = logic.process(parameters)                               # doctest: +SKIP
     """
 
+    def __init__(self) -> None:
+        ScriptedLoadableModuleLogic.__init__(self)
+        self._parameters = KeptView(CMRSegmentParameterNode)
+
     def getParameterNode(self) -> CMRSegmentParameterNode:
-        return CMRSegmentParameterNode(super().getParameterNode())
+        return self._parameters.of(super().getParameterNode())
 
     def models(self) -> list[tuple[str, str]]:
         """(name, text) of every model of the registry, and the entry for a folder."""

@@ -24,6 +24,7 @@ except ImportError:  # run from the source tree: only this module's own folder i
 
 from CMRSimExtension.errors import InputError
 from CMRSimExtension.slicer_bridge.panel import ModulePanel
+from CMRSimExtension.slicer_bridge.parameters import KeptView
 from CMRSimExtension.slicer_bridge.scene import AllOrNothing
 from CMRSimExtension.slicer_bridge.views import play, plot_layout, show_chart_and_table, show_volume
 
@@ -353,11 +354,12 @@ class CMRSimulateLogic(ScriptedLoadableModuleLogic):
 
     def __init__(self) -> None:
         ScriptedLoadableModuleLogic.__init__(self)
+        self._parameters = KeptView(CMRSimulateParameterNode)
         self._preview: Any = None
         self._previewSubject: tuple[Any, Any] | None = None
 
     def getParameterNode(self) -> CMRSimulateParameterNode:
-        return CMRSimulateParameterNode(super().getParameterNode())
+        return self._parameters.of(super().getParameterNode())
 
     def protocol(self, node: CMRSimulateParameterNode) -> Any:
         """The `Protocol` that the parameters ask for.

@@ -29,6 +29,7 @@ except ImportError:  # run from the source tree: only this module's own folder i
 
 from CMRSimExtension.errors import InputError
 from CMRSimExtension.slicer_bridge.panel import ModulePanel
+from CMRSimExtension.slicer_bridge.parameters import KeptView
 from CMRSimExtension.slicer_bridge.scene import AllOrNothing
 from CMRSimExtension.slicer_bridge.views import play, show_volume
 
@@ -203,8 +204,12 @@ class CMRTaggedLogic(ScriptedLoadableModuleLogic):
     >>> nodes = logic.process(parameters)                               # doctest: +SKIP
     """
 
+    def __init__(self) -> None:
+        ScriptedLoadableModuleLogic.__init__(self)
+        self._parameters = KeptView(CMRTaggedParameterNode)
+
     def getParameterNode(self) -> CMRTaggedParameterNode:
-        return CMRTaggedParameterNode(super().getParameterNode())
+        return self._parameters.of(super().getParameterNode())
 
     def applyMethodDefaults(self, parameters: CMRTaggedParameterNode) -> None:
         """Set spacing, flip and train to what the chosen method is used with."""

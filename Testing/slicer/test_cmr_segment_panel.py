@@ -314,3 +314,12 @@ def test_a_stack_of_one_is_refused_with_the_cure(panel, shown, slot_errors):
 
 def test_the_cine_of_the_fixture_is_what_the_scene_holds(shown, cine):
     np.testing.assert_array_equal(cine_of_node(shown.proxy).image, cine.image)
+
+
+def test_what_a_script_sets_the_panel_shows_at_once(panel, cine, shown):
+    reference = reference_of(cine, shown)
+    parameters = panel.logic.getParameterNode()
+    parameters.outputSegmentation = reference
+    parameters.reference = reference
+    assert panel.ui.referenceSelector.currentNode() == reference
+    assert panel.ui.compareButton.enabled
