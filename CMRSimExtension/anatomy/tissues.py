@@ -231,6 +231,11 @@ TISSUES: dict[Tissue, TissueProperties] = {tissue: _build(tissue, row) for tissu
 _ARRAYS = ("t1_ms", "t2_ms", "t2_star_ms", "proton_density", "chemical_shift_ppm")
 
 
+IS_BLOOD = np.isin(np.arange(len(Tissue)), (Tissue.BLOOD_ARTERIAL, Tissue.BLOOD_VENOUS))
+"""(tissues,) bool: which tissues flow."""
+IS_BLOOD.setflags(write=False)
+
+
 @dataclass(frozen=True)
 class TissueValues:
     """One subject's tissues: arrays indexed by `Tissue` number.

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from CMRSimExtension.anatomy.material import Anatomy
 from CMRSimExtension.anatomy.noise import look_up, periodic_field
 from CMRSimExtension.anatomy.structures import Structure, Tissue
-from CMRSimExtension.anatomy.tissues import TissueValues, draw_tissues
+from CMRSimExtension.anatomy.tissues import IS_BLOOD, TissueValues, draw_tissues
 from CMRSimExtension.physics.bssfp import bssfp_signal
 from CMRSimExtension.physics.flow import inflow_enhancement
 from CMRSimExtension.physics.gre import spoiled_gre_signal
@@ -202,7 +202,7 @@ class Appearance:
         """(n,) factor on the signal, mean 1, from the rest position (n, 3); blood's drifts with the cardiac phase."""
         scale = _TEXTURE_SCALE[tissue]
         amount = _TEXTURE_AMOUNT[tissue] * np.float32(self.texture_strength)
-        drift = np.where(_IS_BLOOD[tissue], np.float32(64.0 * phase), np.float32(0.0))
+        drift = np.where(IS_BLOOD[tissue], np.float32(64.0 * phase), np.float32(0.0))
         x, y, z = (rest_mm[:, i] * scale for i in range(3))
         field = look_up(periodic_field(self.texture_seed, 1.1), x, y, z + drift)
         return np.maximum(1.0 + amount * field, 0.05, dtype=np.float32)
@@ -243,5 +243,3 @@ def _per_tissue(column: int, default: float) -> NDArray[np.float32]:
 _TEXTURE_AMOUNT = _per_tissue(0, 0.0)
 # The random field's features are about two cells wide.
 _TEXTURE_SCALE = 1.0 / _per_tissue(1, 2.0)
-_IS_BLOOD = np.zeros(len(Tissue), dtype=bool)
-_IS_BLOOD[[Tissue.BLOOD_ARTERIAL, Tissue.BLOOD_VENOUS]] = True

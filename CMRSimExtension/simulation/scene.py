@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from CMRSimExtension.anatomy.material import Anatomy, Material, Moment
 from CMRSimExtension.anatomy.structures import Tissue
+from CMRSimExtension.anatomy.tissues import IS_BLOOD, TissueValues
 from CMRSimExtension.errors import InputError
 from CMRSimExtension.scanner.geometry import ImageGrid
 from CMRSimExtension.scanner.planning import slice_normal
@@ -22,16 +23,8 @@ _R2 = (0.7548776662466927, 0.5698402909980532)
 class Preparation(TypingProtocol):
     """What a magnetisation preparation at the R wave (tagging) makes of the signal of each point."""
 
-    def factor(
-        self,
-        rest_mm: NDArray[np.floating],
-        time_ms: float,
-        t1_ms: NDArray[np.floating],
-        t2_ms: NDArray[np.floating],
-        *,
-        blood: NDArray[np.bool_],
-    ) -> NDArray[np.floating]:
-        """(n,) factor on the steady-state signal of points by rest position (n, 3) RAS, time and relaxation times."""
+    def factor(self, material: Material, tissues: TissueValues, time_ms: float) -> NDArray[np.floating]:
+        """(n,) factor on the steady-state signal of points, by tissue and rest position, at a time after the R wave."""
         ...
 
 
@@ -39,10 +32,6 @@ class BloodFactor(TypingProtocol):
     """What a fault makes of the signal of moving blood (`CMRSimExtension.scanner.faults.Fault.blood`)."""
 
     def __call__(self, velocity_mm_s: NDArray[np.floating], normal: NDArray[np.floating]) -> NDArray[np.floating]: ...
-
-
-_IS_BLOOD = np.zeros(len(Tissue), dtype=bool)
-_IS_BLOOD[[Tissue.BLOOD_ARTERIAL, Tissue.BLOOD_VENOUS]] = True
 
 
 @dataclass(frozen=True)
@@ -130,7 +119,7 @@ class SliceScene:
         material = self._hold(phase)
         flowing = None
         if self._flow is not None:
-            blood_points = np.flatnonzero(_IS_BLOOD[material.tissue])
+            blood_points = np.flatnonzero(IS_BLOOD[material.tissue])
             moment = Moment(phase, self._respiratory)
             velocity = self._anatomy.blood_velocity(self._moving_points[blood_points], moment)
             flowing = np.ones(len(material.tissue), dtype=np.float32)
@@ -163,14 +152,7 @@ class SliceScene:
         if flowing is not None:
             signal *= flowing
         if self._preparation is not None:
-            tissues = self.appearance.tissues
-            signal *= self._preparation.factor(
-                material.rest_mm,
-                time_ms,
-                tissues.t1_ms.astype(np.float32).take(material.tissue),
-                tissues.t2_ms.astype(np.float32).take(material.tissue),
-                blood=_IS_BLOOD[material.tissue],
-            ).astype(np.float32)
+            signal *= self._preparation.factor(material, self.appearance.tissues, time_ms).astype(np.float32)
         n = len(bins) // self.sub_samples
         split = (self.sub_samples, n)
         return VoxelContent(

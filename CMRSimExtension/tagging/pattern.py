@@ -10,10 +10,13 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from CMRSimExtension.anatomy.material import Material
+from CMRSimExtension.anatomy.structures import Tissue
+from CMRSimExtension.anatomy.tissues import IS_BLOOD, TissueValues
 from CMRSimExtension.errors import InputError
 from CMRSimExtension.scanner.geometry import ImageGrid
 from CMRSimExtension.tagging.flow import BloodFlow
-from CMRSimExtension.tagging.preparation import TagTrain
+from CMRSimExtension.tagging.preparation import TagTrain, gradient_area_mt_ms_per_m
 from CMRSimExtension.tagging.readout import TagReadout
 
 PatternKind = Literal["grid", "lines"]
@@ -187,63 +190,49 @@ class TaggedAcquisition:
         before = 1.0 - (1.0 - before) * np.exp(-self.pause_ms / np.asarray(t1_ms, dtype=np.float64))
         return retained * before, np.zeros_like(recovered) if self.pattern.cspamm else recovered
 
-    def longitudinal(
-        self,
-        rest_mm: NDArray[np.floating],
-        time_ms: NDArray[np.floating] | float,
-        t1_ms: NDArray[np.floating] | float,
-        t2_ms: NDArray[np.floating] | float | None = None,
-        *,
-        blood: NDArray[np.bool_] | bool = False,
-    ) -> NDArray[np.floating]:
-        """M / M0 of points that were at `rest_mm` when the tags were laid; negative where tags inverted it.
+    def factor(self, material: Material, tissues: TissueValues, time_ms: float) -> NDArray[np.floating]:
+        """What tags make of the signal of simulated points: the `Preparation` of a `SliceScene`.
+
+        The signal meant is that of this acquisition's own readout in its steady state (a protocol with the same
+        sequence, flip angle, TR and TE). 1 is untagged muscle; inflow takes blood above 1; where tags inverted the
+        magnetisation the factor is negative.
 
         Parameters
         ----------
-        rest_mm
-            (n, 3) RAS, `Material.rest_mm`.
+        material
+            Points (n,) with their rest positions, in whose precision the phases are reckoned.
+        tissues
+            T1 and T2 of the scan.
         time_ms
-            Time since the R wave, scalar or (n,).
-        t1_ms, t2_ms
-            Of each point, scalar or (n,); `t2_ms` is needed by the bssfp readout alone.
-        blood
-            Which points are flowing blood, scalar or (n,).
+            Since the R wave.
 
         Returns
         -------
         NDArray
-            (n,) to be multiplied with proton density and with what `TagReadout.transverse` makes of 1; its modulus is
-            what a magnitude image shows.
-        """
-        modulation = self.pattern.modulation(rest_mm)
-        gain, offset = self.evolution(time_ms, t1_ms, t2_ms)
-        muscle = gain * modulation + offset
-        if not np.any(blood):
-            return muscle
-        gain, offset = self.evolution(time_ms, t1_ms, t2_ms, blood=True)
-        stirred = self.flow.modulation(modulation, self.pattern.mean_modulation, time_ms)
-        return np.where(blood, gain * stirred + offset, muscle)
+            (n,).
 
-    def factor(
-        self,
-        rest_mm: NDArray[np.floating],
-        time_ms: NDArray[np.floating] | float,
-        t1_ms: NDArray[np.floating] | float,
-        t2_ms: NDArray[np.floating] | float | None = None,
-        *,
-        blood: NDArray[np.bool_] | bool = False,
-    ) -> NDArray[np.floating]:
-        """(n,) what tags make of the signal that the same readout has in its steady state: `longitudinal` over that.
-
-        A simulator that has the untagged signal of each point multiplies it by this. 1 is untagged muscle; inflow
-        takes blood above 1.
+        Raises
+        ------
+        InputError
+            The material carries no rest positions.
         """
-        return self.longitudinal(rest_mm, time_ms, t1_ms, t2_ms, blood=blood) / self.readout.steady_state(t1_ms, t2_ms)
+        if material.rest_mm is None:
+            raise InputError("tags need the rest position of every point; sample the anatomy with rest=True")
+        # Relaxation enters by tissue alone: gain and offset are two short tables, not arrays over points.
+        gain, offset = np.empty(len(Tissue), np.float32), np.empty(len(Tissue), np.float32)
+        for blood in (False, True):
+            here = IS_BLOOD == blood
+            t1, t2 = tissues.t1_ms[here], tissues.t2_ms[here]
+            steady = self.readout.steady_state(t1, t2)
+            gains, offsets = self.evolution(time_ms, t1, t2, blood=blood)
+            gain[here], offset[here] = gains / steady, offsets / steady
+        modulation = self.pattern.modulation(material.rest_mm)
+        stirred = IS_BLOOD[material.tissue]
+        modulation[stirred] = self.flow.modulation(modulation[stirred], self.pattern.mean_modulation, time_ms)
+        return gain[material.tissue] * modulation + offset[material.tissue]
 
     def describe(self) -> dict[str, Any]:
         """JSON-able record for the sidecar."""
-        from CMRSimExtension.tagging.preparation import gradient_area_mt_ms_per_m
-
         pattern = self.pattern
         return {
             "train": pattern.train.name,

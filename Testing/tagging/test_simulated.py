@@ -1,40 +1,8 @@
 import numpy as np
-import pytest
 
 from CMRSimExtension.anatomy.material import Material
-from CMRSimExtension.anatomy.structures import Tissue
-from CMRSimExtension.anatomy.tissues import draw_tissues
-from CMRSimExtension.errors import InputError
 from CMRSimExtension.simulation.cine import Cine
-from CMRSimExtension.tagging.options import TagOptions
-from CMRSimExtension.tagging.simulated import TagModulation, motion_source, true_displacement
-
-
-@pytest.fixture
-def modulation(beating):
-    acquisition = TagOptions().acquisition(beating.grid, 1000.0)
-    return TagModulation(acquisition, draw_tissues(np.random.default_rng(0), 1.5, spread=0.0))
-
-
-def material(tissue, rest):
-    tissue = np.asarray(tissue, np.uint8)
-    return Material(tissue, tissue, np.zeros_like(tissue), rest)
-
-
-@pytest.mark.parametrize(("tissue", "blood"), [(Tissue.MYOCARDIUM, False), (Tissue.BLOOD_ARTERIAL, True)])
-def test_a_point_in_a_simulation_is_tagged_as_the_acquisition_says(modulation, tissue, blood):
-    rest = np.random.default_rng(1).normal(0, 30, (40, 3))
-    signal = np.full(40, 2.0 + 1.0j, np.complex64)
-    found = modulation(material([tissue] * 40, rest), signal, 120.0)
-    t1 = modulation.tissues.t1_ms[tissue]
-    expected = signal * modulation.acquisition.factor(rest, 120.0, t1, blood=blood)
-    # Single precision phases of up to a hundred radians.
-    np.testing.assert_allclose(found, expected, atol=2e-4)
-
-
-def test_points_without_rest_positions_cannot_be_tagged(modulation):
-    with pytest.raises(InputError, match="rest position"):
-        modulation(material([1], None), np.ones(1, np.complex64), 0.0)
+from CMRSimExtension.tagging.simulated import motion_source, true_displacement
 
 
 def test_true_displacement_is_that_of_the_anatomy_at_each_slices_own_time(beating):
