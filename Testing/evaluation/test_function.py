@@ -1,6 +1,4 @@
-"""Function, agreement and wall thickness from labels."""
-
-import math
+"""Function and agreement from labels."""
 
 import numpy as np
 import pytest
@@ -8,8 +6,6 @@ import pytest
 from CMRSimExtension.errors import InputError
 from CMRSimExtension.evaluation.agreement import bland_altman
 from CMRSimExtension.evaluation.function import body_surface_m2, function_from_labels, normal_ranges
-from CMRSimExtension.evaluation.wall_thickness import SEGMENT_NAMES, seen_from_apex, wall_thickness
-from CMRSimExtension.scanner.geometry import ImageGrid
 
 SPACING = (10.0, 1.0, 1.0)  # one voxel is 0.01 ml
 
@@ -99,74 +95,3 @@ def test_the_biass_interval_uses_students_t():
 def test_agreement_needs_two_pairs():
     with pytest.raises(InputError, match="two pairs"):
         bland_altman([1.0], [2.0])
-
-
-def ring(inner=14.0, septal=6.0, lateral=10.0, slices=9, spacing=(8.0, 1.25, 1.0), turn=0.0):
-    """A wall whose thickness goes from `septal` on the side of the RV to `lateral` opposite; anterior is `up`."""
-    rows, columns = np.mgrid[:120, :140]
-    y, x = (rows - 59.5) * spacing[1], (columns - 69.5) * spacing[2]
-    angle, radius = np.arctan2(y, x) - turn, np.hypot(y, x)
-    towards = np.cos(angle - np.pi)  # 1 at the septum, on the left
-    wall = septal + (lateral - septal) * (1.0 - towards) / 2.0
-    labels = np.zeros(rows.shape, np.uint8)
-    labels[(radius < inner + 22.0) & (towards > 0.5)] = 3
-    labels[radius < inner + wall] = 2
-    labels[radius < inner] = 1
-    return np.repeat(labels[None], slices, 0), spacing
-
-
-def test_wall_thickness_is_that_of_a_known_ring_on_anisotropic_pixels():
-    labels, spacing = ring(septal=8.0, lateral=8.0)
-    found = wall_thickness(labels, spacing)
-    # Rays through a voxelised ring err by up to half a pixel at either edge, less on average.
-    assert np.allclose(found.segments_mm, 8.0, atol=0.4)
-
-
-@pytest.mark.parametrize("turn", [0.0, 0.7, 2.5])
-def test_septal_segments_are_on_the_side_of_the_right_ventricle(turn):
-    labels, spacing = ring(turn=turn)
-    found = dict(zip(SEGMENT_NAMES, wall_thickness(labels, spacing).segments_mm, strict=True))
-    assert found["apical septal"] < 7.5 < 8.5 < found["apical lateral"]
-    assert found["mid inferoseptal"] < found["mid inferolateral"]
-    assert found["basal anteroseptal"] < found["basal anterolateral"]
-
-
-def test_anterior_lies_clockwise_of_the_septum_as_seen_from_the_apex():
-    labels, spacing = ring(septal=8.0, lateral=8.0)
-    thick = labels.copy()
-    grown = np.zeros_like(labels, bool)
-    grown[:, :35, 60:80] = True  # upper middle of the picture: the anterior wall in the usual view
-    thick[grown & (labels == 0)] = 2
-    usual = dict(zip(SEGMENT_NAMES, wall_thickness(thick, spacing).segments_mm, strict=True))
-    mirrored = dict(zip(SEGMENT_NAMES, wall_thickness(thick, spacing, clockwise=False).segments_mm, strict=True))
-    assert usual["apical anterior"] > usual["apical inferior"] + 1
-    assert mirrored["apical inferior"] > mirrored["apical anterior"] + 1
-
-
-def test_thirds_of_the_slices_are_basal_mid_and_apical():
-    labels, spacing = ring(septal=8.0, lateral=8.0)
-    thin = ring(septal=4.0, lateral=4.0)[0]
-    labels[6:] = thin[6:]
-    found = wall_thickness(labels, spacing).segments_mm
-    assert np.mean(found[:6]) == pytest.approx(np.mean(found[6:12]), abs=0.1)
-    assert np.mean(found[12:]) < 4.6
-
-
-def test_without_a_right_ventricle_the_segments_cannot_be_told():
-    labels, spacing = ring()
-    labels[labels == 3] = 0
-    with pytest.raises(InputError, match="label 3"):
-        wall_thickness(labels, spacing)
-
-
-def test_slices_without_a_wall_have_no_thickness():
-    labels, spacing = ring()
-    labels[0] = 0
-    assert math.isnan(wall_thickness(labels, spacing).slices_mm[0])
-
-
-@pytest.mark.parametrize(("row_sign", "expected"), [(-1.0, True), (1.0, False)])
-def test_the_view_follows_from_the_geometry(row_sign, expected):
-    """Columns to the lateral side (+x), rows to anterior or inferior, slices to the apex (+z)."""
-    grid = ImageGrid(np.diag([1.0, row_sign, 8.0, 1.0]), (3, 10, 10), 8.0)
-    assert seen_from_apex(grid) is expected
