@@ -35,12 +35,13 @@ def run(options: argparse.Namespace, console: Console) -> None:
     from CMRSimExtension.command_line.tag_input import read_tag_input
     from CMRSimExtension.errors import InputError
     from CMRSimExtension.files.atomic import StagedFiles
-    from CMRSimExtension.strain.figures import write_bulls_eye, write_curves
+    from CMRSimExtension.strain.figures import require_matplotlib, write_bulls_eye, write_curves
     from CMRSimExtension.strain.series import mean_absolute_difference
 
     target = Path(options.out)
     if target.suffix.lower() != ".csv":
         raise InputError(f"{target.name} does not end in .csv; name the table so")
+    require_matplotlib()
     cine, labels = read_tag_input(
         [Path(options.input)], [Path(options.labels)] if options.labels else [], options.labels_map, options.series,
         console, want_motion=True,

@@ -17,6 +17,22 @@ _RINGS = ((1, 6, 1.0, 0.75), (7, 6, 0.75, 0.5), (13, 4, 0.5, 0.25))
 _LIMITS = {"radial": 0.6, "circumferential": 0.25, "longitudinal": 0.25}
 
 
+def require_matplotlib() -> None:
+    """Find out before long work whether its pictures can be drawn.
+
+    Raises
+    ------
+    MissingDependencyError
+        matplotlib is not installed.
+    """
+    try:
+        import matplotlib  # noqa: F401
+    except ImportError as error:
+        raise MissingDependencyError(
+            "pictures of strain need matplotlib, which is not installed; install it with: pip install matplotlib"
+        ) from error
+
+
 def write_curves(series: StrainSeries, path: Path | str, *, truth: StrainSeries | None = None) -> Path:
     """Strain over time as PNG: the whole wall, every segment faintly, and the truth dashed where it is given.
 
@@ -53,10 +69,10 @@ def write_bulls_eye(series: StrainSeries, path: Path | str) -> Path:
     MissingDependencyError
         matplotlib is not installed.
     """
+    figure = _figure(figsize=(3.8 * len(shown := _components(series)), 3.9))
     from matplotlib.cm import ScalarMappable
     from matplotlib.colors import Normalize
 
-    figure = _figure(figsize=(3.8 * len(shown := _components(series)), 3.9))
     peaks = series.peaks()
     for column, name in enumerate(shown):
         axis = figure.add_subplot(1, len(shown), column + 1, aspect="equal")
@@ -114,13 +130,10 @@ def _axis(series: StrainSeries) -> tuple[NDArray[np.float64], str]:
 
 
 def _figure(figsize: tuple[float, float]) -> "Figure":
-    try:
-        from matplotlib.backends.backend_agg import FigureCanvasAgg
-        from matplotlib.figure import Figure
-    except ImportError as error:
-        raise MissingDependencyError(
-            "pictures of strain need matplotlib, which is not installed: pip install matplotlib"
-        ) from error
+    require_matplotlib()
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
     # Not pyplot: a library must not choose the caller's backend.
     figure = Figure(figsize=figsize, layout="constrained")
     FigureCanvasAgg(figure)

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import sys
 
 import nibabel
 import numpy as np
@@ -63,7 +64,6 @@ def test_an_image_without_its_sidecar_is_tagged_with_estimated_motion(heart, tmp
 
 
 def test_strain_of_a_tagged_series_is_written_as_table_and_pictures(tagged, tmp_path):
-    pytest.importorskip("matplotlib")
     target = tmp_path / "strain.csv"
     assert main(["strain", str(tagged), "--out", str(target), "--quiet"]) == 0
     assert {p.name for p in tmp_path.iterdir()} == {"strain.csv", "strain_curves.png", "strain_bullseye.png"}
@@ -73,6 +73,12 @@ def test_strain_of_a_tagged_series_is_written_as_table_and_pictures(tagged, tmp_
     assert len(whole) == 6
     assert whole[0] == pytest.approx(0, abs=1e-6)
     assert -0.3 < min(whole) < -0.08
+
+
+def test_without_matplotlib_strain_names_the_cure_before_it_reads_anything(tmp_path, capsys, monkeypatch):
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    assert main(["strain", str(tmp_path / "absent.nii.gz"), "--out", str(tmp_path / "s.csv"), "--quiet"]) == 2
+    assert "pip install matplotlib" in capsys.readouterr().err
 
 
 def test_harp_on_six_frames_a_heartbeat_is_refused(tagged, tmp_path, capsys):

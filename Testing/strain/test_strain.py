@@ -110,7 +110,6 @@ def test_a_cine_without_displacement_is_refused(beating):
 
 
 def test_curves_and_bulls_eye_are_pictures(truth, tmp_path):
-    pytest.importorskip("matplotlib")
     from PIL import Image
 
     from CMRSimExtension.strain.figures import write_bulls_eye, write_curves
