@@ -52,25 +52,33 @@ def test_tagging_with_estimated_motion(benchmark, big_cine):
 def test_overlap_of_registered_real_hearts(benchmark, cmrsim_data):
     """Dice of the end-systolic myocardium warped to end diastole, guided by the end-diastolic label alone."""
     nibabel = pytest.importorskip("nibabel")
-    scores, before = [], []
+    scores, in_slice, before = [], [], []
+
+    def overlap(one, other):
+        return 2 * np.sum(one & other) / (one.sum() + other.sum())
+
+    def pair(names):
+        images = [nibabel.load(name) for name in names]
+        frames = np.stack([np.asarray(i.dataobj, np.float32).T for i in images])
+        truth = [nibabel.load(str(name).replace(".nii.gz", "_gt.nii.gz")) for name in names]
+        numbers = np.stack([np.asarray(t.dataobj).astype(np.uint8).T for t in truth])
+        labels = np.array([0, 3, 2, 1], np.uint8)[numbers]
+        # Two frames: the one with the larger pool is end diastole (patient 90's is the second).
+        order = np.argsort([-(frame == 1).sum() for frame in labels])
+        spacing = [float(z) for z in images[0].header.get_zooms()[:3]]
+        return frames[order], labels[order], ImageGrid(np.diag([*spacing, 1.0]), frames.shape[1:], spacing[2])
 
     def all_patients():
-        for first in sorted((cmrsim_data / "acdc").glob("patient*_frame01.nii.gz")):
-            patient = first.name[:10]
-            names = [p for p in sorted(first.parent.glob(f"{patient}_frame*.nii.gz")) if "_gt" not in p.name]
-            images = [nibabel.load(name) for name in names]
-            frames = np.stack([np.asarray(i.dataobj, np.float32).T for i in images])
-            truth = [nibabel.load(str(name).replace(".nii.gz", "_gt.nii.gz")) for name in names]
-            numbers = np.stack([np.asarray(t.dataobj).astype(np.uint8).T for t in truth])
-            labels = np.array([0, 3, 2, 1], np.uint8)[numbers]
-            spacing = [float(z) for z in images[0].header.get_zooms()[:3]]
-            grid = ImageGrid(np.diag([*spacing, 1.0]), frames.shape[1:], spacing[2])
+        folder = cmrsim_data / "acdc"
+        for patient in sorted({path.name[:10] for path in folder.glob("patient*")}):
+            frames, labels, grid = pair([p for p in sorted(folder.glob(f"{patient}_frame*")) if "_gt" not in p.name])
             motion = estimate_motion(frames, grid, diastole_labels=labels[0])
             wall = labels == 2
-            back = motion.pull_back(wall[1].astype(np.float32), 1) > 0.5
-            scores.append(2 * np.sum(back & wall[0]) / (back.sum() + wall[0].sum()))
-            before.append(2 * np.sum(wall[1] & wall[0]) / (wall[1].sum() + wall[0].sum()))
+            scores.append(overlap(motion.pull_back(wall[1].astype(np.float32), 1) > 0.5, wall[0]))
+            in_slice.append(overlap(motion.push_forward(wall[0].astype(np.float32), 1) > 0.5, wall[1]))
+            before.append(overlap(wall[1], wall[0]))
 
-    report(benchmark, all_patients, "60 pairs registered", "-")
+    report(benchmark, all_patients, "pairs registered", "-")
     print(f"myocardium, ES to ED: Dice median {np.median(scores):.3f} (unregistered {np.median(before):.3f}), "
           f"quartiles {np.percentile(scores, 25):.3f} to {np.percentile(scores, 75):.3f}, {len(scores)} patients")
+    print(f"without the descent of the base, ED to ES within each slice: {np.median(in_slice):.3f}")
