@@ -131,8 +131,8 @@ class HeartParameters:
     papillary_heads: tuple[int, int] = (1, 2)
     rv_descent_mm: float = 9.0
     rv_wall_mm: float = 2.8
-    rv_apex_level: float = 0.88
-    rv_half_angle_deg: float = 55.0
+    rv_apex_level: float = 0.94
+    rv_half_angle_deg: float = 58.0
     rv_triangularity: tuple[float, float] = (-0.04, -0.03)
     rv_sag_deg: float = -8.0
     rv_outflow_radius_mm: float = 14.0

@@ -3,6 +3,7 @@
 import numpy as np
 from numpy.typing import NDArray
 
+from CMRSimExtension.anatomy.heart.left_side import shell_radii
 from CMRSimExtension.anatomy.heart.right_ventricle import (
     OUTFLOW_END_MM,
     PULMONARY_VALVE_MM,
@@ -11,11 +12,15 @@ from CMRSimExtension.anatomy.heart.right_ventricle import (
     merged_depth,
     outline_radius,
 )
-from CMRSimExtension.anatomy.heart.state import HeartState, Points
+from CMRSimExtension.anatomy.heart.state import EPI, HeartState, Points
 from CMRSimExtension.anatomy.heart.timing import CardiacTiming
 from CMRSimExtension.anatomy.heart.trabeculae import is_strand, strand_share
 from CMRSimExtension.anatomy.heart.valves import mitral_opening
 from CMRSimExtension.anatomy.structures import Structure
+
+_FREE_WALL_LAYER_MM, _SEPTAL_LAYER_MM = (3.0, 3.5), (1.5, 1.5)
+"""Thickness of the trabeculated layers at the base, and by how much they are thicker at the apex."""
+_COARSENESS = 1.8
 
 
 def claim_right_ventricle(q: Points, state: HeartState, rv: RightVentricle, timing: CardiacTiming) -> None:
@@ -58,13 +63,9 @@ def claim_right_ventricle(q: Points, state: HeartState, rv: RightVentricle, timi
     if mitral_opening(timing, state.phase) < 0.3:
         structure[leaflet] = Structure.TRICUSPID_VALVE
     clinical = np.where(blood & ~atrial & (level >= -p.rv_outflow_labelled_mm), 3, 0).astype(np.uint8)
-    share = np.clip(level / rv.apex_mm, 0.0, 1.0)
-    thickness = 4.0 + 9.0 * share
-    layer = np.flatnonzero(blood & ~atrial & (-depth < thickness))
-    dense = p.rv_trabeculation * (0.8 + 0.4 * share[layer])
-    muscle = strand_share(1.0 + depth[layer] / thickness[layer], dense)
-    strands = is_strand(q.rest_x[index[layer]], q.rest_y[index[layer]], level[layer], muscle, p.seed + 1)
-    structure[layer[strands]] = Structure.RV_TRABECULAE
+    chamber = np.flatnonzero(blood & ~atrial & (level > 0.0))
+    strands = _trabeculae(q, index[chamber], depth[chamber], state, rv)
+    structure[chamber[strands]] = Structure.RV_TRABECULAE
     start, end = state.band
     along = end - start
     from_start = np.stack([x, y, level], axis=1) - start
@@ -73,6 +74,33 @@ def claim_right_ventricle(q: Points, state: HeartState, rv: RightVentricle, timi
     structure[blood & (off < 1.9)] = Structure.MODERATOR_BAND
     q.structure[index], q.clinical[index] = structure, clinical
     q.open[index] = False
+
+
+def _trabeculae(
+    q: Points, chamber: NDArray[np.intp], depth: NDArray, state: HeartState, rv: RightVentricle
+) -> NDArray[np.bool_]:
+    """Which points of the chamber (indices into `q`, `depth` below its outline) are trabecular muscle.
+
+    A layer lines the free wall and a thinner one the septum; both thicken towards the apex, where they fill the chamber.
+    """
+    p, lv, level = rv.parameters, rv.lv, q.level[chamber]
+    share = np.clip(level / rv.apex_mm, 0.0, 1.0)
+    centre = lv.centre_mm(level)
+    dx, dy = q.x[chamber] - centre[:, 0], q.y[chamber] - centre[:, 1]
+    theta = np.arctan2(dy, dx) - lv.twist_rad(level, state.twist)
+    off_septum = np.hypot(dx, dy) - np.sqrt(np.maximum(shell_radii(level, theta, state, lv)[:, EPI], 0.0))
+    # 1 at the wall that is nearer, 0 where its layer ends.
+    at_free_wall = 1.0 + depth / (_FREE_WALL_LAYER_MM[0] + _FREE_WALL_LAYER_MM[1] * share)
+    at_septum = 1.0 - off_septum / (_SEPTAL_LAYER_MM[0] + _SEPTAL_LAYER_MM[1] * share)
+    place = np.maximum(at_free_wall, at_septum)
+    layer = np.flatnonzero(place > 0.0)
+    dense = p.rv_trabeculation * (0.85 - 0.2 * share[layer])
+    points = chamber[layer]
+    result = np.zeros(len(chamber), dtype=bool)
+    result[layer] = is_strand(
+        q.rest_x[points], q.rest_y[points], level[layer], strand_share(place[layer], dense), p.seed + 1, _COARSENESS
+    )
+    return result
 
 
 def _rest_scale(radius: NDArray, edge: NDArray, edge_rest: NDArray, blood: NDArray, stretch: float) -> NDArray:

@@ -144,19 +144,20 @@ class RightVentricle:
         level = np.clip(z / self.apex_mm, 0.0, 1.6)
         radius = self._septal_radius(shells)
         basal = np.clip(1.0 - level / 0.5, 0.0, 1.0)
-        taper = np.clip(1.0 - np.clip(level, 0, 1) ** 3.0, 0.0, None) ** 0.75
+        taper = np.clip(1.0 - np.clip(level, 0, 1) ** 4.0, 0.0, None) ** 0.65
         beyond = np.clip(level - 1.0, 0.0, 1.0)
         free = (
             width * (27.0 * (1.0 + 0.32 * basal) * taper) * (1.0 - contraction) - 30.0 * beyond - 1.0 * (level > 0.98)
         )
         # A slim RV beside a large LV covers less of its circumference.
-        slim = np.clip(32.0 * width * (1.0 - 0.75 * contraction) / np.max(radius), 0.2, 1.6) ** 0.45
-        half = np.deg2rad(p.rv_half_angle_deg * min(slim, 1.15) + 10.0 * basal - 16.0 * np.clip(level, 0, 1) ** 2)
-        inset = 0.78 * radius
+        slim = np.clip(32.0 * width * (1.0 - contraction) / np.max(radius), 0.2, 1.6) ** 0.3
+        half = np.deg2rad(p.rv_half_angle_deg * min(slim, 1.08) + 5.0 * basal - 20.0 * np.clip(level, 0, 1) ** 3)
+        # The deeper the RV, the farther out its widest place: it overhangs the insertion points on both sides.
+        deep = np.clip(free / np.maximum(radius, 1.0), 0.0, 1.6)
+        inset = radius * (0.74 + 0.06 * basal + 0.22 * deep + 0.08 * deep**2)
         a = np.maximum(radius + free - inset, 2.0)
-        along = np.clip((inset - radius * np.cos(half)) / a, -0.92, 0.92)
-        b = radius * np.sin(half) / np.sqrt(1.0 - along**2)
-        b = np.maximum(b * (1.0 - 0.35 * contraction), 2.0)
+        along = np.clip((inset - radius * np.cos(half)) / a, -0.92, 0.82)
+        b = np.maximum(radius * np.sin(half) / np.sqrt(1.0 - along**2), 2.0)
         # Towards the tricuspid annulus the inlet narrows, as the wall turns in to the atrioventricular groove.
         closing = np.clip(1.0 - z / ANNULUS_MM, 0.0, 1.0) ** 2
         a = a * (1.0 - 0.28 * closing)

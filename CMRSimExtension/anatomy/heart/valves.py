@@ -10,7 +10,9 @@ from CMRSimExtension.anatomy.heart.timing import CardiacTiming
 if TYPE_CHECKING:
     from CMRSimExtension.anatomy.heart.base import Base
 
-_LEAFLET_MM = 1.3
+_LEAFLET_MM = 0.8
+_COMMISSURES = 0.75
+"""Length of the line along which the mitral leaflets meet, as a fraction of the annulus."""
 _LEAFLET_DEPTH_MM = 21.0
 
 
@@ -30,14 +32,21 @@ def mitral_leaflets(
     opening = mitral_opening(timing, phase)
     cx, cy = base.mitral_centre_mm
     annulus = base.mitral_radius_mm
-    # A cone from the annulus to the leaflet tips, shallow and nearly shut in systole, deep and wide when open.
+    # From the annulus to the leaflet tips, shallow and nearly shut in systole, deep and wide when open. The section is
+    # an ellipse that narrows to a slit across the direction of the aortic valve, whose neighbour is the anterior leaflet.
     depth = 7.0 + (_LEAFLET_DEPTH_MM - 7.0) * opening
     tip = annulus * (0.05 + 0.55 * opening)
     along = level / depth
-    radius = annulus + (tip - annulus) * along
-    distance = np.hypot(x - cx * (1 - 0.5 * along), y - cy * (1 - 0.5 * along))
+    narrow = annulus + (tip - annulus) * along
+    wide = np.maximum(annulus * (1.0 + (_COMMISSURES - 1.0) * along), narrow)
+    dx, dy = x - cx * (1 - 0.5 * along), y - cy * (1 - 0.5 * along)
+    ax, ay = base.aortic_valve_mm[0] - cx, base.aortic_valve_mm[1] - cy
+    towards, across = (dx * ax + dy * ay) / np.hypot(ax, ay), (dx * ay - dy * ax) / np.hypot(ax, ay)
+    # First-order distance to the ellipse: its implicit function over the length of that function's gradient.
+    f = np.sqrt((towards / narrow) ** 2 + (across / wide) ** 2) + 1e-6
+    gradient = np.sqrt((towards / narrow**2) ** 2 + (across / wide**2) ** 2) / f + 1e-6
     steepness = np.sqrt(1.0 + ((annulus - tip) / depth) ** 2)
-    return (along <= 1.0) & (np.abs(distance - radius) < 0.5 * _LEAFLET_MM * steepness)
+    return (along <= 1.0) & (np.abs(f - 1.0) / gradient < 0.5 * _LEAFLET_MM * steepness)
 
 
 def semilunar_cusps(x: NDArray, y: NDArray, level: NDArray, valve: tuple[float, float, float]) -> NDArray[np.bool_]:
