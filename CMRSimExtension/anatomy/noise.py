@@ -9,7 +9,7 @@ from scipy import fft
 _SIZE = 64
 
 
-@lru_cache(maxsize=16)
+@lru_cache(maxsize=48)
 def periodic_field(seed: int, correlation: float = 2.0) -> NDArray[np.float32]:
     """Smooth Gaussian random field on a torus.
 

@@ -41,7 +41,9 @@ def claim_atria(q: Points, base: Base, state: HeartState) -> None:
         depth = chamber.depth(x, y, level, state.atrial_growth)
         if number in inlets:
             distance, radius = inlets[number].distance(x, y, level)
-            depth = np.minimum(depth, distance - radius)
+            # Down at the annulus the inlet is round.
+            lobed = np.clip(-level / 12.0, 0.0, 1.0) * chamber.lobes_mm(x, y, level)
+            depth = np.minimum(depth, distance - radius - lobed)
         wall = (depth < chamber.wall_mm) & (structure == 0)
         lumen = depth < 0.0
         structure[wall] = chamber.wall

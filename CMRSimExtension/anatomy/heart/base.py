@@ -1,7 +1,7 @@
 """Atria, great vessels and valves: what lies above and around the valve plane, in material heart coordinates.
 
-Tubes run along the long axis, with a circular cross-section at every level; chambers are ellipsoids. All of it follows
-the long-axis map (`levels.LongAxis`), so it descends with the valve plane and its upper end stays put.
+Tubes run along the long axis, with a circular cross-section at every level; chambers are lobed ellipsoids. All of it
+follows the long-axis map (`levels.LongAxis`), so it descends with the valve plane and its upper end stays put.
 """
 
 from dataclasses import dataclass
@@ -11,7 +11,11 @@ from numpy.typing import NDArray
 
 from CMRSimExtension.anatomy.heart.parameters import HeartParameters
 from CMRSimExtension.anatomy.heart.right_ventricle import TOP_MM
+from CMRSimExtension.anatomy.noise import look_up, periodic_field
 from CMRSimExtension.anatomy.structures import Structure
+
+_LOBES_MM, _LOBE_CELLS = 2.6, 6.0
+"""Standard deviation of the atria's outline, and the correlation length of their lobes in mm."""
 
 
 @dataclass(frozen=True)
@@ -55,19 +59,27 @@ class Tube:
 
 @dataclass(frozen=True)
 class Chamber:
-    """An ellipsoidal chamber: centre and semi-axes (mm, heart coordinates), thickness of wall, structures."""
+    """An ellipsoid with lobes: centre and semi-axes (mm, heart coordinates), thickness of wall, structures.
+
+    `seed` picks the lobes: atria bulge round what lies beside them, and no two are alike.
+    """
 
     centre_mm: tuple[float, float, float]
     semi_axes_mm: tuple[float, float, float]
     wall_mm: float
     blood: Structure
     wall: Structure
+    seed: int
 
     def depth(self, x: NDArray, y: NDArray, level: NDArray, grow: float) -> NDArray:
         """Roughly the signed distance (mm) to the inner surface, below 0 inside; `grow` scales x and y."""
         (cx, cy, cz), (ax, ay, az) = self.centre_mm, self.semi_axes_mm
         f = np.sqrt(((x - cx) / (ax * grow)) ** 2 + ((y - cy) / (ay * grow)) ** 2 + ((level - cz) / az) ** 2)
-        return (f - 1.0) * min(self.semi_axes_mm)
+        return (f - 1.0) * min(self.semi_axes_mm) - self.lobes_mm(x, y, level)
+
+    def lobes_mm(self, x: NDArray, y: NDArray, level: NDArray) -> NDArray:
+        """How far the outline lies outside a smooth one."""
+        return _LOBES_MM * look_up(periodic_field(self.seed % 8, _LOBE_CELLS), x, y, level + float(self.seed))
 
 
 @dataclass(frozen=True)
@@ -149,17 +161,19 @@ class Base:
         a = p.atrial_scale * size**0.5
         left = Chamber(
             (7.0 * size, -13.0 * size, -26.0 * a),
-            (27.0 * a, 22.0 * a, 28.0 * a),
+            (29.0 * a, 24.0 * a, 28.0 * a),
             1.6,
             Structure.LA_BLOOD,
             Structure.LA_WALL,
+            p.seed,
         )
         right = Chamber(
             (-47.0 * size**0.5, -13.0, -25.0 * a),
-            (23.0 * a, 27.0 * a, 26.0 * a),
+            (26.0 * a, 30.0 * a, 26.0 * a),
             1.8,
             Structure.RA_BLOOD,
             Structure.RA_WALL,
+            p.seed + 11,
         )
         appendage = Chamber(
             (27.0 * size, 15.0 * size, -22.0 * a),
@@ -167,6 +181,7 @@ class Base:
             1.4,
             Structure.LA_BLOOD,
             Structure.LA_WALL,
+            p.seed + 22,
         )
         # Both inlets widen into their atrium, so that atrium and ventricle meet at the annulus without a step.
         lx, ly = left.centre_mm[:2]

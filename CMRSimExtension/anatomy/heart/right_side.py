@@ -81,7 +81,7 @@ def _trabeculae(
 ) -> NDArray[np.bool_]:
     """Which points of the chamber (indices into `q`, `depth` below its outline) are trabecular muscle.
 
-    A layer lines the free wall and a thinner one the septum; both thicken towards the apex, where they fill the chamber.
+    A layer lines the free wall and a thinner one the septum; both thicken towards the apex.
     """
     p, lv, level = rv.parameters, rv.lv, q.level[chamber]
     share = np.clip(level / rv.apex_mm, 0.0, 1.0)

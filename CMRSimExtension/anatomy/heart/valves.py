@@ -32,8 +32,8 @@ def mitral_leaflets(
     opening = mitral_opening(timing, phase)
     cx, cy = base.mitral_centre_mm
     annulus = base.mitral_radius_mm
-    # From the annulus to the leaflet tips, shallow and nearly shut in systole, deep and wide when open. The section is
-    # an ellipse that narrows to a slit across the direction of the aortic valve, whose neighbour is the anterior leaflet.
+    # From the annulus to the leaflet tips, shallow and nearly shut in systole, deep and wide when open. The section
+    # narrows to a slit that lies across the direction of the aortic valve, the anterior leaflet's neighbour.
     depth = 7.0 + (_LEAFLET_DEPTH_MM - 7.0) * opening
     tip = annulus * (0.05 + 0.55 * opening)
     along = level / depth
