@@ -37,9 +37,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace, console: Console) -> None:
     from CMRSimExtension.errors import InputError
-    from CMRSimExtension.files.cine_files import NIFTI_ENDINGS, companion
+    from CMRSimExtension.files.cine_files import TRUTHS
     from CMRSimExtension.files.data_sets import MONAI, NNUNET, cines_in_folder, write_data_set
-    from CMRSimExtension.files.formats import DICOM_SEG, case_name, format_of, read_content, read_image, write_content
+    from CMRSimExtension.files.formats import (
+        DICOM_SEG,
+        ENHANCED,
+        NIFTI,
+        case_name,
+        format_of,
+        left_behind,
+        read_content,
+        read_image,
+        write_content,
+    )
 
     source, target = Path(options.input), Path(options.output)
     kind = format_of(target, options.format)
@@ -55,12 +65,12 @@ def run(options: argparse.Namespace, console: Console) -> None:
                 console.result(str(path))
             return
     console.say(f"reading {source}")
-    content = read_content(source, None if options.reference is not None and not source.is_dir() else options.series)
-    if source.name.endswith(NIFTI_ENDINGS):
-        left = [t for t in ("motion", "fractions") if companion(source, t).is_file()]
-        if left:
-            names = ", ".join(companion(source, truth).name for truth in left)
-            console.warn(f"not converted: {names}, which only NIfTI holds")
+    series = None if options.reference is not None and not source.is_dir() else options.series
+    content = read_content(source, series, TRUTHS if kind == NIFTI else ("labels", "anatomy"))
+    left = left_behind(content, source, kind)
+    if left:
+        cure = "; write the labels with --format dicom-seg --reference" if kind == ENHANCED and "labels" in left else ""
+        console.warn(f"not converted: {', '.join(left)}, which {kind} images do not hold{cure}")
     console.say(f"writing {target}")
     reference = None if options.reference is None else Path(options.reference)
     for path in write_content(content, target, kind, source=source, reference=reference, series=options.series):

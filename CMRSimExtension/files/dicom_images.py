@@ -38,6 +38,8 @@ class DicomImage:
     ----------
     path, frame
         File, and the frame's index in it (0 in classic files).
+    enhanced
+        Whether the file is an enhanced object, of many frames.
     study_uid, series_uid, sop_uid, frame_of_reference_uid
         Identifiers.
     series_number, series_description
@@ -64,6 +66,7 @@ class DicomImage:
 
     path: Path
     frame: int
+    enhanced: bool
     study_uid: str
     series_uid: str
     sop_uid: str
@@ -170,7 +173,7 @@ def _images_of(file: Path, others: set[str]) -> list[DicomImage]:
 
 def _classic(file: Path, dataset: Any) -> DicomImage:
     return _checked(file, DicomImage(
-        path=file, frame=0,
+        path=file, frame=0, enhanced=False,
         position=_numbers(dataset, "ImagePositionPatient", 3),
         orientation=_numbers(dataset, "ImageOrientationPatient", 6),
         spacing=_numbers(dataset, "PixelSpacing", 2),
@@ -204,7 +207,7 @@ def _enhanced(file: Path, dataset: Any) -> list[DicomImage]:
         measures, cardiac = group(frame, "PixelMeasuresSequence"), group(frame, "CardiacSynchronizationSequence")
         content, timing = group(frame, "FrameContentSequence"), group(frame, "MRTimingAndRelatedParametersSequence")
         images.append(_checked(file, DicomImage(
-            path=file, frame=index,
+            path=file, frame=index, enhanced=True,
             position=_numbers(group(frame, "PlanePositionSequence"), "ImagePositionPatient", 3),
             orientation=_numbers(group(frame, "PlaneOrientationSequence"), "ImageOrientationPatient", 6),
             spacing=_numbers(measures, "PixelSpacing", 2),

@@ -14,7 +14,7 @@ from CMRSimExtension.files.cine_files import with_sidecar
 from CMRSimExtension.files.dicom_images import DicomImage
 from CMRSimExtension.files.dicom_segmentation import labels_beside
 from CMRSimExtension.files.dicom_stacks import DicomStack, build_stack, choose_stack, is_even
-from CMRSimExtension.files.sidecar import read_sidecar
+from CMRSimExtension.files.sidecar import read_sidecar, sidecar_beside
 from CMRSimExtension.files.third_party import GeometryWarning, reading
 from CMRSimExtension.scanner.geometry import ImageGrid
 from CMRSimExtension.simulation.cine import Cine
@@ -24,7 +24,7 @@ _LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0])
 
 def dicom_sidecar_path(path: Path) -> Path:
     """Name of the sidecar of the DICOM folder or file `path`: beside it, so that the folder holds DICOM alone."""
-    return path.with_name((path.stem if path.suffix.lower() == ".dcm" else path.name) + ".json")
+    return sidecar_beside(path if path.suffix.lower() == ".dcm" else path.with_name(path.name + ".dicom"))
 
 
 def read_dicom(path: Path | str, series: str | None = None) -> Cine:

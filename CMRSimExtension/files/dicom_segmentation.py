@@ -19,7 +19,10 @@ from CMRSimExtension.version import __version__
 
 
 def segmentation_datasets(
-    cine: Cine | None, images: Sequence[Sequence[Any]], labels: NDArray[np.uint8] | None = None
+    cine: Cine | None,
+    images: Sequence[Sequence[Any]],
+    labels: NDArray[np.uint8] | None = None,
+    numbers: NDArray[np.integer] | None = None,
 ) -> list[tuple[int, Any]]:
     """A Segmentation for each frame with any label.
 
@@ -31,6 +34,8 @@ def segmentation_datasets(
         pydicom data sets of its images, [slice][frame], which the segmentations refer to.
     labels
         (frames, slices, rows, columns) labels; the clinical ones of `cine` when None.
+    numbers
+        Where all `images` are one enhanced object: (slices, frames) index of each in its frames. None for classic ones.
 
     Returns
     -------
@@ -60,12 +65,15 @@ def segmentation_datasets(
     for frame in range(values.shape[0]):
         if not values[frame].any():
             continue
+        of_frame = [of_slice[frame] for of_slice in images]
         # A segment for every label of the series, so that segment numbers mean the same in every frame.
         planes = np.stack([values[frame] == n for n in present], axis=-1).astype(np.uint8)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             dataset = highdicom.seg.Segmentation(
-                source_images=_as_one_series([of_slice[frame] for of_slice in images]),
+                source_images=_as_one_series(of_frame) if numbers is None else [
+                    _with_these_frames(of_frame[0], numbers[:, frame])
+                ],
                 pixel_array=planes,
                 segmentation_type=highdicom.seg.SegmentationTypeValues.BINARY,
                 segment_descriptions=[_description(highdicom, number, n) for number, n in enumerate(present, 1)],
@@ -93,7 +101,10 @@ def segmentation_datasets(
         for name in ("SeriesDate", "SeriesTime"):
             if name in dataset:
                 delattr(dataset, name)
-        _refer_to_every_series(dataset, [of_slice[frame] for of_slice in images])
+        if numbers is None:
+            _refer_to_every_series(dataset, of_frame)
+        else:
+            _refer_to_these_frames(dataset, numbers[:, frame])
         _make_repeatable(dataset, uid(key, "segmentation dimensions"))
         found.append((frame, dataset))
     return found
@@ -127,13 +138,14 @@ def write_dicom_seg(
     from CMRSimExtension.files.atomic import StagedFiles, atomic_folder
     from CMRSimExtension.files.dicom_writing import image_datasets, save
 
+    numbers = None
     if reference is not None:
-        images = _reference_datasets(reference, series, labels, grid)
+        images, numbers = _reference_datasets(reference, series, labels, grid)
     elif cine is not None and np.any(cine.image != labels):
         images = image_datasets(cine, stored(cine))
     else:
         raise InputError("a DICOM segmentation refers to the images it belongs to; name their folder with --reference")
-    found = segmentation_datasets(cine, images, labels)
+    found = segmentation_datasets(cine, images, labels, numbers)
     if path.suffix.lower() == ".dcm":
         if len(found) > 1:
             raise InputError(f"{len(found)} frames have labels and {path.name} is one file; give a folder, it gets one "
@@ -149,16 +161,14 @@ def write_dicom_seg(
 
 def _reference_datasets(
     reference: Path, series: str | None, labels: NDArray[np.uint8], grid: ImageGrid
-) -> list[list[Any]]:
-    """The data sets of the reference images, [slice][frame], in the order of the labels' slices."""
+) -> tuple[list[list[Any]], NDArray[np.intp] | None]:
+    """`images` and `numbers` of `segmentation_datasets`, in the order of the labels' slices."""
     import pydicom
 
     from CMRSimExtension.files.dicom_reading import cine_of
     from CMRSimExtension.files.dicom_stacks import build_stack, choose_stack
 
     stack = build_stack(choose_stack(reference, series))
-    if stack.first.frame != 0 or any(image.frame for frames in stack.images for image in frames):
-        raise InputError(f"{reference} is one enhanced object; segmentations here refer to classic images, give those")
     space = cine_of(stack).grid
     if space.shape != grid.shape:
         raise InputError(f"the labels have {grid.shape} slices, rows and columns, the images of {reference} "
@@ -171,14 +181,19 @@ def _reference_datasets(
         order.reverse()
     elif not np.allclose(space.affine_ras, grid.affine_ras, atol=0.1):
         raise InputError(f"the labels lie elsewhere than the images of {reference}; give those that were segmented")
-    images = []
-    for s in order:
-        frames = stack.images[s]
-        if labels.shape[0] == 1:
-            frames = frames[:1]
-        with reading(frames[0].path, "a DICOM image"):
-            images.append([pydicom.dcmread(image.path) for image in frames])
-    return images
+    chosen = [stack.images[s][:1] if labels.shape[0] == 1 else stack.images[s] for s in order]
+    if not stack.first.enhanced:
+        images = []
+        for frames in chosen:
+            with reading(frames[0].path, "a DICOM image"):
+                images.append([pydicom.dcmread(image.path) for image in frames])
+        return images, None
+    if len({image.path for frames in chosen for image in frames}) > 1:
+        raise InputError(f"{reference} holds several enhanced objects, and a segmentation refers to one; give one of "
+                         "them, or classic images")
+    with reading(stack.first.path, "a DICOM image"):
+        whole = pydicom.dcmread(stack.first.path)
+    return [[whole] * len(frames) for frames in chosen], np.array([[i.frame for i in frames] for frames in chosen])
 
 
 def labels_beside(folder: Path, cine: Cine, stack: Sequence[Sequence[DicomImage]]) -> NDArray[np.uint8] | None:
@@ -241,6 +256,33 @@ def _as_one_series(images: Sequence[Any]) -> list[Any]:
         copy.SeriesInstanceUID = images[0].SeriesInstanceUID
         united.append(copy)
     return united
+
+
+def _with_these_frames(image: Any, numbers: NDArray[np.integer]) -> Any:
+    """An enhanced image as if it held no other frames: highdicom segments all frames of a multi-frame image."""
+    from pydicom.dataset import Dataset
+    from pydicom.sequence import Sequence as DicomSequence
+
+    own = ("PixelData", "NumberOfFrames", "PerFrameFunctionalGroupsSequence")
+    part = Dataset()
+    # Elements are shared with the image, so those that differ are new ones.
+    part.update({element.tag: element for element in image if element.keyword not in own})
+    part.file_meta = image.file_meta
+    part.NumberOfFrames = len(numbers)
+    part.PerFrameFunctionalGroupsSequence = DicomSequence([image.PerFrameFunctionalGroupsSequence[n] for n in numbers])
+    return part
+
+
+def _refer_to_these_frames(dataset: Any, numbers: NDArray[np.integer]) -> None:
+    """Turn numbers of frames in `_with_these_frames` into those in the whole image."""
+    # highdicom lets the segments of one plane share one item.
+    sources = {
+        id(source): source
+        for group in dataset.PerFrameFunctionalGroupsSequence
+        for source in group.DerivationImageSequence[0].SourceImageSequence
+    }
+    for source in sources.values():
+        source.ReferencedFrameNumber = int(numbers[int(source.ReferencedFrameNumber) - 1]) + 1
 
 
 def _refer_to_every_series(dataset: Any, images: Sequence[Any]) -> None:

@@ -20,6 +20,13 @@ _ENDINGS = (
 )
 
 
+_HELD: dict[str, tuple[str, ...]] = {
+    NIFTI: cine_files.TRUTHS, NRRD: ("labels", "anatomy"), DICOM: ("labels",), data_sets.NNUNET: ("labels",),
+    data_sets.MONAI: ("labels",), ENHANCED: (), ISMRMRD: (),
+}
+"""Which truths an image of each format brings along."""
+
+
 @dataclass(frozen=True)
 class Content:
     """What a path holds: a cine, or labels alone.
@@ -70,7 +77,22 @@ def format_of(path: Path, named: str | None = None) -> str:
     return named
 
 
-def read_content(path: Path | str, series: str | None = None) -> Content:
+def left_behind(content: Content, source: Path, kind: str) -> list[str]:
+    """The truths that `source` has and an image of the format `kind` does not hold."""
+    if content.cine is None or kind not in _HELD:
+        return []
+    own = {"labels": content.cine.labels, "anatomy": content.cine.anatomy, "motion": content.cine.displacement_mm,
+           "fractions": content.cine.fractions}
+    beside = source.name.lower().endswith(cine_files.NIFTI_ENDINGS)
+    return [
+        truth for truth, values in own.items()
+        if truth not in _HELD[kind] and (values is not None or beside and cine_files.companion(source, truth).is_file())
+    ]
+
+
+def read_content(
+    path: Path | str, series: str | None = None, truths: tuple[str, ...] = ("labels", "anatomy")
+) -> Content:
     """Read whatever lies at `path`.
 
     Parameters
@@ -79,6 +101,8 @@ def read_content(path: Path | str, series: str | None = None) -> Content:
         File, DICOM folder or data set.
     series
         Which stack or case, where a folder holds several.
+    truths
+        Which of the companions of a NIfTI image to read too.
 
     Raises
     ------
@@ -95,7 +119,7 @@ def read_content(path: Path | str, series: str | None = None) -> Content:
         return _dicom(path, series)
     kind = next((kind for ending, kind in _ENDINGS if path.name.lower().endswith(ending)), None)
     if kind == NIFTI:
-        cine = cine_files.read_cine(path, ("labels", "anatomy"))
+        cine = cine_files.read_cine(path, truths)
         return Content(cine.grid, cine)
     if kind == SEGMENTATION_NRRD:
         labels = nrrd_files.read_segmentation(path)

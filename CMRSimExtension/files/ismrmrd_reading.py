@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from CMRSimExtension.errors import FileFormatError
 from CMRSimExtension.files.cine_files import with_sidecar
-from CMRSimExtension.files.sidecar import read_sidecar
+from CMRSimExtension.files.sidecar import read_sidecar, sidecar_beside
 from CMRSimExtension.files.third_party import reading
 from CMRSimExtension.scanner.geometry import ImageGrid
 from CMRSimExtension.simulation.cine import Cine
@@ -65,7 +65,7 @@ def read_ismrmrd(path: Path | str) -> Cine:
         slice_origins_mm=None if exact is None or exact.get("slice_origins_mm") is None
         else np.array(exact["slice_origins_mm"]),
     )
-    sidecar = read_sidecar(path.with_suffix(".json"))
+    sidecar = read_sidecar(sidecar_beside(path))
     return cine if sidecar is None else replace(with_sidecar(cine, sidecar, path.name), sidecar=sidecar.record)
 
 

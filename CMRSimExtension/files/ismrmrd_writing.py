@@ -19,7 +19,7 @@ from CMRSimExtension.errors import InputError
 from CMRSimExtension.files.atomic import StagedFiles
 from CMRSimExtension.files.cine_files import check_cine
 from CMRSimExtension.files.dicom_identity import protocol_values
-from CMRSimExtension.files.sidecar import sidecar_text
+from CMRSimExtension.files.sidecar import sidecar_beside, sidecar_text
 from CMRSimExtension.scanner.trajectories import Trajectory
 from CMRSimExtension.simulation.cine import Cine
 
@@ -59,7 +59,7 @@ def write_ismrmrd(
     if path.suffix.lower() not in ENDINGS:
         raise InputError(f"{path.name} does not end in {' or '.join(ENDINGS)}; name the raw data so")
     check_cine(cine)
-    sidecar = path.with_suffix(".json")
+    sidecar = sidecar_beside(path)
     with StagedFiles() as staged:
         write_raw(cine, staged.path(path), kspace, phase_direction=phase_direction, trajectory=trajectory)
         staged.path(sidecar).write_text(sidecar_text(cine, {"image": path.name}), encoding="utf-8")

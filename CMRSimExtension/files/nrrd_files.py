@@ -17,7 +17,7 @@ from CMRSimExtension.errors import FileFormatError, InputError
 from CMRSimExtension.files.atomic import StagedFiles
 from CMRSimExtension.files.cine_files import check_cine, uneven_distances, with_sidecar
 from CMRSimExtension.files.nrrd_header import NrrdImage, read_nrrd, write_nrrd
-from CMRSimExtension.files.sidecar import read_sidecar, sidecar_text
+from CMRSimExtension.files.sidecar import read_sidecar, sidecar_beside, sidecar_text
 from CMRSimExtension.scanner.geometry import ImageGrid
 from CMRSimExtension.simulation.cine import Cine
 
@@ -75,7 +75,7 @@ def write_sequence(cine: Cine, path: Path | str) -> list[Path]:
                 _write(staged.path(target), values, cine, "vtkMRMLLabelMapVolumeNode")
                 names[truth] = target.name
                 written.append(target)
-        target = base.with_name(base.name + ".json")
+        target = sidecar_beside(path)
         staged.path(target).write_text(sidecar_text(cine, names), encoding="utf-8")
     return [*written, target]
 
@@ -111,7 +111,7 @@ def read_sequence(path: Path | str) -> Cine:
         heartbeats_ms=_table(path, image, _HEARTBEATS, (shape[1],)),
         labels=labels.get("labels"), anatomy=labels.get("anatomy"),
     )
-    sidecar = read_sidecar(base.with_name(base.name + ".json"))
+    sidecar = read_sidecar(sidecar_beside(path))
     if sidecar is None:
         return cine
     exact = with_sidecar(cine, sidecar, path.name)

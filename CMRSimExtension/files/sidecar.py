@@ -113,6 +113,15 @@ def sidecar_text(
     return json_text(document)
 
 
+def sidecar_beside(path: Path) -> Path:
+    """Name of the sidecar of the file `path`, its whole name with .json behind it.
+
+    Only NIfTI images, for which everything here is made, have theirs under the bare name (`cine_files.sidecar_path`):
+    copies of X.nii.gz in other formats lie beside it and must not replace X.json.
+    """
+    return path.with_name(path.name + ".json")
+
+
 def read_sidecar(path: Path) -> Sidecar | None:
     """Read the sidecar at `path`; None where there is none, or where the file is some other program's JSON.
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from CMRSimExtension.command_line.main import main
-from CMRSimExtension.files.cine_files import read_cine, write_cine
+from CMRSimExtension.files.cine_files import TRUTHS, read_cine, write_cine
 from CMRSimExtension.files.nrrd_files import read_segmentation
 
 
@@ -110,7 +110,27 @@ def test_an_image_without_labels_cannot_become_a_segmentation(heart, tmp_path, c
 def test_what_is_left_behind_is_told(small_cine, tmp_path, capsys):
     write_cine(small_cine, tmp_path / "heart.nii.gz")
     assert run("convert", tmp_path / "heart.nii.gz", tmp_path / "x.seq.nrrd") == 0
-    assert "heart_motion.nii.gz, heart_fractions.nii.gz, which only NIfTI holds" in capsys.readouterr().err
+    assert "not converted: motion, fractions" in capsys.readouterr().err
+
+
+def test_from_nifti_to_nifti_every_truth_goes_along(small_cine, tmp_path):
+    write_cine(small_cine, tmp_path / "heart.nii.gz")
+    assert run("convert", tmp_path / "heart.nii.gz", tmp_path / "copy.nii") == 0
+    copy = read_cine(tmp_path / "copy.nii", TRUTHS)
+    np.testing.assert_array_equal(copy.displacement_mm, small_cine.displacement_mm)
+    np.testing.assert_array_equal(copy.fractions, small_cine.fractions)
+
+
+def test_labels_that_an_enhanced_object_does_not_hold_come_with_a_cure(heart, tmp_path, capsys):
+    assert run("convert", heart, tmp_path / "x.dcm") == 0
+    assert "not converted: labels" in (err := capsys.readouterr().err) and "--format dicom-seg --reference" in err
+
+
+@pytest.mark.parametrize("copy", ["heart.dcm", "heart.seq.nrrd", "heart.h5", "heart"])
+def test_a_copy_of_the_same_name_leaves_the_sidecar_of_the_original_alone(heart, tmp_path, copy):
+    before = (tmp_path / "heart.json").read_text()
+    assert run("convert", heart, tmp_path / copy) == 0
+    assert (tmp_path / "heart.json").read_text() == before
 
 
 def test_info_tells_size_times_labels_and_function(heart, capsys):

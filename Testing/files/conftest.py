@@ -31,7 +31,7 @@ def series(small_cine, tmp_path):
     from CMRSimExtension.files.dicom_writing import write_dicom
 
     write_dicom(replace(small_cine, labels=None), tmp_path / "series")
-    (tmp_path / "series.json").unlink()
+    (tmp_path / "series.dicom.json").unlink()
     return tmp_path / "series"
 
 

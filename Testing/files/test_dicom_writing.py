@@ -158,7 +158,7 @@ def test_other_values_come_back_to_half_a_stored_step(written, small_cine):
 
 def test_the_enhanced_object_holds_geometry_and_times_by_itself(small_cine, tmp_path):
     write_enhanced(small_cine, tmp_path / "x.dcm")
-    (tmp_path / "x.json").unlink()
+    (tmp_path / "x.dcm.json").unlink()
     read = read_dicom(tmp_path / "x.dcm")
     # Decimal strings have 16 characters; times are doubles.
     np.testing.assert_allclose(read.grid.affine_ras, small_cine.grid.affine_ras, atol=1e-11)

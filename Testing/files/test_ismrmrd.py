@@ -16,7 +16,7 @@ from CMRSimExtension.scanner.kspace import CartesianEncoding
 @pytest.fixture
 def raw(small_cine, tmp_path):
     write_ismrmrd(small_cine, tmp_path / "X.h5")
-    (tmp_path / "X.json").unlink()
+    (tmp_path / "X.h5.json").unlink()
     return tmp_path / "X.h5"
 
 
@@ -133,7 +133,7 @@ def test_the_same_cine_gives_the_same_bytes(raw, small_cine, tmp_path):
 def test_uneven_slices_keep_their_positions(small_cine, tmp_path):
     origins = small_cine.grid.affine_ras[:3, 3] + np.outer([0, 1, 2.3], small_cine.grid.affine_ras[:3, 2])
     write_ismrmrd(replace(small_cine, slice_origins_mm=origins), tmp_path / "X.h5")
-    (tmp_path / "X.json").unlink()
+    (tmp_path / "X.h5.json").unlink()
     np.testing.assert_array_equal(read_ismrmrd(tmp_path / "X.h5").slice_origins_mm, origins)
 
 

@@ -15,7 +15,7 @@ def sequence(small_cine, tmp_path):
 
 
 def test_the_file_alone_holds_voxels_geometry_and_the_times_of_every_slice(sequence, small_cine):
-    sequence.with_name("X.json").unlink()
+    sequence.with_name("X.seq.nrrd.json").unlink()
     read = read_sequence(sequence)
     np.testing.assert_array_equal(read.image, small_cine.image)
     np.testing.assert_array_equal(read.labels, small_cine.labels)

@@ -1,0 +1,84 @@
+"""DICOM segmentations of enhanced images; those of classic ones are tested with the series they are written beside."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pydicom
+import pytest
+
+from CMRSimExtension.errors import InputError
+from CMRSimExtension.files.dicom_enhanced import write_enhanced
+from CMRSimExtension.files.dicom_segmentation import write_dicom_seg
+from CMRSimExtension.files.formats import read_image
+from CMRSimExtension.scanner.geometry import ImageGrid
+
+
+@pytest.fixture
+def study(small_cine, tmp_path):
+    """Folder with the small cine as one enhanced object and its labels as segmentations of that."""
+    write_enhanced(small_cine, tmp_path / "study" / "image.dcm")
+    write_dicom_seg(None, small_cine.labels, small_cine.grid, tmp_path / "study" / "seg",
+                    tmp_path / "study" / "image.dcm")
+    return tmp_path / "study"
+
+
+def referred_frames(path: Path) -> list[int]:
+    groups = pydicom.dcmread(path).PerFrameFunctionalGroupsSequence
+    return [int(g.DerivationImageSequence[0].SourceImageSequence[0].ReferencedFrameNumber) for g in groups]
+
+
+def test_labels_of_an_enhanced_image_come_back_with_it(study, small_cine):
+    np.testing.assert_array_equal(read_image(study).labels, small_cine.labels)
+
+
+def test_segmentations_of_an_enhanced_image_have_no_errors(study, dicom_errors):
+    assert [e for path in (study / "seg").iterdir() for e in dicom_errors(path)] == []
+
+
+def test_they_refer_to_the_frames_of_their_own_time(study, small_cine):
+    frames, slices = small_cine.image.shape[:2]
+    # The enhanced object runs through time first; its frames count from 1.
+    expected = {s * frames + 3 for s in range(slices)}
+    assert set(referred_frames(study / "seg" / "frame003.dcm")) == expected
+
+
+def test_they_refer_to_the_object_itself(study):
+    image, segmentation = pydicom.dcmread(study / "image.dcm"), pydicom.dcmread(study / "seg" / "frame001.dcm")
+    (series,) = segmentation.ReferencedSeriesSequence
+    assert series.SeriesInstanceUID == image.SeriesInstanceUID
+    assert [i.ReferencedSOPInstanceUID for i in series.ReferencedInstanceSequence] == [image.SOPInstanceUID]
+
+
+def test_another_reader_finds_the_same_planes(study, small_cine):
+    import highdicom
+
+    image = pydicom.dcmread(study / "image.dcm")
+    frames, slices = small_cine.image.shape[:2]
+    planes = highdicom.seg.segread(study / "seg" / "frame002.dcm").get_pixels_by_source_frame(
+        image.SOPInstanceUID, [s * frames + 2 for s in range(slices)], combine_segments=True
+    )
+    np.testing.assert_array_equal(planes, small_cine.labels[1])
+
+
+def test_labels_of_one_frame_belong_to_the_first(small_cine, tmp_path):
+    write_enhanced(small_cine, tmp_path / "image.dcm")
+    write_dicom_seg(None, small_cine.labels[:1], small_cine.grid, tmp_path / "seg.dcm", tmp_path / "image.dcm")
+    frames, slices = small_cine.image.shape[:2]
+    assert set(referred_frames(tmp_path / "seg.dcm")) == {s * frames + 1 for s in range(slices)}
+
+
+def test_a_stack_of_several_enhanced_objects_is_refused(small_cine, tmp_path):
+    source = {"study_uid": "1.2.3", "frame_of_reference_uid": "1.2.4", "series_descriptions": ["cine"]}
+    for index in range(2):
+        affine = np.array(small_cine.grid.affine_ras)
+        affine[:3, 3] += index * affine[:3, 2]
+        one = replace(small_cine, image=small_cine.image[:, index : index + 1], labels=None, anatomy=None,
+                      displacement_mm=None, fractions=None, times_ms=None, heartbeats_ms=None,
+                      grid=ImageGrid(affine, (1, *small_cine.grid.shape[1:]), 8.0), sidecar={"source": source})
+        write_enhanced(one, tmp_path / "study" / f"{index}.dcm")
+    stack = read_image(tmp_path / "study")
+    labels = np.ones(stack.image.shape, np.uint8)
+    with pytest.raises(InputError, match="several enhanced objects"):
+        write_dicom_seg(None, labels, stack.grid, tmp_path / "seg", tmp_path / "study")
+    assert not (tmp_path / "seg").exists()
