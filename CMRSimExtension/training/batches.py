@@ -90,7 +90,7 @@ class SimulatedPool:
         if self._supply is None or not first <= self._next <= self._needed(step):
             self._held.clear()
             self._next = first
-            self._supply = chunks(self.source, self.seed, self.stream, first, self.workers)
+            self._supply = chunks(self.source, self.seed, self.stream, first, workers=self.workers)
 
     def pick(self, step: int, count: int, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
         assert self._supply is not None
@@ -244,11 +244,6 @@ class BatchStream:
 
 def validation_set(source: SimulatedSource, seed: int, count: int, workers: int = 0) -> tuple[Tensor, Tensor]:
     """A fixed set of at least `count` simulated images that no training stream contains."""
-    images, labels, total = [], [], 0
-    for picture, truth in chunks(source, seed, (_VALIDATION,), 0, workers, ahead=2):
-        images.append(picture)
-        labels.append(truth)
-        total += len(picture)
-        if total >= count:
-            break
-    return torch.cat(images)[:count], torch.cat(labels)[:count]
+    drawn = list(chunks(source, seed, (_VALIDATION,), stop=-(-count // source.chunk), workers=workers, ahead=2))
+    images, labels = (torch.cat(parts)[:count] for parts in zip(*drawn, strict=True))
+    return images, labels

@@ -87,11 +87,13 @@ class SimulatedSource:
 
 
 class _Chunks(IterableDataset):
-    """The chunks of one worker, endless."""
+    """The chunks of one worker."""
 
-    def __init__(self, source: SimulatedSource, seed: int, stream: tuple[int, ...], start: int) -> None:
+    def __init__(
+        self, source: SimulatedSource, seed: int, stream: tuple[int, ...], start: int, stop: int | None
+    ) -> None:
         super().__init__()
-        self.source, self.seed, self.stream, self.start = source, seed, stream, start
+        self.source, self.seed, self.stream, self.start, self.stop = source, seed, stream, start, stop
 
     def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
         worker = get_worker_info()
@@ -99,25 +101,33 @@ class _Chunks(IterableDataset):
             torch.set_num_threads(1)
         first, step = (0, 1) if worker is None else (worker.id, worker.num_workers)
         index = self.start + first
-        while True:
+        while self.stop is None or index < self.stop:
             yield self.source.make(self.seed, self.stream, index)
             index += step
 
 
 def chunks(
-    source: SimulatedSource, seed: int, stream: Sequence[int] = (), start: int = 0, workers: int = 0, ahead: int = 8
+    source: SimulatedSource,
+    seed: int,
+    stream: Sequence[int] = (),
+    start: int = 0,
+    stop: int | None = None,
+    workers: int = 0,
+    ahead: int = 8,
 ) -> Iterator[tuple[Tensor, Tensor]]:
-    """Endless chunks from number `start` on, the same for any number of workers.
+    """Chunks from number `start` on, the same for any number of workers.
 
     Parameters
     ----------
+    stop
+        Number of the chunk to stop before; None for chunks without end.
     workers
         Processes that draw, spawned; 0 draws in this process.
     ahead
         Chunks that each worker keeps ready.
     """
     loader = DataLoader(
-        _Chunks(source, seed, tuple(stream), start),
+        _Chunks(source, seed, tuple(stream), start, stop),
         batch_size=None,
         num_workers=workers,
         multiprocessing_context="spawn" if workers else None,
