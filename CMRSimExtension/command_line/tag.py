@@ -54,14 +54,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace, console: Console) -> None:
     from CMRSimExtension.command_line.tag_input import read_tag_input, tag_method
-    from CMRSimExtension.files.atomic import StagedFiles
-    from CMRSimExtension.files.cine_files import base_path, check_target, write_cine
-    from CMRSimExtension.files.nifti import write_nifti
+    from CMRSimExtension.errors import InputError
+    from CMRSimExtension.files.cine_files import check_target, write_cine
     from CMRSimExtension.tagging.options import TagOptions
     from CMRSimExtension.tagging.tag_cine import myocardium_label, tag_cine
 
     target = Path(options.out)
     check_target(target)
+    if target.resolve() in {Path(path).resolve() for path in options.input}:
+        raise InputError(f"{target} would be replaced by its own tagged images; give --out another name")
     chosen: dict[str, Any] = {
         name: getattr(options, name)
         for name in ("pattern", "spacing_mm", "spacing_px", "angle_deg", "train", "flip_deg", "cspamm", "readout",
@@ -76,13 +77,8 @@ def run(options: argparse.Namespace, console: Console) -> None:
     with console.progress("tagging") as progress:
         tagged = tag_cine(cine, settings, labels=labels, seed=options.seed, progress=progress)
     console.say("writing")
-    for written in write_cine(tagged, target):
+    more = {} if tagged.labels is None else {"myocardium": myocardium_label(tagged.labels)}
+    for written in write_cine(tagged, target, more=more):
         console.result(str(written))
-    if tagged.labels is not None:
-        base = base_path(target)
-        wall = base.with_name(f"{base.name}_myocardium{target.name[len(base.name):]}")
-        with StagedFiles() as staged:
-            write_nifti(staged.path(wall), myocardium_label(tagged.labels), tagged.grid.affine_ras, None, "myocardium")
-        console.result(str(wall))
     motion = tagged.sidecar["tagging"]["motion"]["source"]
     console.say(f"motion of the tags: {motion}")

@@ -36,6 +36,7 @@ class StagedFiles:
 
     def __init__(self) -> None:
         self._staged: dict[Path, Path] = {}
+        self._obsolete: list[Path] = []
         self._new_folders: list[Path] = []
 
     def path(self, target: Path | str) -> Path:
@@ -61,12 +62,17 @@ class StagedFiles:
         self._staged[target] = Path(name)
         return self._staged[target]
 
+    def remove(self, target: Path | str) -> None:
+        """Delete `target`, where it exists, once the staged files are in place: it belonged to those they replace."""
+        self._obsolete.append(Path(target))
+
     def forget(self) -> None:
         """Drop what was staged so far: nothing is replaced, and folders made for it go again."""
         for temporary in self._staged.values():
             with suppress(OSError):
                 temporary.unlink(missing_ok=True)
         self._staged.clear()
+        self._obsolete.clear()
         for folder in reversed(self._new_folders):
             with suppress(OSError):  # not empty: its files are in place, or somebody else's
                 folder.rmdir()
@@ -96,6 +102,11 @@ class StagedFiles:
         for target, temporary in self._staged.items():
             try:
                 temporary.replace(target)
+            except OSError as error:
+                raise unwritable(target, error) from error
+        for target in self._obsolete:
+            try:
+                target.unlink(missing_ok=True)
             except OSError as error:
                 raise unwritable(target, error) from error
 

@@ -6,7 +6,7 @@
 """
 
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from CMRSimExtension.errors import FileFormatError, InputError
+from CMRSimExtension.errors import CMRSimError, FileFormatError, InputError
 from CMRSimExtension.files.atomic import StagedFiles
 from CMRSimExtension.files.nifti import NiftiImage, read_nifti, write_nifti
 from CMRSimExtension.files.sidecar import Sidecar, read_sidecar, sidecar_text
@@ -69,9 +69,15 @@ def check_target(path: Path) -> None:
 
 
 def write_cine(
-    cine: Cine, path: Path | str, write_raw: Callable[[Path], None] | None = None
+    cine: Cine,
+    path: Path | str,
+    write_raw: Callable[[Path], None] | None = None,
+    *,
+    more: Mapping[str, NDArray[np.uint8]] | None = None,
 ) -> list[Path]:
     """Write image, truths and sidecar; all of them appear together, or none.
+
+    They replace a whole cine that was written under the same name: its truths that this one lacks are deleted.
 
     Parameters
     ----------
@@ -81,6 +87,8 @@ def write_cine(
         Name ending in .nii.gz or .nii.
     write_raw
         Writes raw data to the path it is given; they become ``X_kspace.h5``, together with the rest.
+    more
+        Further labels (frames, slices, rows, columns), each written as ``X_<name>.nii.gz``.
 
     Returns
     -------
@@ -105,8 +113,9 @@ def write_cine(
     arrays: dict[str, NDArray | None] = {
         "labels": cine.labels, "anatomy": cine.anatomy, "motion": cine.displacement_mm,
         "fractions": None if cine.fractions is None else np.moveaxis(cine.fractions, 0, -1),
+        **(more or {}),
     }
-    kinds = {"labels": np.uint8, "anatomy": np.uint8, "motion": np.float32, "fractions": np.float32}
+    kinds = {"motion": np.float32, "fractions": np.float32}
     names = {"image": path.name}
     written = [path]
     with StagedFiles() as staged:
@@ -115,7 +124,7 @@ def write_cine(
         for truth, values in arrays.items():
             if values is not None:
                 target = companion(path, truth)
-                values = values.astype(kinds[truth], copy=False)
+                values = values.astype(kinds.get(truth, np.uint8), copy=False)
                 write_nifti(staged.path(target), values, affine, step, f"CMRSimExtension {truth}")
                 names[truth] = target.name
                 written.append(target)
@@ -128,7 +137,22 @@ def write_cine(
         target = sidecar_path(path)
         staged.path(target).write_text(sidecar_text(cine, names), encoding="utf-8")
         written.append(target)
+        for name in _names_before(path) - set(names.values()):
+            staged.remove(path.with_name(name))
     return written
+
+
+def _names_before(path: Path) -> set[str]:
+    """Names of the files of the cine that now lies at `path`, as its sidecar lists them."""
+    try:
+        sidecar = read_sidecar(sidecar_path(path))
+    except CMRSimError:
+        # Damaged, and about to be replaced: it vouches for nothing.
+        return set()
+    if sidecar is None or sidecar.files.get("image") != path.name:
+        return set()
+    base = base_path(path).name
+    return {name for name in sidecar.files.values() if name.startswith(f"{base}_") and Path(name).name == name}
 
 
 def read_cine(path: Path | str, truths: tuple[str, ...] = ("labels",)) -> Cine:

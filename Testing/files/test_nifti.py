@@ -2,6 +2,7 @@
 
 import gzip
 import warnings
+from dataclasses import replace
 
 import nibabel
 import numpy as np
@@ -138,6 +139,23 @@ def test_frames_further_apart_than_a_heartbeat_are_left_without_times(tmp_path):
         assert read_cine(tmp_path / "a.nii").times_ms is None
 
 
+def test_truths_of_the_cine_that_lay_there_go_with_it(small_cine, tmp_path):
+    write_cine(small_cine, tmp_path / "X.nii.gz", more={"myocardium": small_cine.labels})
+    own = tmp_path / "X_drawn.nii.gz"
+    own.write_bytes(b"not ours")
+    write_cine(replace(small_cine, displacement_mm=None, fractions=None), tmp_path / "X.nii.gz")
+    assert {p.name for p in tmp_path.iterdir()} == {
+        "X.nii.gz", "X.json", "X_labels.nii.gz", "X_anatomy.nii.gz", "X_drawn.nii.gz"}
+
+
+def test_a_failed_write_deletes_nothing(small_cine, tmp_path):
+    write_cine(small_cine, tmp_path / "X.nii.gz")
+    before = {p.name for p in tmp_path.iterdir()}
+    with pytest.raises(FileFormatError):
+        write_cine(replace(small_cine, displacement_mm=None, sidecar={"x": float("nan")}), tmp_path / "X.nii.gz")
+    assert {p.name for p in tmp_path.iterdir()} == before
+
+
 def test_a_sidecar_of_another_image_is_not_believed(small_cine, make_cine, tmp_path):
     write_cine(small_cine, tmp_path / "X.nii.gz")
     other = nibabel.load(tmp_path / "X.nii.gz")
@@ -155,7 +173,6 @@ def test_labels_that_lie_elsewhere_are_refused(small_cine, tmp_path):
 
 
 def test_uneven_slices_are_refused_since_nifti_cannot_hold_them(small_cine, tmp_path):
-    from dataclasses import replace
 
     origins = np.array([[0.0, 0, 0], [0, 0, 8], [0, 0, 20]])
     with pytest.raises(InputError, match="8.00, 12.00 mm.*DICOM"):
