@@ -67,7 +67,7 @@ class Abdomen:
         girth = 0.70 + 0.47 * full
         stomach = (
             Ellipsoid.at(
-                place(-60 + 5 * j[0], -12 + 6 * j[1], left - (16 + 34 * girth) * s),
+                place(-60 + 5 * j[0], -12 + 6 * j[1], left - (8 + 38 * girth) * s),
                 (s * 44 * girth, s * 42 * girth, s * 40 * girth),
                 (14.0, -10.0),
             ),
@@ -145,7 +145,7 @@ class Abdomen:
         noise = look_up(self.noise, 0.4 * x + self.offset[0], 0.4 * y + self.offset[1], 0.4 * z + self.offset[2])
         out = np.full(len(x), Structure.VISCERAL_FAT, dtype=np.uint8)
         gap = np.float32(1.0 + 3.0 * p.visceral_fat)  # below CORE_MARGIN_MM
-        fits = (wall_mm > gap) & (below_mm > 0.6)
+        fits = (wall_mm > gap) & (below_mm > 0)
         self._bowel(out, x, y, z, wx, wy, wz, fits, noise)
         liver = fits & (liver_mm > 0)
         # Perirenal fat, then the organs over it in the order in which they give way to one another.
@@ -162,7 +162,7 @@ class Abdomen:
             # It presses a hollow into the stomach and leaves a film of fat between.
             level = self.spleen.level(wx[at], wy[at], wz[at])
             there = fits[at] & ~liver[at]
-            out[at[there & (level < 1.10)]] = Structure.VISCERAL_FAT
+            out[at[there & (level < 1.0 + 0.2 * p.visceral_fat)]] = Structure.VISCERAL_FAT
             out[at[there & (level < 1.0)]] = Structure.SPLEEN
         self._pancreas(out, x, y, z, wx, wy, wz, noise)
         self._kidneys(out, x, y, z, wx, wy, wz, noise)
@@ -195,10 +195,11 @@ class Abdomen:
         size = np.float32(0.5 * 36.0 * s / 3.0)
         depth = size * np.log(total + np.float32(1e-6))
         ok = fits[at]
-        fat = ok & (depth > -2.5 - 4.0 * self.parameters.visceral_fat)
+        # Lean people's stomachs touch what is around them.
+        fat = ok & (depth > -6.0 * self.parameters.visceral_fat)
         spleen_or_liver = np.isin(out[at], (Structure.SPLEEN, Structure.LIVER, Structure.LIVER_VESSEL))
         out[at[fat & ~spleen_or_liver]] = Structure.VISCERAL_FAT
-        out[at[fat & (depth > -1.5)]] = Structure.VISCERAL_FAT
+        out[at[fat & (depth > -3.0 * self.parameters.visceral_fat)]] = Structure.VISCERAL_FAT
         thick = 3.2 * s**0.5 * (1.0 + 0.8 * (1.0 - self.parameters.stomach_fill) * (noise[at] - 0.2))
         wall = ok & (depth > 0)
         out[at[wall]] = Structure.STOMACH_WALL

@@ -16,9 +16,12 @@ from CMRSimExtension.anatomy.torso.tables import Table, smooth_noise
 
 _STEP = SAC_STEP_MM
 _FAR = 1e4
+_ATTACHED_MM = 14.0
+"""Heart and diaphragm that are closer than this are grown together."""
 
-DIAPHRAGM, DIAPHRAGM_THICKNESS, LIVER_FLOOR = range(3)
-"""Channels over (x, y): top of the diaphragm, its thickness along z, lower face of the liver."""
+DIAPHRAGM, DIAPHRAGM_THICKNESS, LIVER_FLOOR, LUNG_FLOOR = range(4)
+"""Channels over (x, y): top of the diaphragm, its thickness along z, lower face of the liver, and the height below
+which no lung reaches: the diaphragm's, but beneath the heart, which is grown to it, the heart's."""
 PLEURA_RIGHT, PLEURA_LEFT = range(2)
 """Channels over (y, z): x of the right and left mediastinal pleura."""
 
@@ -90,10 +93,10 @@ class Compartments:
         shape = (x.shape[0], y.shape[1])
         side = 0.5 + 0.5 * np.tanh(x / (22.0 * s))
         top = left + (right - left) * side
-        # Two domes: the tops lie half way out and slightly forward, the muscle falls steeply to its origins, farther
+        # Two domes: the tops lie half way out, the muscle falls steeply to its origins, farther
         # at the back than at the front.
         out_x = (np.abs(x) - 0.50 * a) / np.where(np.abs(x) > 0.50 * a, 0.52 * a, 0.95 * a)
-        out_y = (y - 0.12 * b) / np.where(y > 0.12 * b, 0.93 * b, 1.15 * b)
+        out_y = y / np.where(y > 0, 1.05 * b, 1.2 * b)
         rho = np.hypot(out_x, out_y)
         fall = s * (np.where(y > 0, 52.0, 88.0) * np.clip(rho, 0, 1.4) ** 3.2 + 12.0 * np.clip(rho, 0, 1.4) ** 2)
         dome = top - fall + 4.0 * s * smooth_noise(rng, shape, (6, 6))
@@ -102,15 +105,22 @@ class Compartments:
         lowest = float(np.nanmin(under))
         # Around the heart the diaphragm is its bed: held up to it from below, pressed down beneath it.
         d2 = ((x - centre[0]) / (0.75 * a)) ** 2 + ((y - centre[1]) / (0.9 * b)) ** 2
-        bed = np.where(np.isnan(under), _FAR, under - 2.5)
+        bed = np.where(np.isnan(under), _FAR, under - 1.5)
         # Beside the heart the bed goes on level for one cell, so that nothing between two nodes cuts into the sac, and
         # then gives way upwards.
         for rise in (0.0, 1.5, 2.0, 3.0, 4.0):
             bed = np.minimum(bed, minimum_filter(bed, 3) + rise * _STEP)
         dome = np.maximum(dome, lowest - 4.0 - 70.0 * s * d2**1.5)
-        diaphragm = _smooth_minimum(dome, bed, 6.0)
+        diaphragm = _smooth_minimum(dome, bed, 14.0)
+        # The heart is grown to the diaphragm: where they are close they touch, and a wedge of fat closes the rim.
+        gap = under - diaphragm
+        attached = gap < _ATTACHED_MM * s  # False where there is no heart above
+        wedge = np.clip(3.0 * gap - 2.0 * _ATTACHED_MM * s, 0.0, None)
+        diaphragm = np.where(attached, under - 1.0 - wedge, diaphragm)
+        lung = np.where(attached, under, diaphragm)
         gx, gy = np.gradient(diaphragm, _STEP)
-        thick = np.clip(2.6 * s**0.4 * np.sqrt(1.0 + gx**2 + gy**2), 2.0, 14.0)
+        # The middle, under the heart, is a thin tendon.
+        thick = np.clip(np.where(attached, 1.4, 2.6) * s**0.4 * np.sqrt(1.0 + gx**2 + gy**2), 1.0, 14.0)
         # Liver: thick at the right, a wedge towards the left, leaving the back left of the spine and the stomach free.
         t = (x + p.liver_left_mm) / (0.80 * a + p.liver_left_mm)
         span = p.liver_span_mm * np.clip(t, -0.5, 1.0) ** np.where(t > 0, 0.75, 1.0)
@@ -123,10 +133,11 @@ class Compartments:
         span += 9.0 * s * smooth_noise(rng, shape, (5, 5))
         liver = np.maximum(right - span, right - p.liver_span_mm)
         # The left lobe hangs below the heart's bed, a hand thick at the midline, ending in an edge.
-        lobe = 62.0 * s * np.clip((x + p.liver_left_mm) / (p.liver_left_mm + 20.0 * s), 0.0, 1.0) ** 0.7
+        lobe = 72.0 * s * np.clip((x + p.liver_left_mm) / (p.liver_left_mm + 20.0 * s), 0.0, 1.0) ** 0.7
         lobe = lobe * np.clip(front * 1.6 - 0.3, 0.0, 1.0) + 4.0 * s * smooth_noise(rng, shape, (5, 5)) - 3.0
         liver = np.minimum(liver, diaphragm - lobe)
-        return Table.of(np.stack([diaphragm, thick, liver], -1), (float(x[0, 0]), float(y[0, 0])), (_STEP, _STEP))
+        channels = np.stack([diaphragm, thick, liver, lung], -1)
+        return Table.of(channels, (float(x[0, 0]), float(y[0, 0])), (_STEP, _STEP))
 
     @staticmethod
     def _pleurae(

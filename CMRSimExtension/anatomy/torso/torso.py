@@ -15,6 +15,7 @@ from CMRSimExtension.anatomy.torso.compartments import (
     DIAPHRAGM,
     DIAPHRAGM_THICKNESS,
     LIVER_FLOOR,
+    LUNG_FLOOR,
     PLEURA_LEFT,
     PLEURA_RIGHT,
     Compartments,
@@ -232,7 +233,7 @@ class Torso:
         out[sheet] = Structure.DIAPHRAGM
         at = np.flatnonzero(chest)
         if len(at):
-            out[at] = self._chest(x[at], y[at], z[at])
+            out[at] = self._chest(x[at], y[at], z[at], floor[LUNG_FLOOR, at])
         at = np.flatnonzero(~chest & ~sheet)
         if len(at):
             out[at] = self._abdomen.classify(
@@ -246,9 +247,10 @@ class Torso:
             out[middle] = part
         return out
 
-    def _chest(self, x: NDArray, y: NDArray, z: NDArray) -> NDArray[np.uint8]:
+    def _chest(self, x: NDArray, y: NDArray, z: NDArray, lung_floor: NDArray) -> NDArray[np.uint8]:
         pleurae = self._floor.pleurae.at(y, z)
-        right, left = x > pleurae[PLEURA_RIGHT], x < pleurae[PLEURA_LEFT]
+        above = z > lung_floor
+        right, left = above & (x > pleurae[PLEURA_RIGHT]), above & (x < pleurae[PLEURA_LEFT])
         out = np.full(len(x), Structure.MEDIASTINAL_FAT, dtype=np.uint8)
         out[right] = Structure.LUNG_RIGHT
         out[left] = Structure.LUNG_LEFT
