@@ -1,9 +1,8 @@
 """CMRSegment: heart chambers of a cine over the whole heartbeat, to review, edit and measure."""
 
-import enum
 import pathlib
 import sys
-from typing import Any
+from typing import Annotated, Any
 
 import slicer
 from slicer import (
@@ -14,12 +13,8 @@ from slicer import (
 )
 from slicer.i18n import tr as _
 from slicer.i18n import translate
-from slicer.parameterNodeWrapper import parameterNodeWrapper
-from slicer.ScriptedLoadableModule import (
-    ScriptedLoadableModule,
-    ScriptedLoadableModuleLogic,
-    ScriptedLoadableModuleTest,
-)
+from slicer.parameterNodeWrapper import WithinRange, parameterNodeWrapper
+from slicer.ScriptedLoadableModule import ScriptedLoadableModule, ScriptedLoadableModuleTest
 
 try:
     import CMRSimExtension  # noqa: F401
@@ -27,9 +22,10 @@ except ImportError:  # run from the source tree: only this module's own folder i
     sys.path.append(str(pathlib.Path(__file__).resolve().parents[1]))
 
 from CMRSimExtension.errors import InputError
+from CMRSimExtension.slicer_bridge.logic import ModuleLogic, Task
 from CMRSimExtension.slicer_bridge.panel import ModulePanel
-from CMRSimExtension.slicer_bridge.parameters import KeptView
-from CMRSimExtension.slicer_bridge.scene import AllOrNothing, require
+from CMRSimExtension.slicer_bridge.scene import require
+from CMRSimExtension.slicer_bridge.segmentation_choices import Device, Frames, Sex, Views
 from CMRSimExtension.slicer_bridge.views import plot_layout, show_chart_and_table, show_volume
 
 LEAST_TORCH = "2.4"
@@ -63,29 +59,6 @@ class CMRSegment(ScriptedLoadableModule):
 #
 
 
-class Frames(enum.Enum):
-    """Which frames are segmented. Members are stored by name in scenes and never change."""
-
-    ALL = "all"
-    ED_AND_ES = "edes"
-    CURRENT = "current"
-
-    def label(self) -> str:
-        return {"all": _("All frames"), "edes": _("End diastole and end systole"), "current": _("Frame on show")}[
-            self.value]
-
-
-class Device(enum.Enum):
-    """Where the network runs."""
-
-    AUTO = "auto"
-    CPU = "cpu"
-    CUDA = "cuda"
-
-    def label(self) -> str:
-        return {"auto": _("Automatic"), "cpu": _("Processor"), "cuda": _("Graphics card (CUDA)")}[self.value]
-
-
 @parameterNodeWrapper
 class CMRSegmentParameterNode:
     """Everything that a segmentation is made from. Names never change once scenes exist.
@@ -93,6 +66,9 @@ class CMRSegmentParameterNode:
     inputNode - volume, volume sequence or MultiVolume
     assembleStack - put the sequences beside the input together to one stack
     model - name in the registry, or "folder" for the bundle in modelFolder
+    views - how many flips of each slice are averaged
+    probabilities - also make maps of probability and of uncertainty
+    sex .. weightKg - of the person in the image, for indexed values and normal ranges; 0 is not known
     outputSegmentation - what Apply made last: the Edit, Show 3D and Compare buttons work on it
     reference - segmentation or label volume to compare with
     """
@@ -103,6 +79,12 @@ class CMRSegmentParameterNode:
     modelFolder: pathlib.Path
     frames: Frames = Frames.ALL
     device: Device = Device.AUTO
+    views: Views = Views.FOUR
+    probabilities: bool = False
+    sex: Sex = Sex.UNKNOWN
+    ageYears: Annotated[int, WithinRange(0, 110)] = 0
+    heightCm: Annotated[float, WithinRange(0, 250)] = 0.0
+    weightKg: Annotated[float, WithinRange(0, 400)] = 0.0
     outputSegmentation: vtkMRMLSegmentationNode
     reference: vtkMRMLSegmentationNode | vtkMRMLLabelMapVolumeNode | None
 
@@ -119,11 +101,10 @@ class CMRSegmentWidget(ModulePanel):
         return CMRSegmentLogic()
 
     def setupPanel(self) -> None:
-        self.job = self.addJob(
-            self.ui.applyButton, self.ui.progressBar, self.ui.statusLabel, self._start, _("The segmentation failed."))
-        self.comparison = self.addJob(
-            self.ui.compareButton, self.ui.compareProgressBar, self.ui.compareStatusLabel, self._startComparison,
-            _("The comparison failed."))
+        self.job = self.addTask("apply", self._makeTask, _("The segmentation failed."))
+        self.comparison = self.addTask(
+            "compare", self._makeComparisonTask, _("The comparison failed."), ready=lambda: (
+                self._parameterNode.outputSegmentation is not None and self._parameterNode.reference is not None))
         self.ui.editButton.connect("clicked(bool)", self.onEdit)
         self.ui.show3dButton.connect("clicked(bool)", self.onShow3D)
         self.ui.modelComboBox.connect("activated(int)", self.onModel)
@@ -146,12 +127,9 @@ class CMRSegmentWidget(ModulePanel):
         names = [name for name, text in self._models]
         self.ui.modelComboBox.currentIndex = names.index(node.model) if node.model in names else -1
         self.ui.folderWidget.visible = node.model == MODEL_FROM_FOLDER
-        self.ui.applyButton.enabled = self.job.running or not self.comparison.running
         result = node.outputSegmentation is not None
         self.ui.editButton.enabled = result
         self.ui.show3dButton.enabled = result
-        self.ui.compareButton.enabled = self.comparison.running or (
-            result and node.reference is not None and not self.job.running)
 
     def onModel(self, index: int = 0) -> None:
         self._parameterNode.model = self._models[index][0]
@@ -167,33 +145,15 @@ class CMRSegmentWidget(ModulePanel):
             show_3d(require(
                 self._parameterNode.outputSegmentation, ("vtkMRMLSegmentationNode",), "segmentation"))
 
-    def _start(self) -> None:
-        parameters = self._parameterNode
-        cine, values = self.logic.request(parameters)
-        self.logic.ensurePackages(pathlib.Path(self.resourcePath("Requirements/CMRSegment.txt")))
-        inputNode, stack = parameters.inputNode, parameters.assembleStack
+    def _makeTask(self) -> Task:
+        task = self.logic.task(self._parameterNode)
+        self.logic.ensurePackages(self.requirements)
+        return task
 
-        def finish(result: dict[str, Any]) -> None:
-            nodes = self.logic.addResult(inputNode, cine, stack, result)
-            self.logic.getParameterNode().outputSegmentation = nodes.segmentation
-            self.logic.showResult(nodes)
-            self.ui.notesLabel.text = "\n".join(result["notes"])
-
-        self.ui.notesLabel.text = ""
-        self.job.run("segment", values, finish)
-        self.updatePanel()
-
-    def _startComparison(self) -> None:
-        parameters = self._parameterNode
-        values = self.logic.comparisonRequest(parameters)
-        self.logic.ensurePackages(pathlib.Path(self.resourcePath("Requirements/CMRSegment.txt")))
-        segmentation = parameters.outputSegmentation
-
-        def finish(result: dict[str, Any]) -> None:
-            self.logic.showComparison(self.logic.addComparison(segmentation, result))
-
-        self.comparison.run("compare", values, finish)
-        self.updatePanel()
+    def _makeComparisonTask(self) -> Task:
+        task = self.logic.comparisonTask(self._parameterNode)
+        self.logic.ensurePackages(self.requirements)
+        return task
 
 
 #
@@ -201,7 +161,7 @@ class CMRSegmentWidget(ModulePanel):
 #
 
 
-class CMRSegmentLogic(ScriptedLoadableModuleLogic):
+class CMRSegmentLogic(ModuleLogic):
     """The module's work; runs without a panel.
 
     Examples
@@ -212,12 +172,7 @@ class CMRSegmentLogic(ScriptedLoadableModuleLogic):
     >>> nodes = logic.process(parameters)                               # doctest: +SKIP
     """
 
-    def __init__(self) -> None:
-        ScriptedLoadableModuleLogic.__init__(self)
-        self._parameters = KeptView(CMRSegmentParameterNode)
-
-    def getParameterNode(self) -> CMRSegmentParameterNode:
-        return self._parameters.of(super().getParameterNode())
+    parameterNodeClass = CMRSegmentParameterNode
 
     def models(self) -> list[tuple[str, str]]:
         """(name, text) of every model of the registry, and the entry for a folder."""
@@ -253,37 +208,60 @@ class CMRSegmentLogic(ScriptedLoadableModuleLogic):
                 f"'{folder}' is no MONAI bundle (it has no configs/metadata.json); choose the folder of one")
         return str(folder)
 
-    def request(self, parameters: CMRSegmentParameterNode) -> tuple[Any, dict[str, Any]]:
-        """The cine and the arguments of the ``segment`` job; what can be wrong is found here, before anything runs."""
-        from CMRSimExtension.slicer_bridge.segmenting import current_frame, read_input
+    def person(self, parameters: CMRSegmentParameterNode) -> dict[str, Any]:
+        """What is known of the person in the image, as the job wants it.
+
+        Raises
+        ------
+        InputError
+            If one of height and weight, or of sex and age, is known without the other.
+        """
+        known = {
+            "sex": parameters.sex.value or None, "age_years": parameters.ageYears or None,
+            "height_cm": parameters.heightCm or None, "weight_kg": parameters.weightKg or None}
+        for first, second, use in (
+            ("height_cm", "weight_kg", "index volumes"), ("sex", "age_years", "tell normal ranges"),
+        ):
+            if (known[first] is None) != (known[second] is None):
+                given, missing = (first, second) if known[second] is None else (second, first)
+                raise InputError(
+                    f"{given.split('_')[0]} is given and {missing.split('_')[0]} is not, and both are needed to {use}; "
+                    "give both or neither")
+        return known
+
+    def task(self, parameters: CMRSegmentParameterNode) -> Task:
+        """The segmentation, with everything that can be wrong found before it runs.
+
+        Raises
+        ------
+        InputError
+            No input, one that holds no greyscale volumes, no such model.
+        """
+        from CMRSimExtension.slicer_bridge.segmenting import add_segmented, current_frame, read_input
 
         model = self.modelName(parameters)
-        cine = read_input(parameters.inputNode, parameters.assembleStack)
+        source, stack = parameters.inputNode, parameters.assembleStack
+        cine = read_input(source, stack)
+        frames = parameters.frames.value
         if parameters.frames == Frames.CURRENT:
-            frames = str(current_frame(parameters.inputNode))
-        else:
-            frames = parameters.frames.value
-        return cine, {"cine": cine, "model": model, "frames": frames, "device": parameters.device.value}
+            frames = str(current_frame(source))
+        name = _("{name} segmentation").format(name=source.GetName())
+
+        def add(result: dict[str, Any]) -> Any:
+            nodes = add_segmented(source, cine, stack, result, name)
+            parameters.outputSegmentation = nodes.segmentation
+            return nodes
+
+        return Task(
+            "segment", {
+                "cine": cine, "model": model, "frames": frames, "device": parameters.device.value,
+                "views": parameters.views.value, "probabilities": parameters.probabilities,
+                "person": self.person(parameters)},
+            add, self.showResult, lambda result: "\n".join([_("Done"), *result["notes"]]))
 
     def process(self, parameters: CMRSegmentParameterNode, progress: Any = None) -> Any:
         """Segment in this process and add the result to the scene; returns its `SegmentationNodes`."""
-        from CMRSimExtension.slicer_bridge import jobs
-
-        cine, values = self.request(parameters)
-        result = jobs.run("segment", values, progress or (lambda share, text: None))
-        with AllOrNothing():
-            nodes = self.addResult(parameters.inputNode, cine, parameters.assembleStack, result)
-        parameters.outputSegmentation = nodes.segmentation
-        return nodes
-
-    def addResult(self, inputNode: Any, cine: Any, stack: bool, result: dict[str, Any]) -> Any:
-        """Show what the job made beside its input."""
-        from CMRSimExtension.slicer_bridge.jobs import function_curves
-        from CMRSimExtension.slicer_bridge.segmenting import add_segmented
-
-        name = _("{name} segmentation").format(name=inputNode.GetName())
-        return add_segmented(
-            inputNode, cine, stack, result["labels"], result["frames"], function_curves(result["curves"]), name)
+        return self.task(parameters).run_here(progress)
 
     def showResult(self, nodes: Any) -> None:
         """Bring the result into the views."""
@@ -309,35 +287,32 @@ class CMRSegmentLogic(ScriptedLoadableModuleLogic):
         editor.setSegmentationNode(segmentation)
         editor.setSourceVolumeNode(segmentation.GetNodeReference(role))
 
-    def comparisonRequest(self, parameters: CMRSegmentParameterNode) -> dict[str, Any]:
-        """The arguments of the ``compare`` job."""
-        from CMRSimExtension.slicer_bridge.segmenting import frames_to_compare
+    def comparisonTask(self, parameters: CMRSegmentParameterNode) -> Task:
+        """Comparing the result with the reference.
+
+        Raises
+        ------
+        InputError
+            If either is missing, or they are not of one cine.
+        """
+        from CMRSimExtension.slicer_bridge.comparing import add_comparison, frames_to_compare
 
         segmentation = require(parameters.outputSegmentation, ("vtkMRMLSegmentationNode",), "segmentation")
         reference = require(
             parameters.reference, ("vtkMRMLSegmentationNode", "vtkMRMLLabelMapVolumeNode"), "reference segmentation")
-        return frames_to_compare(segmentation, reference)
+        name = _("{name} accuracy").format(name=segmentation.GetName())
+        return Task(
+            "compare", frames_to_compare(segmentation, reference),
+            lambda result: add_comparison(result["rows"], name, segmentation), self.showComparison)
 
     def compare(self, parameters: CMRSegmentParameterNode, progress: Any = None) -> Any:
-        """Compare in this process; returns the table node of Dice and HD95 per structure and frame."""
-        from CMRSimExtension.slicer_bridge import jobs
+        """Compare in this process; returns the `ComparisonNodes` of Dice and HD95 per structure and frame."""
+        return self.comparisonTask(parameters).run_here(progress)
 
-        values = self.comparisonRequest(parameters)
-        result = jobs.run("compare", values, progress or (lambda share, text: None))
-        with AllOrNothing():
-            return self.addComparison(parameters.outputSegmentation, result)
-
-    def addComparison(self, segmentation: Any, result: dict[str, Any]) -> Any:
-        """The comparison as a table beside the segmentation."""
-        from CMRSimExtension.slicer_bridge.segmenting import add_comparison
-
-        return add_comparison(
-            result["rows"], _("{name} accuracy").format(name=segmentation.GetName()), segmentation)
-
-    def showComparison(self, table: Any) -> None:
-        """Show the table."""
+    def showComparison(self, nodes: Any) -> None:
+        """Show the table, and Dice over the frames."""
         plot_layout()
-        show_chart_and_table(None, table)
+        show_chart_and_table(None if nodes.curves is None else nodes.curves.chart, nodes.table)
 
 
 #
@@ -356,7 +331,7 @@ class CMRSegmentTest(ScriptedLoadableModuleTest):
         logic = CMRSegmentLogic()
         parameters = logic.getParameterNode()
         with self.assertRaises(InputError):
-            logic.request(parameters)
+            logic.task(parameters)
 
     def test_a_segmentation_is_compared_with_itself(self) -> None:
         """The frames of a segmentation that is its own reference are the same."""
@@ -376,7 +351,7 @@ class CMRSegmentTest(ScriptedLoadableModuleTest):
         parameters = logic.getParameterNode()
         segmentation = add_segmentation(labels, grid, "Heart", source=volume)
         parameters.outputSegmentation = parameters.reference = segmentation
-        request = logic.comparisonRequest(parameters)
+        request = logic.comparisonTask(parameters).values
         self.assertTrue((request["predicted"] == request["reference"]).all())
         self.assertEqual(int(request["predicted"].max()), 2)
         self.delayDisplay("Compared a segmentation with itself")

@@ -1,21 +1,15 @@
 """CMRSimulate: a virtual patient in a simulated MR scanner, as image, segmentation and function in the scene."""
 
-import enum
 import pathlib
 import sys
 from typing import Annotated, Any
 
-import qt
 import slicer
 from slicer import vtkMRMLLabelMapVolumeNode, vtkMRMLSegmentationNode
 from slicer.i18n import tr as _
 from slicer.i18n import translate
 from slicer.parameterNodeWrapper import WithinRange, parameterNodeWrapper
-from slicer.ScriptedLoadableModule import (
-    ScriptedLoadableModule,
-    ScriptedLoadableModuleLogic,
-    ScriptedLoadableModuleTest,
-)
+from slicer.ScriptedLoadableModule import ScriptedLoadableModule, ScriptedLoadableModuleTest
 
 try:
     import CMRSimExtension  # noqa: F401
@@ -23,13 +17,20 @@ except ImportError:  # run from the source tree: only this module's own folder i
     sys.path.append(str(pathlib.Path(__file__).resolve().parents[1]))
 
 from CMRSimExtension.errors import InputError
+from CMRSimExtension.slicer_bridge.logic import ModuleLogic, Task
 from CMRSimExtension.slicer_bridge.panel import ModulePanel
-from CMRSimExtension.slicer_bridge.parameters import KeptView
-from CMRSimExtension.slicer_bridge.scene import AllOrNothing
+from CMRSimExtension.slicer_bridge.previewing import LivePreview
+from CMRSimExtension.slicer_bridge.simulation_choices import (
+    FieldStrength,
+    Pathology,
+    Plane,
+    Preset,
+    Sex,
+    SourceKind,
+    Trajectory,
+)
 from CMRSimExtension.slicer_bridge.views import play, plot_layout, show_chart_and_table, show_volume
 
-PREVIEW_DELAY_MS = 150
-"""A slider that is still moving does not start a preview."""
 LARGEST_SEED = 2**31 - 1
 FAULT_PARAMETERS = {
     "ghosting": "ghostingMm", "drift": "driftMm", "mistriggering": "mistriggering", "arrhythmia": "arrhythmia",
@@ -71,108 +72,6 @@ def registerSampleData() -> None:
 #
 # CMRSimulateParameterNode
 #
-
-
-class SourceKind(enum.Enum):
-    """Where the anatomy comes from. Members are stored by name in scenes and never change."""
-
-    PARAMETRIC = "parametric"
-    XCAT = "xcat"
-    LABELS = "labels"
-
-    def label(self) -> str:
-        texts = {"parametric": _("Virtual patient"), "xcat": _("XCAT phantom files"), "labels": _("Segmentation")}
-        return texts[self.value]
-
-
-class Sex(enum.Enum):
-    """Sex of the virtual patient."""
-
-    FEMALE = "F"
-    MALE = "M"
-
-    def label(self) -> str:
-        return {"F": _("Female"), "M": _("Male")}[self.value]
-
-
-class FieldStrength(enum.Enum):
-    """Field strength of the scanner in tesla."""
-
-    T1_5 = 1.5
-    T3 = 3.0
-
-    def label(self) -> str:
-        return f"{self.value:g} T"
-
-
-class Preset(enum.Enum):
-    """Protocol presets of the library."""
-
-    SIEMENS_1_5T = "siemens_1.5t"
-    SIEMENS_3T = "siemens_3t"
-    PHILIPS_1_5T = "philips_1.5t"
-    PHILIPS_3T = "philips_3t"
-    GE_1_5T = "ge_1.5t"
-    GE_3T = "ge_3t"
-    CANON_1_5T = "canon_1.5t"
-    CANON_3T = "canon_3t"
-    UKBIOBANK = "ukbiobank"
-    SIEMENS_3T_GRE = "siemens_3t_gre"
-    WHOLE_HEART_1_5T = "whole_heart_1.5t"
-
-    def label(self) -> str:
-        special = {
-            "ukbiobank": _("UK Biobank (Siemens 1.5 T)"), "siemens_3t_gre": _("Siemens 3 T, spoiled GRE"),
-            "whole_heart_1.5t": _("Whole heart, isotropic (Philips 1.5 T)")}
-        vendors = {"siemens": "Siemens", "philips": "Philips", "ge": "GE", "canon": "Canon"}
-        if self.value in special:
-            return special[self.value]
-        vendor, field = self.value.split("_")
-        return f"{vendors[vendor]} {field.removesuffix('t')} T"
-
-
-class Plane(enum.Enum):
-    """Orientation of the slices."""
-
-    SAX = "sax"
-    TWO_CHAMBER = "2ch"
-    THREE_CHAMBER = "3ch"
-    FOUR_CHAMBER = "4ch"
-    AXIAL = "axial"
-    WHOLE_HEART = "whole_heart"
-
-    def label(self) -> str:
-        return {
-            "sax": _("Short-axis stack"), "2ch": _("2-chamber view"), "3ch": _("3-chamber view"),
-            "4ch": _("4-chamber view"), "axial": _("Axial stack"), "whole_heart": _("Whole heart")}[self.value]
-
-
-class Pathology(enum.Enum):
-    """Group that the heart is drawn from."""
-
-    NORMAL = "normal"
-    DCM = "dcm"
-    HCM = "hcm"
-    MINF = "minf"
-    RV = "rv"
-    DMD = "dmd"
-
-    def label(self) -> str:
-        return {
-            "normal": _("Normal"), "dcm": _("Dilated cardiomyopathy"), "hcm": _("Hypertrophic cardiomyopathy"),
-            "minf": _("Myocardial infarction"), "rv": _("Abnormal right ventricle"),
-            "dmd": _("Duchenne muscular dystrophy")}[self.value]
-
-
-class Trajectory(enum.Enum):
-    """How k-space is sampled."""
-
-    CARTESIAN = "cartesian"
-    RADIAL = "radial"
-    GOLDEN_ANGLE = "golden_angle"
-
-    def label(self) -> str:
-        return {"cartesian": _("Cartesian"), "radial": _("Radial"), "golden_angle": _("Golden angle")}[self.value]
 
 
 @parameterNodeWrapper
@@ -245,18 +144,13 @@ class CMRSimulateWidget(ModulePanel):
         return CMRSimulateLogic()
 
     def setupPanel(self) -> None:
-        self.job = self.addJob(
-            self.ui.applyButton, self.ui.progressBar, self.ui.statusLabel, self._start, _("The simulation failed."))
-        self.populationJob = self.addJob(
-            self.ui.populationButton, self.ui.populationProgressBar, self.ui.populationStatusLabel,
-            self._startPopulation, _("Writing the population failed."))
+        self.job = self.addTask("apply", self._makeTask, _("The simulation failed."))
+        self.populationJob = self.addTask(
+            "population", self._makePopulationTask, _("Writing the population failed."))
+        self.preview = LivePreview(self.logic, self.ui.previewStatusLabel)
         self.ui.randomButton.connect("clicked(bool)", self.onRandom)
         # activated, not currentIndexChanged: a preset is taken over when the user picks it, not when a scene restores.
         self.ui.presetComboBox.connect("activated(int)", self.onPreset)
-        self._previewTimer = qt.QTimer()
-        self._previewTimer.setSingleShot(True)
-        self._previewTimer.setInterval(PREVIEW_DELAY_MS)
-        self._previewTimer.connect("timeout()", self.onPreview)
 
     def updatePanel(self) -> None:
         node = self._parameterNode
@@ -264,29 +158,13 @@ class CMRSimulateWidget(ModulePanel):
         self.ui.xcatWidget.visible = node.source == SourceKind.XCAT
         self.ui.labelsWidget.visible = node.source == SourceKind.LABELS
         self.ui.stillCheckBox.visible = node.source != SourceKind.PARAMETRIC
-        self.ui.applyButton.enabled = self.job.running or not self.populationJob.running
-        self.ui.populationButton.enabled = self.populationJob.running or not self.job.running
-        if node.livePreview and not self.job.running:
-            self._previewTimer.start()
-        elif not node.livePreview:
-            self._previewTimer.stop()
-            self.logic.removePreview()
+        if node.livePreview and not self.busy:
+            self.preview.refresh(node)
+        else:
+            self.preview.stop()
 
-    def cleanup(self) -> None:
-        self._previewTimer.stop()
-        if self.logic is not None:
-            self.logic.removePreview()
-        ModulePanel.cleanup(self)
-
-    def exit(self) -> None:
-        self._previewTimer.stop()
-        self.logic.removePreview()
-        ModulePanel.exit(self)
-
-    def onSceneStartClose(self, caller: Any, event: Any) -> None:
-        self._previewTimer.stop()
-        self.logic.forgetPreview()
-        ModulePanel.onSceneStartClose(self, caller, event)
+    def onLeave(self) -> None:
+        self.preview.stop()
 
     def onRandom(self, checked: bool = False) -> None:
         with slicer.util.tryWithErrorDisplay(_("No subject could be drawn."), waitCursor=True):
@@ -298,42 +176,17 @@ class CMRSimulateWidget(ModulePanel):
         with slicer.util.tryWithErrorDisplay(_("The protocol cannot be used.")):
             self.logic.applyPreset(self._parameterNode)
 
-    def onPreview(self) -> None:
-        if self._parameterNode is None or not self._parameterNode.livePreview:
-            return
-        try:
-            self.logic.showPreview(self._parameterNode)
-            self.ui.previewStatusLabel.text = ""
-        except InputError as error:
-            # While sliders move, some combinations make no scan: said beside the sliders, not in a dialog.
-            self.ui.previewStatusLabel.text = str(error)
+    def _makeTask(self) -> Task:
+        task = self.logic.task(self._parameterNode)
+        self._parameterNode.livePreview = False
+        return task
 
-    def _start(self) -> None:
-        node = self._parameterNode
-        name, values = node.outputName, self.logic.request(node)
-        node.livePreview = False
-
-        def finish(result: dict[str, Any]) -> None:
-            nodes = self.logic.addResult(result, name)
-            self.logic.showResult(nodes)
-
-        self.job.run("simulate", values, finish)
-        self.updatePanel()
-
-    def _startPopulation(self) -> None:
+    def _makePopulationTask(self) -> Task:
         from CMRSimExtension.slicer_bridge.packages import ensure
 
-        values = self.logic.populationRequest(self._parameterNode)
-        ensure(pathlib.Path(self.resourcePath("Requirements/CMRSimulate.txt")), "CMRSimulate")
-
-        def finish(result: dict[str, Any]) -> None:
-            self.ui.populationResultLabel.text = _("{written} subjects written, {skipped} were there already.").format(
-                written=result["written"], skipped=result["skipped"])
-
-        self.ui.populationResultLabel.text = ""
-        self.populationJob.run("population", values, finish)
-        self.updatePanel()
-
+        task = self.logic.populationTask(self._parameterNode)
+        ensure(self.requirements, self.moduleName)
+        return task
 
 
 #
@@ -341,7 +194,7 @@ class CMRSimulateWidget(ModulePanel):
 #
 
 
-class CMRSimulateLogic(ScriptedLoadableModuleLogic):
+class CMRSimulateLogic(ModuleLogic):
     """The module's work; runs without a panel.
 
     Examples
@@ -352,14 +205,7 @@ class CMRSimulateLogic(ScriptedLoadableModuleLogic):
     >>> nodes = logic.process(parameters)                # doctest: +SKIP
     """
 
-    def __init__(self) -> None:
-        ScriptedLoadableModuleLogic.__init__(self)
-        self._parameters = KeptView(CMRSimulateParameterNode)
-        self._preview: Any = None
-        self._previewSubject: tuple[Any, Any] | None = None
-
-    def getParameterNode(self) -> CMRSimulateParameterNode:
-        return self._parameters.of(super().getParameterNode())
+    parameterNodeClass = CMRSimulateParameterNode
 
     def protocol(self, node: CMRSimulateParameterNode) -> Any:
         """The `Protocol` that the parameters ask for.
@@ -416,57 +262,58 @@ class CMRSimulateLogic(ScriptedLoadableModuleLogic):
             node.massG = float(round(function.lv_mass_g))
 
     def anatomyValues(self, node: CMRSimulateParameterNode) -> dict[str, Any]:
-        """``source``, ``anatomy`` and, for a segmentation, ``labels`` and ``grid``, as the job wants them.
+        """``source`` and ``anatomy``, as the jobs want them.
 
         Raises
         ------
         InputError
             If the source that was chosen has no file or node, or the node no heart.
         """
+        anatomy: dict[str, Any]
         if node.source == SourceKind.PARAMETRIC:
             if node.esvMl >= node.edvMl:
                 raise InputError(
                     f"the end-systolic volume of {node.esvMl:g} ml is not below the end-diastolic volume of "
                     f"{node.edvMl:g} ml; lower the one or raise the other")
-            return {"source": "parametric", "anatomy": {
+            anatomy = {
                 "sex": node.sex.value, "age_years": node.ageYears, "height_cm": node.heightCm,
                 "weight_kg": node.weightKg, "edv_ml": node.edvMl, "esv_ml": node.esvMl, "mass_g": node.massG,
-                "pathology": node.pathology.value}}
-        if node.source == SourceKind.XCAT:
+                "pathology": node.pathology.value}
+        elif node.source == SourceKind.XCAT:
             if not node.xcatPath.is_file():
                 raise InputError(f"'{node.xcatPath}' is no file; choose an XCAT activity file (.bin)")
-            return {"source": "xcat", "anatomy": {"path": str(node.xcatPath), "still": node.still}}
-        from CMRSimExtension.slicer_bridge.anatomy_nodes import labels_for_simulation
+            anatomy = {"path": str(node.xcatPath), "still": node.still}
+        else:
+            from CMRSimExtension.slicer_bridge.anatomy_nodes import labels_for_simulation
 
-        labels, grid, labelMap = labels_for_simulation(node.anatomyNode, node.labelMap)
-        return {"source": "labels", "anatomy": {"label_map": labelMap, "still": node.still},
-                "labels": labels, "grid": grid}
+            anatomy = vars(labels_for_simulation(node.anatomyNode, node.labelMap)) | {"still": node.still}
+        return {"source": node.source.value, "anatomy": anatomy}
 
-    def request(self, node: CMRSimulateParameterNode) -> dict[str, Any]:
-        """The arguments of the ``simulate`` job; everything that can be wrong is found here, before anything runs."""
+    def task(self, node: CMRSimulateParameterNode) -> Task:
+        """The scan, with everything that can be wrong found before it runs.
+
+        Raises
+        ------
+        InputError
+            As `anatomyValues` and `protocol`; or if there can be no motion transforms.
+        """
         single = node.slices == 1 or node.slices == 0 and node.plane.value in ("2ch", "3ch", "4ch")
         if node.makeMotion and single:
             raise InputError(
                 "motion as transforms needs two or more slices, and this scan has one; raise the number of slices or "
                 "untick the motion")
+        from CMRSimExtension.slicer_bridge.simulating import add_simulation
+
         truth = ["labels"] + ["anatomy"] * node.makeAnatomy + ["motion"] * node.makeMotion
-        return self.anatomyValues(node) | {
+        values = self.anatomyValues(node) | {
             "protocol": self.protocol(node).as_dict(), "plane": node.plane.value, "truth": truth, "seed": node.seed,
             "faults": self.faults(node)}
+        name = node.outputName
+        return Task("simulate", values, lambda result: add_simulation(result["cine"], name), self.showResult)
 
     def process(self, node: CMRSimulateParameterNode, progress: Any = None) -> Any:
         """Simulate in this process and add the result to the scene; returns its `SimulationNodes`."""
-        from CMRSimExtension.slicer_bridge import jobs
-
-        values = jobs.run("simulate", self.request(node), progress or (lambda share, text: None))
-        with AllOrNothing():
-            return self.addResult(values, node.outputName)
-
-    def addResult(self, values: dict[str, Any], name: str) -> Any:
-        """Show what the job made."""
-        from CMRSimExtension.slicer_bridge.simulating import add_simulation
-
-        return add_simulation(values["cine"], name)
+        return self.task(node).run_here(progress)
 
     def showResult(self, nodes: Any) -> None:
         """Bring the result into the views and let the heart beat."""
@@ -476,42 +323,38 @@ class CMRSimulateLogic(ScriptedLoadableModuleLogic):
             show_chart_and_table(nodes.curves.chart, nodes.function)
             play(nodes.cine.browser)
 
-    def populationRequest(self, node: CMRSimulateParameterNode) -> dict[str, Any]:
-        """The arguments of the ``population`` job: subjects of the chosen pathology, drawn from ``seed`` on."""
+    def populationTask(self, node: CMRSimulateParameterNode) -> Task:
+        """Writing subjects of the chosen pathology, drawn from ``seed`` on, to a folder.
+
+        Raises
+        ------
+        InputError
+            If there is no such folder.
+        """
         folder = node.populationFolder
         if not str(folder) or not folder.is_absolute() or not folder.is_dir():
             raise InputError(f"'{folder}' is no folder; choose one to write the population to")
-        return {
+        values = {
             "folder": str(folder), "count": node.populationCount, "pathology": node.pathology.value,
             "protocol": self.protocol(node).as_dict(), "plane": node.plane.value, "seed": node.seed}
+        return Task(
+            "population", values,
+            summary=lambda result: _("{written} subjects written, {skipped} were there already.").format(
+                written=result["written"], skipped=result["skipped"]))
 
-    def showPreview(self, node: CMRSimulateParameterNode) -> Any:
-        """Scan one slice at one moment and show it in the slice views, in a volume that scenes do not keep."""
-        from CMRSimExtension.slicer_bridge import jobs
-        from CMRSimExtension.slicer_bridge.previewing import PreviewVolume, preview_slice
+    def subjectVersion(self, node: CMRSimulateParameterNode) -> Any:
+        """Changes when the preview's anatomy has to be made anew."""
+        if node.source != SourceKind.LABELS or node.anatomyNode is None:
+            return repr(self.anatomyValues(node)), node.seed
+        from CMRSimExtension.slicer_bridge.anatomy_nodes import version_of
 
-        values = self.anatomyValues(node)
-        labels, grid = values.pop("labels", None), values.pop("grid", None)
-        key = repr((values, node.seed, node.labelMap, None if labels is None else node.anatomyNode.GetMTime()))
-        if self._previewSubject is None or self._previewSubject[0] != key:
-            anatomy = values["anatomy"] | ({} if labels is None else {"labels": labels, "grid": grid})
-            self._previewSubject = (key, jobs.build_anatomy(values["source"], node.seed, anatomy))
-        image, imageGrid = preview_slice(
-            self._previewSubject[1], self.protocol(node), node.seed, node.plane.value, node.previewSlice,
-            node.previewPhase)
-        if self._preview is None:
-            self._preview = PreviewVolume()
-        return self._preview.show(image, imageGrid)
+        return version_of(node.anatomyNode), node.anatomyNode.GetID(), node.labelMap, node.still, node.seed
 
-    def removePreview(self) -> None:
-        """Take the preview out of the scene, and give the slice views back what they showed."""
-        if self._preview is not None:
-            self._preview.remove()
-            self._preview = None
-
-    def forgetPreview(self) -> None:
-        """The scene is closing: it takes the preview with it."""
-        self._preview = None
+    def previewValues(self, node: CMRSimulateParameterNode) -> dict[str, Any]:
+        """What to scan of the anatomy: one slice, one moment."""
+        return {
+            "protocol": self.protocol(node).as_dict(), "seed": node.seed, "plane": node.plane.value,
+            "faults": self.faults(node), "slice_share": node.previewSlice, "cardiac_phase": node.previewPhase}
 
 
 #

@@ -1,6 +1,5 @@
 """CMRTagged: any cine turned into tagged CMR whose tags move with the heart."""
 
-import enum
 import pathlib
 import sys
 from typing import Annotated, Any
@@ -16,11 +15,7 @@ from slicer import (
 from slicer.i18n import tr as _
 from slicer.i18n import translate
 from slicer.parameterNodeWrapper import WithinRange, parameterNodeWrapper
-from slicer.ScriptedLoadableModule import (
-    ScriptedLoadableModule,
-    ScriptedLoadableModuleLogic,
-    ScriptedLoadableModuleTest,
-)
+from slicer.ScriptedLoadableModule import ScriptedLoadableModule, ScriptedLoadableModuleTest
 
 try:
     import CMRSimExtension  # noqa: F401
@@ -28,10 +23,10 @@ except ImportError:  # run from the source tree: only this module's own folder i
     sys.path.append(str(pathlib.Path(__file__).resolve().parents[1]))
 
 from CMRSimExtension.errors import InputError
+from CMRSimExtension.slicer_bridge.logic import ModuleLogic, Task
 from CMRSimExtension.slicer_bridge.panel import ModulePanel
-from CMRSimExtension.slicer_bridge.parameters import KeptView
-from CMRSimExtension.slicer_bridge.scene import AllOrNothing
-from CMRSimExtension.slicer_bridge.views import play, show_volume
+from CMRSimExtension.slicer_bridge.tagging_choices import Method, Pattern, Readout, SpacingUnit, StrainMethod, Train
+from CMRSimExtension.slicer_bridge.views import play, plot_layout, show_chart_and_table, show_volume
 
 PAPER_SPACING_PX, PAPER_FLIP_DEG = 5.0, 70.0
 MOVING_SPACING_MM, MOVING_FLIP_DEG = 7.0, 90.0
@@ -63,58 +58,6 @@ class CMRTagged(ScriptedLoadableModule):
 #
 
 
-class Method(enum.Enum):
-    """How tags are made. Members are stored by name in scenes and never change."""
-
-    MOVING = "moving"
-    PAPER = "paper"
-
-    def label(self) -> str:
-        return {"moving": _("Moving tags"), "paper": _("Static grid (reference transform)")}[self.value]
-
-
-class Pattern(enum.Enum):
-    """Lines in one or two directions."""
-
-    GRID = "grid"
-    LINES = "lines"
-
-    def label(self) -> str:
-        return {"grid": _("Grid"), "lines": _("Lines")}[self.value]
-
-
-class SpacingUnit(enum.Enum):
-    """Unit of the tag spacing."""
-
-    MM = "mm"
-    PX = "px"
-
-    def label(self) -> str:
-        return {"mm": _("mm"), "px": _("pixels")}[self.value]
-
-
-class Train(enum.Enum):
-    """Binomial pulse train of the preparation."""
-
-    T1_1 = "1-1"
-    T1_2_1 = "1-2-1"
-    T1_3_3_1 = "1-3-3-1"
-    T1_4_6_4_1 = "1-4-6-4-1"
-
-    def label(self) -> str:
-        return str(self.value)
-
-
-class Readout(enum.Enum):
-    """Sequence that reads the tags out, and fades them."""
-
-    GRE = "gre"
-    BSSFP = "bssfp"
-
-    def label(self) -> str:
-        return {"gre": _("Spoiled gradient echo"), "bssfp": _("Balanced SSFP")}[self.value]
-
-
 @parameterNodeWrapper
 class CMRTaggedParameterNode:
     """Everything that a tagged cine is made from. Names never change once scenes exist.
@@ -125,6 +68,7 @@ class CMRTaggedParameterNode:
     motion - true motion, as CMRSimulate makes it; without it, motion is estimated
     frames - frames of the tagged series, 0 keeps those of the cine
     snr - of added noise, 0 adds none
+    strainInput .. strainMethod - what strain is measured in, and how; Apply chooses its own result here
     """
 
     inputNode: vtkMRMLScalarVolumeNode | vtkMRMLSequenceNode | None
@@ -145,6 +89,11 @@ class CMRTaggedParameterNode:
     keepMotion: bool = False
     seed: Annotated[int, WithinRange(0, 2**31 - 1)] = 1
 
+    strainInput: vtkMRMLScalarVolumeNode | vtkMRMLSequenceNode | None
+    strainSegmentation: vtkMRMLSegmentationNode | vtkMRMLLabelMapVolumeNode | None
+    strainMotion: vtkMRMLGridTransformNode
+    strainMethod: StrainMethod = StrainMethod.BEST
+
 
 #
 # CMRTaggedWidget
@@ -158,8 +107,10 @@ class CMRTaggedWidget(ModulePanel):
         return CMRTaggedLogic()
 
     def setupPanel(self) -> None:
-        self.job = self.addJob(
-            self.ui.applyButton, self.ui.progressBar, self.ui.statusLabel, self._start, _("The tagging failed."))
+        self.job = self.addTask("apply", lambda: self.logic.task(self._parameterNode), _("The tagging failed."))
+        self.strainJob = self.addTask(
+            "strain", lambda: self.logic.strainTask(self._parameterNode), _("Measuring strain failed."),
+            ready=lambda: self._parameterNode.strainInput is not None)
         # activated, not currentIndexChanged: a restored scene keeps the user's values.
         self.ui.methodComboBox.connect("activated(int)", self.onMethod)
 
@@ -174,26 +125,13 @@ class CMRTaggedWidget(ModulePanel):
     def onMethod(self, index: int = 0) -> None:
         self.logic.applyMethodDefaults(self._parameterNode)
 
-    def _start(self) -> None:
-        parameters = self._parameterNode
-        values = self.logic.request(parameters)
-        inputNode, keepMotion = parameters.inputNode, parameters.keepMotion
-
-        def finish(result: dict[str, Any]) -> None:
-            self.logic.showResult(self.logic.addResult(inputNode, keepMotion, result))
-            self.ui.motionLabel.text = self.logic.motionText(result)
-
-        self.ui.motionLabel.text = ""
-        self.job.run("tag", values, finish)
-        self.updatePanel()
-
 
 #
 # CMRTaggedLogic
 #
 
 
-class CMRTaggedLogic(ScriptedLoadableModuleLogic):
+class CMRTaggedLogic(ModuleLogic):
     """The module's work; runs without a panel.
 
     Examples
@@ -202,14 +140,10 @@ class CMRTaggedLogic(ScriptedLoadableModuleLogic):
     >>> parameters = logic.getParameterNode()                           # doctest: +SKIP
     >>> parameters.inputNode = slicer.util.getNode("Cine")              # doctest: +SKIP
     >>> nodes = logic.process(parameters)                               # doctest: +SKIP
+    >>> strain = logic.measureStrain(parameters)                        # doctest: +SKIP
     """
 
-    def __init__(self) -> None:
-        ScriptedLoadableModuleLogic.__init__(self)
-        self._parameters = KeptView(CMRTaggedParameterNode)
-
-    def getParameterNode(self) -> CMRTaggedParameterNode:
-        return self._parameters.of(super().getParameterNode())
+    parameterNodeClass = CMRTaggedParameterNode
 
     def applyMethodDefaults(self, parameters: CMRTaggedParameterNode) -> None:
         """Set spacing, flip and train to what the chosen method is used with."""
@@ -242,8 +176,8 @@ class CMRTaggedLogic(ScriptedLoadableModuleLogic):
         TagOptions(**options)
         return options
 
-    def request(self, parameters: CMRTaggedParameterNode) -> dict[str, Any]:
-        """The arguments of the ``tag`` job; what can be wrong is found here, before anything runs.
+    def task(self, parameters: CMRTaggedParameterNode) -> Task:
+        """The tagging, with everything that can be wrong found before it runs.
 
         Raises
         ------
@@ -251,7 +185,7 @@ class CMRTaggedLogic(ScriptedLoadableModuleLogic):
             No input, one frame where a cine is needed, labels or motion of another cine, tags too close.
         """
         from CMRSimExtension.slicer_bridge.segmenting import read_input
-        from CMRSimExtension.slicer_bridge.tagging_nodes import labels_for_tagging, motion_for_tagging
+        from CMRSimExtension.slicer_bridge.tagging_nodes import add_tagged, labels_for_tagging, motion_for_tagging
 
         cine = read_input(parameters.inputNode, parameters.assembleStack)
         options = self.options(parameters)
@@ -264,21 +198,22 @@ class CMRTaggedLogic(ScriptedLoadableModuleLogic):
             values["labels"] = labels_for_tagging(parameters.segmentation, cine)
         if parameters.motion is not None and parameters.method == Method.MOVING:
             values["displacement"] = motion_for_tagging(parameters.motion, cine)
-        return values
+        source, keepMotion = parameters.inputNode, parameters.keepMotion
+        name = _("{name} tagged").format(name=source.GetName())
+
+        def add(result: dict[str, Any]) -> Any:
+            nodes = add_tagged(result["cine"], name, source, keepMotion)
+            with slicer.util.NodeModify(parameters):
+                parameters.strainInput = nodes.cine.proxy
+                parameters.strainSegmentation = None if nodes.labels is None else nodes.labels.proxy
+                parameters.strainMotion = None if nodes.motion is None else nodes.motion.proxy
+            return nodes
+
+        return Task("tag", values, add, self.showResult, self.motionText)
 
     def process(self, parameters: CMRTaggedParameterNode, progress: Any = None) -> Any:
         """Tag in this process and add the result to the scene; returns its `TaggedNodes`."""
-        from CMRSimExtension.slicer_bridge import jobs
-
-        result = jobs.run("tag", self.request(parameters), progress or (lambda share, text: None))
-        with AllOrNothing():
-            return self.addResult(parameters.inputNode, parameters.keepMotion, result)
-
-    def addResult(self, inputNode: Any, keepMotion: bool, result: dict[str, Any]) -> Any:
-        """Show what the job made beside its input."""
-        from CMRSimExtension.slicer_bridge.tagging_nodes import add_tagged
-
-        return add_tagged(result["cine"], _("{name} tagged").format(name=inputNode.GetName()), inputNode, keepMotion)
+        return self.task(parameters).run_here(progress)
 
     def showResult(self, nodes: Any) -> None:
         """Bring the result into the views and let the heart beat."""
@@ -291,6 +226,49 @@ class CMRTaggedLogic(ScriptedLoadableModuleLogic):
             "true": _("The tags follow the true motion."), "estimated": _("The tags follow estimated motion."),
             "none": _("The tags do not move."),
         }[result["motion"]]
+
+    def strainTask(self, parameters: CMRTaggedParameterNode) -> Task:
+        """Measuring strain, with everything that can be wrong found before it runs.
+
+        Raises
+        ------
+        InputError
+            No cine, one frame, or labels or motion of another cine.
+        """
+        from CMRSimExtension.slicer_bridge.strain_nodes import add_strain, read_strain_input
+        from CMRSimExtension.strain.series import StrainSeries
+
+        source, method = parameters.strainInput, parameters.strainMethod
+        values = read_strain_input(source, parameters.strainSegmentation, parameters.strainMotion)
+        name = _("{name} strain").format(name=source.GetName())
+
+        def add(result: dict[str, Any]) -> Any:
+            truth = None if result["truth"] is None else StrainSeries(**result["truth"])
+            return add_strain(StrainSeries(**result["strain"]), truth, name, source)
+
+        return Task(
+            "strain", values | {"method": None if method == StrainMethod.BEST else method.value}, add,
+            self.showStrain, self.strainText)
+
+    def measureStrain(self, parameters: CMRTaggedParameterNode, progress: Any = None) -> Any:
+        """Measure strain in this process; returns its `StrainNodes`."""
+        return self.strainTask(parameters).run_here(progress)
+
+    def showStrain(self, nodes: Any) -> None:
+        """Show the curves and the bull's-eye values."""
+        plot_layout()
+        show_chart_and_table(nodes.curves.chart, nodes.bulls_eye)
+
+    def strainText(self, result: dict[str, Any]) -> str:
+        """What strain was measured from, for the user."""
+        text = {
+            "truth": _("Strain of the true motion."), "harp": _("Strain from the tags, by harmonic phase (HARP)."),
+            "registration": _("Strain within the slices, from registration of the frames."),
+        }[result["strain"]["source"]]
+        faded = int((~result["strain"]["reliable"]).sum())
+        if faded:
+            text += " " + _("{count} frames are not relied on: their tags have faded.").format(count=faded)
+        return text
 
 
 #
@@ -328,4 +306,4 @@ class CMRTaggedTest(ScriptedLoadableModuleTest):
         logic = CMRTaggedLogic()
         parameters = logic.getParameterNode()
         with self.assertRaises(InputError):
-            logic.request(parameters)
+            logic.task(parameters)

@@ -25,17 +25,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--out", metavar="T.csv", required=True, help="table to write; pictures are named after it")
     parser.add_argument("--series", metavar="NAME", help="which series or case, where IN holds several")
     parser.add_argument("--labels", metavar="L", help="labels of every frame, or of end diastole (default: beside IN)")
-    parser.add_argument("--labels-map", metavar="MAP", default="cmrsim", help="what the labels mean (as cmrsim tag)")
+    parser.add_argument("--labels-map", metavar="MAP", help="what the labels mean (as cmrsim tag)")
     parser.add_argument("--method", choices=("truth", "harp", "registration"),
                         help="default: truth where the motion is known, harp for other tagged cines, else registration")
 
 
 def run(options: argparse.Namespace, console: Console) -> None:
-    from CMRSimExtension.command_line.strain_methods import measure_strain
     from CMRSimExtension.command_line.tag_input import read_tag_input
     from CMRSimExtension.errors import InputError
     from CMRSimExtension.files.atomic import StagedFiles
     from CMRSimExtension.strain.figures import require_matplotlib, write_bulls_eye, write_curves
+    from CMRSimExtension.strain.measurement import measure_strain
     from CMRSimExtension.strain.series import mean_absolute_difference
 
     target = Path(options.out)

@@ -13,7 +13,7 @@ import os
 import sys
 import tempfile
 import traceback
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -170,7 +170,10 @@ def add_result(command: str, result: Path, node: Any) -> None:
         frames = [index for index, frame in enumerate(labels) if frame.any()]
         dx, dy, dz = cine.grid.spacing_mm
         curves = function_from_labels(labels, (dz, dy, dx), frames=frames) if (labels == 1).any() else None
-        add_segmented(node, cine, False, labels, frames or [0], curves, f"{node.GetName()} segmentation")
+        found = {
+            "labels": labels, "frames": frames or [0], "curves": None if curves is None else asdict(curves),
+            "normal_ranges": {}, "maps_percent": {}}
+        add_segmented(node, cine, False, found, f"{node.GetName()} segmentation")
         return
     truths = tuple(truth for truth in ("labels", "anatomy", "motion") if companion(result, truth).is_file())
     cine = read_cine(result, truths=truths)

@@ -41,12 +41,27 @@ def report(**message: Any) -> None:
     sys.stdout.flush()
 
 
-def main(arguments: list[str]) -> int:
-    """Run the job; 0 for success, 2 for input that cannot be used, 1 for a failure of ours."""
-    if hasattr(os, "setsid") and os.getpgrp() != os.getpid():
-        # A group of its own: cancelling ends this process and all that it started, and nothing else.
-        os.setsid()
+def report_error(error: Exception) -> int:
+    """Tell the parent why there is no result; returns the exit code: 2 for unusable input, 1 for a failure of ours."""
     from CMRSimExtension.errors import CMRSimError
+
+    if isinstance(error, CMRSimError):
+        report(error=str(error), unusable_input=True)
+        return 2
+    traceback.print_exception(error, file=sys.stdout)  # the log keeps it; the parent's user sees the message
+    report(error=f"{type(error).__name__}: {error}", unusable_input=False)
+    return 1
+
+
+def lead_own_group() -> None:
+    """Make this process leader of a group: cancelling ends it and all that it started, and nothing else."""
+    if hasattr(os, "setsid") and os.getpgrp() != os.getpid():
+        os.setsid()
+
+
+def main(arguments: list[str]) -> int:
+    """Run the job; 0 for success, else as `report_error`."""
+    lead_own_group()
     from CMRSimExtension.slicer_bridge.jobs import run
     from CMRSimExtension.slicer_bridge.store import read_values, write_values
 
@@ -54,13 +69,8 @@ def main(arguments: list[str]) -> int:
     try:
         values = read_values(request)
         write_values(result, run(values.pop("kind"), values, LineReporter()))
-    except CMRSimError as error:
-        report(error=str(error), unusable_input=True)
-        return 2
-    except Exception as error:  # the parent's user sees the message; the log keeps the traceback
-        traceback.print_exc()
-        report(error=f"{type(error).__name__}: {error}", unusable_input=False)
-        return 1
+    except Exception as error:
+        return report_error(error)
     report(done=True)
     return 0
 

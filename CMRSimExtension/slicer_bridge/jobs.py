@@ -40,8 +40,9 @@ def build_anatomy(source: str, seed: int, values: Values) -> Any:
     Parameters
     ----------
     source
-        ``"parametric"`` (values: the keywords of `Subject.random`), ``"xcat"`` (``path``, ``still``) or ``"labels"``
-        (``labels``, ``grid``, ``label_map``, ``still``).
+        ``"parametric"``, ``"xcat"`` or ``"labels"``.
+    values
+        The keywords of `Subject.random`, `anatomies.anatomy_of_xcat` or `anatomies.anatomy_of_labels`.
     seed
         Of everything that is drawn.
     """
@@ -70,15 +71,11 @@ def simulate(
     seed: int,
     faults: Values,
     progress: Progress,
-    labels: Any = None,
-    grid: Any = None,
 ) -> Values:
     """Scan an anatomy: gives ``cine``."""
     from CMRSimExtension.scanner.protocol import Protocol
     from CMRSimExtension.simulation.simulate import simulate as scan
 
-    if source == "labels":
-        anatomy = anatomy | {"labels": labels, "grid": grid}
     subject = build_anatomy(source, seed, anatomy)
     options: Values = {"faults": fault_values(faults)} if faults else {}
     cine = scan(
@@ -98,36 +95,72 @@ def tag(
 ) -> Values:
     """Tag a cine: gives ``cine``, the tagged one, and ``motion``: ``true``, ``estimated`` or ``none``.
 
-    ``displacement`` is the true motion, where it is known; a simulated cine, whose sidecar names a parametric subject,
-    has its own. ``labels`` are (frames, slices, rows, columns), or (slices, rows, columns) at end diastole alone.
+    ``displacement`` is the true motion, where it is known; that of a simulated cine is made from its sidecar.
+    ``labels`` are (frames, slices, rows, columns), or (slices, rows, columns) at end diastole alone.
     """
     from CMRSimExtension.tagging.options import TagOptions
     from CMRSimExtension.tagging.tag_cine import tag_cine
 
-    if displacement is None and options.get("method", "moving") == "moving" and knows_its_anatomy(cine):
-        from CMRSimExtension.simulation.record import subject_of
-        from CMRSimExtension.tagging.simulated import true_displacement
-
-        progress(0.0, "making the subject again for its true motion")
-        displacement = true_displacement(subject_of(cine.sidecar), cine)
+    if displacement is None and options.get("method", "moving") == "moving":
+        displacement = own_displacement(cine, progress)
     tagged = tag_cine(
         replace(cine, displacement_mm=displacement), TagOptions(**options), labels=labels, seed=seed,
         progress=progress)
     return {"cine": tagged, "motion": tagged.sidecar["tagging"]["motion"]["source"]}
 
 
-def knows_its_anatomy(cine: Any) -> bool:
-    """Whether a cine's sidecar describes a parametric subject, and the cine still lies where it was scanned."""
+def own_displacement(cine: Any, progress: Progress) -> Any:
+    """The true motion of a simulated cine, or of one that was tagged with it; None where it is not known."""
+    record = simulation_record(cine)
+    if record is None:
+        return None
+    from CMRSimExtension.simulation.record import subject_of
+    from CMRSimExtension.tagging.simulated import true_displacement
+
+    progress(0.0, "making the subject again for its true motion")
+    return true_displacement(subject_of(record), cine)
+
+
+def simulation_record(cine: Any) -> Values | None:
+    """The sidecar that describes the parametric subject in a cine, if the cine still lies where it was scanned."""
     import numpy as np
 
-    grid = cine.sidecar.get("simulation", {}).get("grid", {})
-    if cine.sidecar.get("anatomy", {}).get("kind") != "parametric subject" or "affine_ras" not in grid:
-        return False
-    return bool(np.allclose(grid["affine_ras"], cine.grid.affine_ras, atol=1e-3))  # mm: not moved since
+    record: Values = cine.sidecar
+    if "tagging" in record:
+        follows = record["tagging"].get("motion", {}).get("source") == "true"
+        record = record.get("source", {}) if follows else {}
+    grid = record.get("simulation", {}).get("grid", {})
+    if record.get("anatomy", {}).get("kind") != "parametric subject" or "affine_ras" not in grid:
+        return None
+    moved = not np.allclose(grid["affine_ras"], cine.grid.affine_ras, atol=1e-3)  # mm
+    return None if moved else record
 
 
-def segment(*, cine: Any, model: str, frames: str, device: str, progress: Progress) -> Values:
-    """Segment a cine: gives ``labels``, ``frames``, ``curves`` (or None) and ``notes``."""
+def strain(
+    *, cine: Any, method: str | None, progress: Progress, labels: Any = None, displacement: Any = None
+) -> Values:
+    """Strain of a cine: gives ``strain`` and ``truth``, the fields of a `StrainSeries` each, or None for the latter.
+
+    ``labels`` and ``displacement`` are as for `tag`; without ``method`` the best that the cine allows is taken.
+    """
+    from CMRSimExtension.strain.measurement import measure_strain
+
+    if displacement is None:
+        displacement = own_displacement(cine, progress)
+    found, truth = measure_strain(replace(cine, displacement_mm=displacement), labels, method, progress)
+    return {"strain": dict(vars(found)), "truth": None if truth is None else dict(vars(truth))}
+
+
+def segment(
+    *, cine: Any, model: str, frames: str, device: str, views: str, probabilities: bool, person: Values,
+    progress: Progress,
+) -> Values:
+    """Segment a cine.
+
+    Gives ``labels``, ``frames``, ``curves`` (or None), ``normal_ranges`` (by value, where sex and age are known),
+    ``maps_percent`` (uint8 maps of the frames segmented by name; empty if not asked for) and ``notes``.
+    """
+    from CMRSimExtension.evaluation.function import normal_ranges
     from CMRSimExtension.segmentation.bundle import read_bundle
     from CMRSimExtension.segmentation.job import SegmentationOptions, segment_cine
     from CMRSimExtension.segmentation.registry import find_model
@@ -139,12 +172,30 @@ def segment(*, cine: Any, model: str, frames: str, device: str, progress: Progre
         progress(share, "segmenting")
         return True
 
-    found = segment_cine(cine, bundle, SegmentationOptions(frames=frames, device=device), report)
+    options = SegmentationOptions(
+        frames=frames, device=device, views=views, probabilities=probabilities, **person)
+    found = segment_cine(cine, bundle, options, report)
     progress(1.0, "segmented")
-    curves = None if found.function is None else asdict(found.function)
+    known = person.get("sex") is not None and person.get("age_years") is not None
     return {
-        "labels": found.segmentation.labels, "frames": list(found.segmentation.frames), "curves": curves,
+        "labels": found.segmentation.labels, "frames": list(found.segmentation.frames),
+        "curves": None if found.function is None else asdict(found.function),
+        "normal_ranges": normal_ranges(person["sex"], person["age_years"]) if known else {},
+        "maps_percent": maps_percent(found.segmentation, bundle) if probabilities else {},
         "notes": list(found.segmentation.notes)}
+
+
+def maps_percent(found: Any, model: Any) -> Values:
+    """(frames, slices, rows, columns) uint8 uncertainty, and probability of each class, in percent."""
+    import numpy as np
+
+    def percent(values: Any) -> Any:
+        return np.rint(100.0 * values.astype(np.float32)).astype(np.uint8)
+
+    maps = {"uncertainty": percent(found.uncertainty)}
+    for number, name in enumerate(model.classes, start=1):
+        maps[f"{name.replace('_', ' ')} probability"] = percent(found.probabilities[:, number])
+    return maps
 
 
 def function_curves(record: Values | None) -> Any:
@@ -222,4 +273,5 @@ def population(
 
 
 JOBS: dict[str, Callable[..., Values]] = {
-    "simulate": simulate, "tag": tag, "segment": segment, "compare": compare, "population": population}
+    "simulate": simulate, "tag": tag, "strain": strain, "segment": segment, "compare": compare,
+    "population": population}

@@ -1,6 +1,7 @@
-"""What the three panels have in common: the parameter node, one job at a time, Apply that becomes Cancel."""
+"""What the three panels have in common: the parameter node, and buttons that start a task and cancel it."""
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import qt
@@ -10,34 +11,37 @@ from slicer.i18n import tr as _
 from slicer.ScriptedLoadableModule import ScriptedLoadableModuleWidget
 from slicer.util import VTKObservationMixin
 
+from CMRSimExtension.slicer_bridge.logic import Task
 from CMRSimExtension.slicer_bridge.process import POLL_MS, ChildJob
 from CMRSimExtension.slicer_bridge.scene import AllOrNothing
 
 PROGRESS_STEPS = 1000
 
 
-class JobControls:
-    """A button that starts a job and cancels it, a progress bar and a line of text.
+class TaskControls:
+    """A button that starts a task and cancels it, a progress bar and a line of text.
 
     Parameters
     ----------
     button, progressBar, statusLabel
         Widgets of the panel.
-    start
-        Called when the button is pressed and nothing runs; it validates the input and calls `run`.
+    makeTask
+        Called when the button is pressed and nothing runs; raises what the user is told if there can be no task.
     failureText
         What the error message begins with.
+    onChanged
+        Called when a task has begun or ended.
     """
 
     def __init__(
-        self, button: Any, progressBar: Any, statusLabel: Any, start: Callable[[], None], failureText: str  # noqa: N803
+        self, button: Any, progressBar: Any, statusLabel: Any, makeTask: Callable[[], Task],  # noqa: N803
+        failureText: str, onChanged: Callable[[], None],  # noqa: N803
     ) -> None:
         self._button, self._bar, self._status = button, progressBar, statusLabel
-        self._start, self._failureText = start, failureText
+        self._makeTask, self._failureText, self._onChanged = makeTask, failureText, onChanged
         self._idleText = button.text
         self._job: ChildJob | None = None
-        self._finish: Callable[[dict[str, Any]], None] | None = None
-        self.onEnded: Callable[[], None] = lambda: None
+        self._task: Task | None = None
         self._timer = qt.QTimer()
         self._timer.setInterval(POLL_MS)
         self._timer.connect("timeout()", self._poll)
@@ -48,21 +52,25 @@ class JobControls:
 
     @property
     def running(self) -> bool:
-        """Whether a job is under way."""
+        """Whether a task is under way."""
         return self._job is not None
 
-    def run(self, kind: str, values: dict[str, Any], finish: Callable[[dict[str, Any]], None]) -> None:
-        """Start a job in a child process; `finish` gets its values, inside an `AllOrNothing` block."""
-        self._job = ChildJob(kind, values, self._onProgress)
-        self._finish = finish
+    def enable(self, enabled: bool) -> None:
+        """Let the button be pressed, or not."""
+        self._button.enabled = enabled
+
+    def run(self, task: Task) -> None:
+        """Start a task in a child process; its result is added to the scene when it has ended."""
+        self._job, self._task = ChildJob(task.kind, task.values, self._onProgress), task
         self._button.text = _("Cancel")
         self._bar.value = 0
         self._bar.visible = True
         self._status.text = _("Starting")
         self._timer.start()
+        self._onChanged()
 
     def cancel(self) -> None:
-        """End the job, if any; the scene stays as it is."""
+        """End the task, if any; the scene stays as it is."""
         if self._job is not None:
             job, self._job = self._job, None
             job.cancel()
@@ -74,39 +82,41 @@ class JobControls:
             return
         self._status.text = ""
         with slicer.util.tryWithErrorDisplay(self._failureText):
-            self._start()
+            self.run(self._makeTask())
 
     def _onProgress(self, share: float, text: str) -> None:
         self._bar.value = round(share * PROGRESS_STEPS)
         self._status.text = text
 
     def _poll(self) -> None:
-        if self._job is None or not self._job.poll() or self._job is None:
+        # Told of the end, the job may have been cancelled by what it told.
+        if self._job is None or not self._job.poll() or self._job is None or self._task is None:
             return
-        job, self._job = self._job, None
-        finish, self._finish = self._finish, None
+        job, task = self._job, self._task
+        self._job = None
         status = self._failureText
         try:
             with slicer.util.tryWithErrorDisplay(self._failureText, waitCursor=True), AllOrNothing():
                 values = job.result()
-                if finish is not None:
-                    finish(values)
-                status = _("Done")
+                task.show(task.add(values))
+                status = task.summary(values)
         finally:
             self._ended(status)
 
     def _ended(self, status: str) -> None:
         self._timer.stop()
+        self._task = None
         self._button.text = self._idleText
         self._bar.visible = False
         self._status.text = status
-        self.onEnded()
+        self._onChanged()
 
 
 class ModulePanel(ScriptedLoadableModuleWidget, VTKObservationMixin):
     """A module's widget: loads ``Resources/UI/<module>.ui`` and keeps it in step with the parameter node.
 
-    Subclasses override `createLogic`, `setupPanel` and `updatePanel`.
+    Subclasses override `createLogic`, `setupPanel` and `updatePanel`. One task runs at a time: two would compete for
+    the processors and for the scene.
     """
 
     def __init__(self, parent: Any = None) -> None:
@@ -115,7 +125,7 @@ class ModulePanel(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.logic: Any = None
         self._parameterNode: Any = None
         self._parameterNodeGuiTag: int | None = None
-        self._controls: list[JobControls] = []
+        self._controls: list[tuple[TaskControls, Callable[[], bool]]] = []
 
     def setup(self) -> None:
         """Build the panel."""
@@ -140,19 +150,44 @@ class ModulePanel(ScriptedLoadableModuleWidget, VTKObservationMixin):
     def updatePanel(self) -> None:
         """Show and enable what the parameters call for."""
 
-    def addJob(
-        self, button: Any, progressBar: Any, statusLabel: Any, start: Callable[[], None], failureText: str  # noqa: N803
-    ) -> JobControls:
-        """Let a button start a job; it is cancelled when the panel goes or the scene closes."""
-        controls = JobControls(button, progressBar, statusLabel, start, failureText)
-        controls.onEnded = self._onParametersModified
-        self._controls.append(controls)
+    def onLeave(self) -> None:
+        """Put away what is there only while the panel shows this scene."""
+
+    def addTask(
+        self, name: str, makeTask: Callable[[], Task], failureText: str,  # noqa: N803
+        ready: Callable[[], bool] = lambda: True,
+    ) -> TaskControls:
+        """Let ``<name>Button`` start a task, with ``<name>ProgressBar`` and ``<name>StatusLabel``.
+
+        It is cancelled when the panel goes or the scene closes.
+
+        Parameters
+        ----------
+        makeTask, failureText
+            As `TaskControls`.
+        ready
+            Whether the parameters have what the task cannot do without.
+        """
+        button, bar, status = (
+            getattr(self.ui, f"{name}{kind}") for kind in ("Button", "ProgressBar", "StatusLabel"))
+        controls = TaskControls(button, bar, status, makeTask, failureText, self._update)
+        self._controls.append((controls, ready))
         return controls
+
+    @property
+    def busy(self) -> bool:
+        """Whether a task of this panel runs."""
+        return any(controls.running for controls, _ready in self._controls)
+
+    @property
+    def requirements(self) -> Path:
+        """The module's list of packages that it installs when they are needed."""
+        return Path(self.resourcePath(f"Requirements/{self.moduleName}.txt"))
 
     def cleanup(self) -> None:
         """Called when the application closes or the module is reloaded."""
-        for controls in self._controls:
-            controls.cancel()
+        self._cancelAll()
+        self.onLeave()
         self.setParameterNode(None)
         self.removeObservers()
 
@@ -161,13 +196,14 @@ class ModulePanel(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.initializeParameterNode()
 
     def exit(self) -> None:
-        """Called each time the user opens another module; a running job goes on."""
+        """Called each time the user opens another module; a running task goes on."""
+        self.onLeave()
         self.setParameterNode(None)
 
     def onSceneStartClose(self, caller: Any, event: Any) -> None:
         """The nodes are about to go: what runs on them is ended."""
-        for controls in self._controls:
-            controls.cancel()
+        self._cancelAll()
+        self.onLeave()
         self.setParameterNode(None)
 
     def onSceneEndClose(self, caller: Any, event: Any) -> None:
@@ -183,14 +219,20 @@ class ModulePanel(ScriptedLoadableModuleWidget, VTKObservationMixin):
         """Show another parameter node, or none."""
         if self._parameterNode is not None:
             self._parameterNode.disconnectGui(self._parameterNodeGuiTag)
-            self.removeObserver(
-                self._parameterNode.parameterNode, vtk.vtkCommand.ModifiedEvent, self._onParametersModified)
+            self.removeObserver(self._parameterNode.parameterNode, vtk.vtkCommand.ModifiedEvent, self._update)
         self._parameterNode = node
         if node is not None:
             self._parameterNodeGuiTag = node.connectGui(self.ui)
-            self.addObserver(node.parameterNode, vtk.vtkCommand.ModifiedEvent, self._onParametersModified)
-            self.updatePanel()
+            self.addObserver(node.parameterNode, vtk.vtkCommand.ModifiedEvent, self._update)
+            self._update()
 
-    def _onParametersModified(self, caller: Any = None, event: Any = None) -> None:
-        if self._parameterNode is not None:
-            self.updatePanel()
+    def _cancelAll(self) -> None:
+        for controls, _ready in self._controls:
+            controls.cancel()
+
+    def _update(self, caller: Any = None, event: Any = None) -> None:
+        if self._parameterNode is None:
+            return
+        for controls, ready in self._controls:
+            controls.enable(controls.running or not self.busy and ready())
+        self.updatePanel()

@@ -14,7 +14,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -55,6 +55,74 @@ def python_executable() -> str:
     raise RuntimeError("PythonSlicer was not found beside 3D Slicer; reinstall 3D Slicer")
 
 
+class ChildProcess:
+    """A Python process that runs one of our modules and reports in lines of JSON (`job.report`).
+
+    Parameters
+    ----------
+    module
+        Run as ``python -m module``.
+    arguments
+        Its command line.
+    """
+
+    def __init__(self, module: str, arguments: list[str]) -> None:
+        library = str(Path(CMRSimExtension.__file__).resolve().parents[1])
+        existing = os.environ.get("PYTHONPATH")
+        environment = {
+            "PYTHONPATH": library if not existing else os.pathsep.join((library, existing)),
+            "PYTHONIOENCODING": "utf-8",
+        }
+        # The same call in every supported version; the newer ones can also poll, but hide the process then.
+        self._process = slicer.util.launchConsoleProcess(
+            [python_executable(), "-m", module, *arguments], useStartupEnvironment=False,
+            updateEnvironment=environment)
+        self._lines: queue.SimpleQueue[str | None] = queue.SimpleQueue()
+        self.ended = False
+        self.log: list[str] = []
+        threading.Thread(target=self._read, daemon=True).start()
+
+    def _read(self) -> None:
+        for line in self._process.stdout:
+            self._lines.put(line.rstrip())
+        self._process.wait()
+        self._lines.put(None)
+
+    @property
+    def process_id(self) -> int:
+        """Of the child."""
+        return int(self._process.pid)
+
+    @property
+    def exit_code(self) -> int | None:
+        """None while it runs."""
+        code: int | None = self._process.returncode
+        return code
+
+    def messages(self, *, to_the_end: bool = False) -> Iterator[dict[str, Any]]:
+        """What the child has reported since the last call; `to_the_end` waits until it has ended."""
+        # Slicer's event loop keeps Python's lock: without a pause here the reading thread may never get it.
+        time.sleep(0.001)
+        while not self.ended:
+            try:
+                line = self._lines.get() if to_the_end else self._lines.get_nowait()
+            except queue.Empty:
+                return
+            if line is None:
+                self.ended = True
+            elif line.startswith(MARK):
+                yield json.loads(line[len(MARK):])
+            elif line:
+                self.log.append(line)
+
+    def end(self) -> None:
+        """End it and everything that it has started; returns when it has gone."""
+        if not self.ended:
+            end_process_tree(self._process)
+        for _message in self.messages(to_the_end=True):
+            pass
+
+
 class ChildJob:
     """One job, started at once.
 
@@ -71,68 +139,30 @@ class ChildJob:
     ) -> None:
         self._folder = Path(tempfile.mkdtemp(prefix="cmrsim-job-"))
         self._on_progress = on_progress
-        self._error: str | None = None
-        self._unusable_input = False
+        self._error: Exception | None = None
         self._cancelled = False
-        self._lines: queue.SimpleQueue[str | None] = queue.SimpleQueue()
-        self._ended = False
-        self.log: list[str] = []
         try:
             write_values(self._folder / "request", {"kind": kind, **values})
-            self._process = self._launch()
+            self._process = ChildProcess(
+                JOB_MODULE, [str(self._folder / "request"), str(self._folder / "result")])
         except BaseException:
             self._remove_folder()
             raise
-        self._reader = threading.Thread(target=self._read, daemon=True)
-        self._reader.start()
-
-    def _launch(self) -> Any:
-        library = str(Path(CMRSimExtension.__file__).resolve().parents[1])
-        existing = os.environ.get("PYTHONPATH")
-        environment = {
-            "PYTHONPATH": library if not existing else os.pathsep.join((library, existing)),
-            "PYTHONIOENCODING": "utf-8",
-        }
-        arguments = [
-            python_executable(), "-m", JOB_MODULE, str(self._folder / "request"), str(self._folder / "result")]
-        # The same call in every supported version; the newer ones can also poll, but hide the process then.
-        return slicer.util.launchConsoleProcess(
-            arguments, useStartupEnvironment=False, updateEnvironment=environment)
-
-    def _read(self) -> None:
-        for line in self._process.stdout:
-            self._lines.put(line.rstrip())
-        self._process.wait()
-        self._lines.put(None)
 
     @property
     def process_id(self) -> int:
         """Of the child."""
-        return int(self._process.pid)
+        return self._process.process_id
 
     def poll(self) -> bool:
-        """Take in what the child has said; True once it has ended. Callbacks are called from here."""
-        # Slicer's event loop keeps Python's lock: without a pause here the reading thread may never get it.
-        time.sleep(0.001)
-        while not self._ended:
-            try:
-                line = self._lines.get_nowait()
-            except queue.Empty:
-                break
-            self._take(line)
-        return self._ended
+        """Take in what the child has said; True once it has ended. `on_progress` is called from here."""
+        for message in self._process.messages():
+            self._take(message)
+        return self._process.ended
 
-    def _take(self, line: str | None) -> None:
-        if line is None:
-            self._ended = True
-            return
-        if not line.startswith(MARK):
-            if line:
-                self.log.append(line)
-            return
-        message = json.loads(line[len(MARK):])
+    def _take(self, message: dict[str, Any]) -> None:
         if "error" in message:
-            self._error, self._unusable_input = message["error"], message["unusable_input"]
+            self._error = reported_error(message)
         elif "progress" in message and self._on_progress is not None and not self._cancelled:
             self._on_progress(message["progress"], message["text"])
 
@@ -148,16 +178,16 @@ class ChildJob:
         JobFailed
             For any other end without a result.
         """
-        while not self._ended:
-            self._take(self._lines.get())
         try:
+            for message in self._process.messages(to_the_end=True):
+                self._take(message)
             if self._cancelled:
                 raise Cancelled("the run was cancelled; nothing was changed")
             if self._error is not None:
-                raise InputError(self._error) if self._unusable_input else JobFailed(self._error)
-            if self._process.returncode != 0:
-                last = "\n".join(self.log[-KEPT_LOG_LINES:])
-                raise JobFailed(f"the child process ended with code {self._process.returncode}:\n{last}")
+                raise self._error
+            if self._process.exit_code != 0:
+                last = "\n".join(self._process.log[-KEPT_LOG_LINES:])
+                raise JobFailed(f"the child process ended with code {self._process.exit_code}:\n{last}")
             return read_values(self._folder / "result")
         finally:
             self._remove_folder()
@@ -165,14 +195,16 @@ class ChildJob:
     def cancel(self) -> None:
         """End the child and everything that it started; returns when it has gone."""
         self._cancelled = True
-        if not self._ended:
-            end_process_tree(self._process)
-        while not self._ended:
-            self._take(self._lines.get())
+        self._process.end()
         self._remove_folder()
 
     def _remove_folder(self) -> None:
         shutil.rmtree(self._folder, ignore_errors=True)
+
+
+def reported_error(message: dict[str, Any]) -> Exception:
+    """The error that a child has reported: an `InputError` where its input could not be used, else a `JobFailed`."""
+    return InputError(message["error"]) if message["unusable_input"] else JobFailed(message["error"])
 
 
 def end_process_tree(process: "subprocess.Popen[str]") -> None:

@@ -7,18 +7,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from CMRSimExtension.errors import InputError
 from CMRSimExtension.evaluation.function import FunctionCurves
 from CMRSimExtension.simulation.cine import Cine
-from CMRSimExtension.slicer_bridge.segmentations import (
-    CLINICAL_LABELS,
-    add_label_frames,
-    add_segmentation,
-    labels_of_node,
-)
+from CMRSimExtension.slicer_bridge.jobs import function_curves
+from CMRSimExtension.slicer_bridge.maps import add_map
+from CMRSimExtension.slicer_bridge.segmentations import CLINICAL_LABELS, add_label_frames, add_segmentation
 from CMRSimExtension.slicer_bridge.sequences import CineNodes, add_cine, browser_of, cine_of_node, sequence_of
 from CMRSimExtension.slicer_bridge.stacks import stack_of_node
-from CMRSimExtension.slicer_bridge.tables import CurveNodes, add_function_table, add_table, add_volume_curves
+from CMRSimExtension.slicer_bridge.tables import CurveNodes, add_function_table, add_volume_curves
 
 
 @dataclass(frozen=True)
@@ -35,6 +31,8 @@ class SegmentationNodes:
         Its sequence and browser, or None for a single volume.
     function, curves
         Table and chart; None where there was no function to measure, or one frame only.
+    maps
+        Volume nodes of uncertainty and probability, where they were asked for.
     """
 
     source: Any
@@ -42,6 +40,7 @@ class SegmentationNodes:
     sequence: CineNodes | None
     function: Any
     curves: CurveNodes | None
+    maps: tuple[Any, ...] = ()
 
 
 def read_input(node: Any, stack: bool) -> Cine:
@@ -73,24 +72,17 @@ def nodes_of_input(node: Any, cine: Cine, stack: bool) -> CineNodes | None:
     return CineNodes(sequence, browser, browser.GetProxyNode(sequence))
 
 
-def add_segmented(
-    node: Any,
-    cine: Cine,
-    stack: bool,
-    labels: NDArray[np.uint8],
-    frames: Sequence[int],
-    curves: FunctionCurves | None,
-    name: str,
-) -> SegmentationNodes:
-    """Show labels as segmentation, table and chart beside their image.
+def add_segmented(node: Any, cine: Cine, stack: bool, result: dict[str, Any], name: str) -> SegmentationNodes:
+    """Show what the ``segment`` job found as segmentation, table, chart and maps beside their image.
 
     Parameters
     ----------
-    labels
-        (frames, slices, rows, columns): 1 LV blood pool, 2 LV myocardium, 3 RV blood pool.
-    frames
-        Those that were segmented.
+    node, cine, stack
+        What was segmented.
+    result
+        The job's values.
     """
+    labels, frames = result["labels"], result["frames"]
     shown = nodes_of_input(node, cine, stack)
     if shown is None:
         segmentation = add_segmentation(labels[0], cine.grid, name, source=node, present=CLINICAL_LABELS)
@@ -102,54 +94,32 @@ def add_segmented(
         segmentation, source = sequence.proxy, shown.proxy
         if len(frames) < len(labels):
             shown.browser.SetSelectedItemNumber(int(frames[0]))
+    maps = tuple(
+        add_map(_all_frames(values, frames, len(labels)), cine.grid, f"{name} {what}", source, shown)
+        for what, values in result["maps_percent"].items())
     function = chart = None
+    curves = function_curves(result["curves"])
     if curves is not None:
-        function = add_function_table(curves.function, f"{name} function", source=source)
-        if len(curves.frames) > 1:
-            times = cine.times_ms
-            axis = [float(frame) if times is None else float(times[:, frame].mean()) for frame in curves.frames]
-            series = {"LV": curves.lv_ml, "Myocardium": curves.myocardium_ml, "RV": curves.rv_ml}
-            chart = add_volume_curves(
-                axis, {chamber: np.array(values) for chamber, values in series.items() if any(values)},
-                f"{name} volume curves", source=source, time_title="Frame" if times is None else "Time (ms)")
-    return SegmentationNodes(source, segmentation, sequence, function, chart)
+        function = add_function_table(
+            curves.function, f"{name} function", source=source, indexed=curves.indexed,
+            normal_ranges=result["normal_ranges"])
+        chart = _add_curves(curves, cine, f"{name} volume curves", source)
+    return SegmentationNodes(source, segmentation, sequence, function, chart, maps)
 
 
-def frames_to_compare(predicted: Any, reference: Any) -> dict[str, Any]:
-    """``predicted``, ``reference`` (frames, slices, rows, columns) and ``spacing_mm`` of two segmentations.
-
-    The reference is put on the predicted one's grid. A single segmentation is compared with the frame of the sequence
-    that is on show.
-
-    Raises
-    ------
-    InputError
-        If either is missing, or they have different numbers of frames.
-    """
-    found, grid = labels_of_node(predicted)
-    truth, _ = labels_of_node(reference, grid)
-    frames = list(range(len(found)))
-    if len(truth) == 1 and len(found) > 1:
-        frames = [current_frame(predicted)]
-        found = found[frames]
-    elif len(found) == 1 and len(truth) > 1:
-        truth = truth[[current_frame(reference)]]
-    if len(found) != len(truth):
-        raise InputError(
-            f"'{predicted.GetName()}' has {len(found)} frames and '{reference.GetName()}' has {len(truth)}; choose a "
-            "reference of the same cine")
-    dx, dy, dz = grid.spacing_mm
-    return {"predicted": found, "reference": truth, "spacing_mm": [dz, dy, dx], "frames": frames}
+def _all_frames(values: NDArray[np.uint8], frames: Sequence[int], count: int) -> NDArray[np.uint8]:
+    """Maps of the frames that were segmented, and 0 in the others, so that they keep step with the cine."""
+    result = np.zeros((count, *values.shape[1:]), dtype=values.dtype)
+    result[list(frames)] = values
+    return result
 
 
-def add_comparison(rows: Sequence[dict[str, Any]], name: str, source: Any) -> Any:
-    """Dice and HD95 per structure and frame as a table."""
-    return add_table(
-        name,
-        {
-            "Frame": [float(row["frame"]) for row in rows],
-            "Structure": [str(row["structure"]) for row in rows],
-            "Dice": [float(row["dice"]) for row in rows],
-            "HD95 (mm)": [float(row["hd95_mm"]) for row in rows],
-        },
-        source=source, description="Comparison with a reference segmentation.")
+def _add_curves(curves: FunctionCurves, cine: Cine, name: str, source: Any) -> CurveNodes | None:
+    if len(curves.frames) < 2:
+        return None
+    times = cine.times_ms
+    axis = [float(frame) if times is None else float(times[:, frame].mean()) for frame in curves.frames]
+    series = {"LV": curves.lv_ml, "Myocardium": curves.myocardium_ml, "RV": curves.rv_ml}
+    return add_volume_curves(
+        axis, {chamber: np.array(values) for chamber, values in series.items() if any(values)}, name, source=source,
+        time_title="Frame" if times is None else "Time (ms)")

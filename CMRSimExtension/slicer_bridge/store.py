@@ -20,7 +20,10 @@ RECORD = "record.json"
 
 
 def write_values(folder: Path, values: dict[str, Any]) -> None:
-    """Write JSON-able values, arrays, grids, functions and cines by name; `read_values` is its inverse."""
+    """Write JSON-able values, arrays, grids, functions and cines, and dictionaries of them, by name.
+
+    `read_values` is its inverse.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     record = {name: _pack(folder, name, value) for name, value in values.items()}
     unfinished = folder / f"{RECORD}.part"
@@ -56,6 +59,8 @@ def _pack(folder: Path, name: str, value: Any) -> dict[str, Any]:
     if isinstance(value, Cine):
         parts = {field.name: getattr(value, field.name) for field in dataclasses.fields(value)}
         return {"cine": {part: _pack(folder, f"{name}_{part}", item) for part, item in parts.items()}}
+    if isinstance(value, dict) and any(isinstance(item, np.ndarray | ImageGrid) for item in value.values()):
+        return {"parts": {part: _pack(folder, f"{name}_{part}", item) for part, item in value.items()}}
     return {"value": value}
 
 
@@ -70,4 +75,6 @@ def _unpack(folder: Path, packed: dict[str, Any]) -> Any:
         return CardiacFunction(**content)
     if kind == "cine":
         return Cine(**{part: _unpack(folder, item) for part, item in content.items()})
+    if kind == "parts":
+        return {part: _unpack(folder, item) for part, item in content.items()}
     return content

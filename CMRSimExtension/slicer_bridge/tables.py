@@ -28,13 +28,18 @@ FUNCTION_ROWS: dict[str, tuple[str, str]] = {
     "rv_ef_percent": ("RV ejection fraction", "%"),
 }
 """What a reader calls each value of `CardiacFunction`, and its unit."""
+INDEXED_ROWS = {
+    f"{key}_per_m2": (f"{title} index", f"{unit}/m²")
+    for key, (title, unit) in FUNCTION_ROWS.items() if not key.endswith("percent")}
+"""The same of the values indexed to body surface area."""
 
 CURVE_COLOURS = {"LV": (0.80, 0.27, 0.18), "RV": (0.16, 0.44, 0.70), "Myocardium": (0.45, 0.45, 0.45)}
+OTHER_COLOURS = ((0.80, 0.27, 0.18), (0.16, 0.44, 0.70), (0.30, 0.60, 0.25), (0.10, 0.10, 0.10), (0.55, 0.35, 0.65))
 
 
 @dataclass(frozen=True)
 class CurveNodes:
-    """Nodes of a volume curve: its table, one series per chamber, and the chart that shows them."""
+    """Nodes of curves over time: their table, one series per curve, and the chart that shows them."""
 
     table: Any
     series: tuple[Any, ...]
@@ -84,29 +89,38 @@ def add_table(
 
 
 def add_function_table(
-    function: CardiacFunction, name: str, *, source: Any = None, reference: CardiacFunction | None = None
+    function: CardiacFunction, name: str, *, source: Any = None, indexed: Mapping[str, float] | None = None,
+    normal_ranges: Mapping[str, tuple[float, float]] | None = None,
 ) -> Any:
-    """Cardiac function as a table: measure, value, unit; and a reference beside it where there is one.
+    """Cardiac function as a table: measure, value, unit, and the normal range where one is known.
 
     A value that cannot be known (the ejection fraction of a single frame) has no row.
+
+    Parameters
+    ----------
+    indexed
+        Values per m2 of body surface, by the keys of `INDEXED_ROWS`.
+    normal_ranges
+        (low, high) of healthy people, by the keys of `FUNCTION_ROWS` and `INDEXED_ROWS`.
     """
-    values = function.as_dict()
-    known = [key for key in FUNCTION_ROWS if values[key] is not None]
+    values = function.as_dict() | dict(indexed or {})
+    rows = FUNCTION_ROWS | INDEXED_ROWS
+    known = [key for key in rows if values.get(key) is not None]
     columns: dict[str, Sequence[str] | Sequence[float]] = {
-        "Measure": [FUNCTION_ROWS[key][0] for key in known],
+        "Measure": [rows[key][0] for key in known],
         "Value": [float(values[key] or 0.0) for key in known],
-        "Unit": [FUNCTION_ROWS[key][1] for key in known],
+        "Unit": [rows[key][1] for key in known],
     }
-    if reference is not None:
-        true = reference.as_dict()
-        columns["Reference"] = [float("nan") if true[key] is None else float(true[key] or 0.0) for key in known]
+    if normal_ranges:
+        columns["Normal range"] = [
+            "{:.0f} to {:.0f}".format(*normal_ranges[key]) if key in normal_ranges else "" for key in known]
     return add_table(name, columns, source=source, description="Cardiac function.")
 
 
 def function_of_table(table: Any) -> dict[str, float]:
-    """Value by `FUNCTION_ROWS` key of a table made by `add_function_table`."""
+    """Value by key (`FUNCTION_ROWS`, `INDEXED_ROWS`) of a table made by `add_function_table`."""
     grid = table.GetTable()
-    keys = {title: key for key, (title, _) in FUNCTION_ROWS.items()}
+    keys = {title: key for key, (title, _) in (FUNCTION_ROWS | INDEXED_ROWS).items()}
     return {
         keys[grid.GetValue(row, 0).ToString()]: grid.GetValue(row, 1).ToDouble()
         for row in range(grid.GetNumberOfRows())
@@ -123,34 +137,46 @@ def volume_curves_ml(labels: NDArray[np.uint8], voxel_ml: float) -> dict[str, ND
 def add_volume_curves(
     times: Sequence[float], curves: Mapping[str, NDArray[np.floating]], name: str, *, source: Any, time_title: str
 ) -> CurveNodes:
-    """Volume over time as a table and a line chart.
+    """Volume over time as a table and a line chart; `curves` are (frames,) volumes in ml by chamber name."""
+    return add_curves(
+        times, {f"{chamber} volume (ml)": curve for chamber, curve in curves.items()}, name, source=source,
+        time_title=time_title, value_title="Volume (ml)", legend=tuple(curves))
+
+
+def add_curves(
+    times: Sequence[float], columns: Mapping[str, Sequence[float] | NDArray[np.floating]], name: str, *, source: Any,
+    time_title: str, value_title: str, legend: Sequence[str],
+) -> CurveNodes:
+    """Values over time as a table and a line chart.
 
     Parameters
     ----------
     times
         (frames,) time in ms or frame number.
-    curves
-        (frames,) volume in ml by chamber name.
-    time_title
-        Title of the time axis, with its unit.
+    columns
+        (frames,) values by column title; a NaN leaves a gap.
+    time_title, value_title
+        Titles of the axes, with their units.
+    legend
+        What the chart calls each column.
     """
-    columns: dict[str, Sequence[str] | Sequence[float]] = {time_title: [float(time) for time in times]}
-    for chamber, curve in curves.items():
-        columns[f"{chamber} volume (ml)"] = [float(value) for value in curve]
-    table = add_table(f"{name} volumes", columns, source=source, description="Volume curves.")
+    values: dict[str, Sequence[str] | Sequence[float]] = {time_title: [float(time) for time in times]}
+    values |= {title: [float(value) for value in column] for title, column in columns.items()}
+    table = add_table(f"{name} values", values, source=source, description=f"{value_title} over time.")
     chart = new_node("vtkMRMLPlotChartNode", name)
     chart.SetTitle(name)
     chart.SetXAxisTitle(time_title)
-    chart.SetYAxisTitle("Volume (ml)")
+    chart.SetYAxisTitle(value_title)
     series = []
-    for chamber in curves:
-        node = new_node("vtkMRMLPlotSeriesNode", chamber)
+    for index, (title, curve) in enumerate(zip(columns, legend, strict=True)):
+        node = new_node("vtkMRMLPlotSeriesNode", curve)
+        node.SetName(curve)  # the legend's text: as it is, also where another chart has a curve of that name
         node.SetAndObserveTableNodeID(table.GetID())
         node.SetXColumnName(time_title)
-        node.SetYColumnName(f"{chamber} volume (ml)")
+        node.SetYColumnName(title)
         node.SetPlotType(slicer.vtkMRMLPlotSeriesNode.PlotTypeScatter)
         node.SetMarkerStyle(slicer.vtkMRMLPlotSeriesNode.MarkerStyleCircle)
-        node.SetColor(*CURVE_COLOURS.get(chamber, (0.2, 0.2, 0.2)))
+        node.SetColor(*CURVE_COLOURS.get(curve, OTHER_COLOURS[index % len(OTHER_COLOURS)]))
         chart.AddAndObservePlotSeriesNodeID(node.GetID())
         series.append(node)
     return CurveNodes(table, tuple(series), chart)

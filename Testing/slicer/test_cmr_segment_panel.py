@@ -118,7 +118,7 @@ def test_only_the_frame_on_show_is_segmented_when_asked(panel, host, shown):
 
     shown.browser.SetSelectedItemNumber(2)
     panel.logic.getParameterNode().frames = Frames.CURRENT
-    _, values = panel.logic.request(panel.logic.getParameterNode())
+    values = panel.logic.task(panel.logic.getParameterNode()).values
     assert values["frames"] == "2"
 
 
@@ -186,7 +186,7 @@ def reference_of(cine, shown):
 def test_a_segmentation_agrees_with_itself(panel, host, cine, shown):
     parameters = panel.logic.getParameterNode()
     parameters.outputSegmentation = parameters.reference = reference_of(cine, shown)
-    table = panel.logic.compare(parameters).GetTable()
+    table = panel.logic.compare(parameters).table.GetTable()
     assert [table.GetColumnName(index) for index in range(4)] == ["Frame", "Structure", "Dice", "HD95 (mm)"]
     assert table.GetNumberOfRows() == 3 * 3
     assert all(table.GetValue(row, 2).ToDouble() == 1.0 for row in range(9))
@@ -249,14 +249,16 @@ def test_surfaces_are_shown(panel, host, cine, shown):
 
 
 def test_function_and_curve_are_those_of_the_labels(panel, host, cine, shown):
+    from dataclasses import asdict
+
     from CMRSimExtension.evaluation.function import function_from_labels
 
     dx, dy, dz = cine.grid.spacing_mm
     curves = function_from_labels(cine.labels, (dz, dy, dx))
-    result = {"labels": cine.labels, "frames": [0, 1, 2], "curves": None, "notes": []}
-    from dataclasses import asdict
-
-    nodes = panel.logic.addResult(shown.proxy, cine, False, result | {"curves": asdict(curves)})
+    result = {
+        "labels": cine.labels, "frames": [0, 1, 2], "curves": asdict(curves), "normal_ranges": {}, "maps_percent": {},
+        "notes": []}
+    nodes = panel.logic.task(panel.logic.getParameterNode()).add(result)
     assert function_of_table(nodes.function)["lv_ef_percent"] == pytest.approx(curves.function.lv_ef_percent)
     assert nodes.curves.table.GetTable().GetValue(1, 0).ToDouble() == 300.0
 

@@ -1,6 +1,6 @@
 """CMRSimulate's panel: started, bound, pressed, cancelled, saved and restored."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pytest
@@ -155,7 +155,7 @@ def test_cancel_leaves_the_scene_as_it_was(tiny, host):
     tiny.ui.applyButton.click()
     host.run_until(lambda: False, 0.2)
     assert node_ids() == before
-    assert "nothing was changed" in tiny.ui.statusLabel.text
+    assert "nothing was changed" in tiny.ui.applyStatusLabel.text
 
 
 def test_an_impossible_heart_is_refused_before_anything_runs(tiny, host, slot_errors):
@@ -170,7 +170,8 @@ def test_an_impossible_heart_is_refused_before_anything_runs(tiny, host, slot_er
 
 def test_a_refusal_of_the_library_reaches_the_user_and_leaves_the_scene(tiny, host, slot_errors):
     before = node_ids()
-    tiny.job.run("simulate", tiny.logic.request(tiny.logic.getParameterNode()) | {"plane": "oblique"}, print)
+    task = tiny.logic.task(tiny.logic.getParameterNode())
+    tiny.job.run(replace(task, values=task.values | {"plane": "oblique"}))
     assert host.run_until(lambda: not tiny.job.running, CHILD_SECONDS)
     assert "plane is 'oblique'; choose from" in str(slot_errors[0])
     assert node_ids() == before
@@ -258,9 +259,9 @@ def test_every_fault_of_the_library_has_a_slider_within_its_limits(panel):
 
 def test_a_fault_that_is_off_is_not_asked_for(panel):
     parameters = panel.logic.getParameterNode()
-    assert panel.logic.request(parameters)["faults"] == {}
+    assert panel.logic.task(parameters).values["faults"] == {}
     panel.ui.ghostingSlider.value = 12
-    assert panel.logic.request(parameters)["faults"] == {"ghosting": 12.0}
+    assert panel.logic.task(parameters).values["faults"] == {"ghosting": 12.0}
 
 
 def test_motion_of_a_single_slice_is_refused_before_anything_runs(panel, slot_errors):
@@ -348,7 +349,7 @@ def population_values(panel, tmp_path) -> dict:
     parameters = panel.logic.getParameterNode()
     parameters.matrixSize, parameters.slices, parameters.phases = 64, 1, 1
     parameters.populationFolder, parameters.populationCount = tmp_path, 2
-    return panel.logic.populationRequest(parameters)
+    return panel.logic.populationTask(parameters).values
 
 
 def test_a_population_is_written_in_the_background(panel, host, tmp_path):
@@ -357,7 +358,7 @@ def test_a_population_is_written_in_the_background(panel, host, tmp_path):
     panel.ui.populationButton.click()
     assert panel.ui.populationButton.text == "Cancel"
     assert host.run_until(lambda: not panel.populationJob.running, CHILD_SECONDS)
-    assert panel.ui.populationResultLabel.text == "2 subjects written, 0 were there already."
+    assert panel.ui.populationStatusLabel.text == "2 subjects written, 0 were there already."
     assert (tmp_path / "subject_00001_labels.nii.gz").is_file()
 
 

@@ -67,7 +67,7 @@ def test_apply_adds_a_tagged_cine_with_its_labels(panel, host, cine, shown):
     assert tagged.image.shape == cine.image.shape
     np.testing.assert_allclose(tagged.grid.affine_ras, cine.grid.affine_ras, atol=1e-12)
     np.testing.assert_array_equal(labels_of_node(slicer.util.getNode("Cine tagged heart"))[0], cine.labels)
-    assert panel.ui.motionLabel.text == "The tags follow the true motion."
+    assert panel.ui.applyStatusLabel.text == "The tags follow the true motion."
 
 
 def test_the_tags_move_with_the_true_motion(panel, cine, shown):

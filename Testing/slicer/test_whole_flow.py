@@ -189,7 +189,7 @@ def test_a_simulated_cine_is_tagged_with_its_own_true_motion(flow, reopened, hos
     logic = host.load_module("CMRTagged").CMRTaggedLogic()
     parameters = logic.getParameterNode()
     parameters.motion = None
-    result = jobs.run("tag", logic.request(parameters), lambda share, text: None)
+    result = jobs.run("tag", logic.task(parameters).values, lambda share, text: None)
     assert result["motion"] == "true"
     moving = flow.labels[0] >= 0
     difference = np.abs(result["cine"].image - flow.tagged.image)[:, moving]
@@ -200,10 +200,10 @@ def test_a_cine_that_was_moved_no_longer_has_its_subject_s_motion(flow):
     from dataclasses import replace
 
     from CMRSimExtension.scanner.geometry import ImageGrid
-    from CMRSimExtension.slicer_bridge.jobs import knows_its_anatomy
+    from CMRSimExtension.slicer_bridge.jobs import simulation_record
 
     cine = replace(flow.tagged, sidecar=flow.tagged.sidecar["source"])
-    assert knows_its_anatomy(cine)
+    assert simulation_record(cine) == cine.sidecar
     moved = np.array(cine.grid.affine_ras)
     moved[1, 3] += 5.0
-    assert not knows_its_anatomy(replace(cine, grid=ImageGrid(moved, cine.grid.shape, 8.0)))
+    assert simulation_record(replace(cine, grid=ImageGrid(moved, cine.grid.shape, 8.0))) is None

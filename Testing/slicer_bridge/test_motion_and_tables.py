@@ -80,12 +80,16 @@ def test_a_single_frame_has_no_row_for_the_ejection_fraction(scene):
     assert set(function_of_table(table)) == {"lv_edv_ml", "lv_mass_g"}
 
 
-def test_a_reference_stands_beside_the_values(scene):
+def test_indexed_values_and_normal_ranges_stand_in_the_table(scene):
     table = add_function_table(
-        CardiacFunction(150.0, 60.0, 110.0), "Function", reference=CardiacFunction(151.0, 59.0, 112.0))
+        CardiacFunction(150.0, 60.0, 110.0), "Function", indexed={"lv_edv_ml_per_m2": 75.0},
+        normal_ranges={"lv_edv_ml_per_m2": (57.4, 105.6), "lv_ef_percent": (50.0, 70.0)})
     grid = table.GetTable()
-    assert grid.GetColumnName(3) == "Reference"
-    assert grid.GetValue(0, 3).ToDouble() == 151.0
+    assert function_of_table(table)["lv_edv_ml_per_m2"] == 75.0
+    rows = {grid.GetValue(row, 0).ToString(): row for row in range(grid.GetNumberOfRows())}
+    assert grid.GetValue(rows["LV end-diastolic volume index"], 2).ToString() == "ml/m²"
+    assert grid.GetValue(rows["LV end-diastolic volume index"], 3).ToString() == "57 to 106"
+    assert grid.GetValue(rows["LV myocardial mass"], 3).ToString() == ""
 
 
 def test_every_table_says_that_it_is_for_research(scene):

@@ -1,4 +1,4 @@
-"""Which measurement `cmrsim strain` takes, and what it needs."""
+"""Which measurement of strain a cine allows, and what each needs."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -49,8 +49,8 @@ def measure_strain(
     if method == "truth":
         if not true:
             raise InputError(
-                "this cine carries no true motion (only simulated ones do); choose --method registration, or harp for "
-                "a tagged cine"
+                "this cine carries no true motion (only simulated ones do); choose the method registration, or harp "
+                "for a tagged cine"
             )
         return strain_from_displacement(_labelled(cine, labels)), None
     comparable = true and (labels is not None or _labels(cine))

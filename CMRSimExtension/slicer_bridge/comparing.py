@@ -1,0 +1,67 @@
+"""The comparison of two segmentations between CMRSegment's parameters and the scene."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from CMRSimExtension.errors import InputError
+from CMRSimExtension.slicer_bridge.segmentations import labels_of_node
+from CMRSimExtension.slicer_bridge.segmenting import current_frame
+from CMRSimExtension.slicer_bridge.tables import CurveNodes, add_curves, add_table
+
+
+@dataclass(frozen=True)
+class ComparisonNodes:
+    """Table of Dice and HD95, and Dice over the frames as a chart, where there are two frames or more."""
+
+    table: Any
+    curves: CurveNodes | None
+
+
+def frames_to_compare(predicted: Any, reference: Any) -> dict[str, Any]:
+    """``predicted``, ``reference`` (frames, slices, rows, columns) and ``spacing_mm`` of two segmentations.
+
+    The reference is put on the predicted one's grid. A single segmentation is compared with the frame of the sequence
+    that is on show.
+
+    Raises
+    ------
+    InputError
+        If either is missing, or they have different numbers of frames.
+    """
+    found, grid = labels_of_node(predicted)
+    truth, _ = labels_of_node(reference, grid)
+    frames = list(range(len(found)))
+    if len(truth) == 1 and len(found) > 1:
+        frames = [current_frame(predicted)]
+        found = found[frames]
+    elif len(found) == 1 and len(truth) > 1:
+        truth = truth[[current_frame(reference)]]
+    if len(found) != len(truth):
+        raise InputError(
+            f"'{predicted.GetName()}' has {len(found)} frames and '{reference.GetName()}' has {len(truth)}; choose a "
+            "reference of the same cine")
+    dx, dy, dz = grid.spacing_mm
+    return {"predicted": found, "reference": truth, "spacing_mm": [dz, dy, dx], "frames": frames}
+
+
+def add_comparison(rows: Sequence[dict[str, Any]], name: str, source: Any) -> ComparisonNodes:
+    """Dice and HD95 per structure and frame beside the segmentation `source`."""
+    table = add_table(
+        name,
+        {
+            "Frame": [float(row["frame"]) for row in rows],
+            "Structure": [str(row["structure"]) for row in rows],
+            "Dice": [float(row["dice"]) for row in rows],
+            "HD95 (mm)": [float(row["hd95_mm"]) for row in rows],
+        },
+        source=source, description="Comparison with a reference segmentation.")
+    frames = sorted({int(row["frame"]) for row in rows})
+    if len(frames) < 2:
+        return ComparisonNodes(table, None)
+    dice = {(int(row["frame"]), str(row["structure"])): float(row["dice"]) for row in rows}
+    structures = list(dict.fromkeys(str(row["structure"]) for row in rows))
+    curves = add_curves(
+        frames, {f"{what} Dice": [dice.get((frame, what), float("nan")) for frame in frames] for what in structures},
+        f"{name} over frames", source=source, time_title="Frame", value_title="Dice", legend=structures)
+    return ComparisonNodes(table, curves)
