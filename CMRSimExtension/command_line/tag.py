@@ -32,7 +32,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--series", metavar="NAME", help="which series or case, where IN holds several")
     parser.add_argument("--labels", metavar="L", nargs="+",
                         help="labels of every frame, or of end diastole alone (default: those beside IN)")
-    parser.add_argument("--labels-map", metavar="MAP", default="cmrsim",
+    parser.add_argument("--labels-map", metavar="MAP",
                         help="what the labels mean: acdc, mms, cmrsim, or a table such as 1=rv,2=myo,3=lv")
     parser.add_argument("--method", default="moving", metavar="moving|paper|MODEL",
                         help="tags that move and fade (default), the paper's static grid, or a trained generator")

@@ -10,7 +10,6 @@ from numpy.typing import NDArray
 from CMRSimExtension.anatomy.label_maps import parse_label_map
 from CMRSimExtension.command_line.console import Console
 from CMRSimExtension.errors import InputError
-from CMRSimExtension.files.cine_files import NIFTI_ENDINGS, read_cine
 from CMRSimExtension.files.formats import Content, labels_of, read_content, read_image
 from CMRSimExtension.scanner.geometry import ImageGrid
 from CMRSimExtension.simulation.cine import Cine
@@ -35,7 +34,7 @@ def tag_method(name: str) -> Method:
 def read_tag_input(
     paths: Sequence[Path],
     label_paths: Sequence[Path],
-    label_map: str,
+    label_map: str | None,
     series: str | None,
     console: Console,
     *,
@@ -50,7 +49,7 @@ def read_tag_input(
     label_paths
         Labels of the whole series in one file, or one file per volume; may be empty.
     label_map
-        What their numbers mean.
+        What their numbers mean; None for those of this project.
     series
         Which stack, where a folder holds several.
     console
@@ -61,21 +60,21 @@ def read_tag_input(
     Raises
     ------
     InputError
-        Geometry or numbers of frames differ, or there are more than two inputs.
+        Geometry or numbers of frames differ, there are more than two inputs, or `label_map` has no labels to explain.
     """
+    if label_map is not None and not label_paths:
+        raise InputError("--labels-map says what the numbers of --labels mean; give --labels too, or leave it out")
     if len(paths) > 2:
         raise InputError(f"{len(paths)} inputs were given; give one cine, or two volumes (end diastole, end systole)")
     if len(paths) == 2:
         cine = _pair([read_image(path) for path in paths], paths)
-    elif paths[0].name.lower().endswith(NIFTI_ENDINGS) and paths[0].is_file():
-        cine = read_cine(paths[0], ("labels", "anatomy", "motion") if want_motion else ("labels", "anatomy"))
     else:
-        cine = read_image(paths[0], series)
+        cine = read_image(paths[0], series, ("labels", "anatomy", "motion") if want_motion else ("labels", "anatomy"))
     if want_motion and cine.displacement_mm is None and "anatomy" in cine.sidecar and len(paths) == 1:
         cine = _with_true_motion(cine, console)
     if not label_paths:
         return cine, None
-    parts = [_labels(read_content(path), path, label_map, cine.grid) for path in label_paths]
+    parts = [_labels(read_content(path), path, label_map or "cmrsim", cine.grid) for path in label_paths]
     labels = np.concatenate(parts)
     frames = len(cine.image)
     if len(labels) == 1 and frames > 1:

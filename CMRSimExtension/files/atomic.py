@@ -111,6 +111,19 @@ class StagedFiles:
                 raise unwritable(target, error) from error
 
 
+def check_writable(target: Path | str) -> None:
+    """Raise early where the file `target` could not be written, before minutes are spent on what should go there.
+
+    Raises
+    ------
+    InputError
+        A folder has that name, or its own folder cannot be made or written to.
+    """
+    with StagedFiles() as staged:
+        staged.path(target)
+        staged.forget()
+
+
 @contextmanager
 def atomic_file(target: Path | str) -> Iterator[Path]:
     """One file, written beside `target` and renamed to it at the end; see `StagedFiles`."""

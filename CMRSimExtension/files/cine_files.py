@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from CMRSimExtension.errors import CMRSimError, FileFormatError, InputError
-from CMRSimExtension.files.atomic import StagedFiles
+from CMRSimExtension.files.atomic import StagedFiles, check_writable
 from CMRSimExtension.files.nifti import NiftiImage, read_nifti, write_nifti
 from CMRSimExtension.files.sidecar import Sidecar, read_sidecar, sidecar_text
 from CMRSimExtension.files.third_party import GeometryWarning
@@ -55,17 +55,9 @@ def sidecar_path(path: Path) -> Path:
 
 
 def check_target(path: Path) -> None:
-    """Raise early where `path` could not be written, before minutes are spent on what should go there.
-
-    Raises
-    ------
-    InputError
-        Wrong ending, a folder of that name, or a folder that does not exist or may not be written to.
-    """
+    """As `check_writable`, for a NIfTI image: its name must have the right ending too."""
     base_path(path)
-    with StagedFiles() as staged:
-        staged.path(path)
-        staged.forget()
+    check_writable(path)
 
 
 def write_cine(

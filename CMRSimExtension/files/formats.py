@@ -118,6 +118,8 @@ def read_content(
             return Content(cine.grid, cine)
         return _dicom(path, series)
     kind = next((kind for ending, kind in _ENDINGS if path.name.lower().endswith(ending)), None)
+    if series is not None and kind not in (None, ENHANCED):
+        raise InputError(f"{path.name} is one image, without a series {series!r}; leave --series out")
     if kind == NIFTI:
         cine = cine_files.read_cine(path, truths)
         return Content(cine.grid, cine)
@@ -140,9 +142,11 @@ def read_content(
                           "DICOM file or folder, or a data set")
 
 
-def read_image(path: Path | str, series: str | None = None) -> Cine:
-    """Read the cine at `path`; an `InputError` where there are labels alone."""
-    content = read_content(path, series)
+def read_image(
+    path: Path | str, series: str | None = None, truths: tuple[str, ...] = ("labels", "anatomy")
+) -> Cine:
+    """Read the cine at `path`, as `read_content`; an `InputError` where there are labels alone."""
+    content = read_content(path, series, truths)
     if content.cine is None:
         raise InputError(f"{path} holds labels and no image; give the image")
     return content.cine

@@ -70,7 +70,10 @@ def moving_part(images: Images, pixel_mm: float) -> Images:
 
 
 def guessed_levels(diastole: Images, heart: Images) -> TissueLevels | None:
-    """Muscle and blood of an unlabelled heart: the two sides of Otsu's threshold within `heart`, over all slices."""
+    """Muscle and blood of an unlabelled heart: the two sides of Otsu's threshold within `heart`, over all slices.
+
+    None where there is too little of a heart, or its darker side is black (an image of labels, say).
+    """
     values = diastole[:, heart > 0.5]
     if values.size < 200 or not np.ptp(values) > 0:
         return None
@@ -79,6 +82,8 @@ def guessed_levels(diastole: Images, heart: Images) -> TissueLevels | None:
     # The dark side holds lung as well as muscle: muscle is its brighter half.
     muscle = np.median(dark[dark >= np.median(dark)])
     blood = np.median(bright)
+    if not muscle > 0:
+        return None
     shape = (len(diastole), 1, 1)
     return TissueLevels(np.full(shape, muscle, np.float32), np.full(shape, max(blood, 1.3 * muscle), np.float32))
 

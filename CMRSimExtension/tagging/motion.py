@@ -286,7 +286,7 @@ def _checked_labels(
         raise InputError(f"image has the shape {image.shape}, its grid {grid.shape}; (frames, *grid shape) is needed")
     if image.shape[0] < 2:
         raise InputError(
-            "the cine has 1 frame, and motion needs 2 or more; give a cine, or tag without motion (method paper)"
+            "the cine has 1 frame, and motion needs 2 or more; give a cine (tags without motion: method paper)"
         )
     if not np.all(np.isfinite(image)):
         raise InputError("the cine holds NaN or infinite values; replace them before its motion is estimated")

@@ -18,6 +18,8 @@ METHODS: tuple[Method, ...] = ("moving", "paper")
 DEFAULT_SPACING_MM = 7.0
 PAUSE_MS = 150.0
 """Without readout before the R wave: prospectively triggered series stop early to wait for it."""
+MAX_FRAMES = 500
+"""Two milliseconds each: faster than any scanner."""
 PAPER_SPACING_PX, PAPER_FLIP_DEG, PAPER_TRAIN, PAPER_ANGLE_DEG = 5.0, 70.0, "1-3-3-1", 45.0
 """P4, section 2.1.2: 5 pixels, 70 degrees in total, 1-3-3-1; the rotation of its grid is not given, 45 is usual."""
 
@@ -79,14 +81,17 @@ class TagOptions:
             )
         if not np.isfinite(self.angle_deg):
             raise InputError(f"tag angle is {self.angle_deg} degrees; give a finite number")
-        if self.frames is not None and self.frames < 2:
-            raise InputError(f"frames is {self.frames}; a series has 2 or more (leave it out to keep the cine's)")
+        if self.frames is not None and not 2 <= self.frames <= MAX_FRAMES:
+            raise InputError(
+                f"frames is {self.frames}; a series has 2 to {MAX_FRAMES} (leave it out to keep the cine's)"
+            )
         if self.snr is not None and not self.snr > 0:
             raise InputError(f"snr is {self.snr}; it must be above 0 (leave it out to add no noise)")
         if self.field_t is not None and self.field_t not in (1.5, 3.0):
             raise InputError(f"field strength is {self.field_t} T; the tissue table knows 1.5 and 3")
         if self.method == "paper":
-            wrong = [name for name in ("cspamm", "frames", "snr") if getattr(self, name)]
+            wrong = [name for name in ("cspamm", "frames", "snr", "field_t") if getattr(self, name)]
+            wrong += ["readout"] if self.readout != "gre" else []
             if wrong:
                 raise InputError(f"method paper is P4's fixed transform without {', '.join(wrong)}; use method moving")
         # Trains, flips and readouts check themselves: a wrong one is told here, not after minutes of registration.

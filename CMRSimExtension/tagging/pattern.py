@@ -92,7 +92,7 @@ class TagPattern:
         Raises
         ------
         InputError
-            The spacing is under two pixels, or the pattern unknown.
+            The spacing is under two pixels or wider than the image, or the pattern unknown.
         """
         if pattern not in ("grid", "lines"):
             raise InputError(f"tag pattern '{pattern}' is not known; choose grid or lines")
@@ -102,6 +102,12 @@ class TagPattern:
             raise InputError(
                 f"tag spacing is {spacing_mm:g} mm, {spacing_mm / pixel:.2f} pixels of {pixel:g} mm; it takes "
                 f"{MIN_SPACING_PX:g} pixels to show tags: ask for at least {MIN_SPACING_PX * pixel:g} mm"
+            )
+        extent = max(dx * grid.shape[2], dy * grid.shape[1])
+        if spacing_mm > extent:
+            raise InputError(
+                f"tag spacing is {spacing_mm:g} mm, more than the image's {extent:g} mm, which would show no tags; ask "
+                "for less (4 to 12 mm are usual)"
             )
         right = grid.affine_ras[:3, 0] / dx
         # An image whose axes are not quite perpendicular (sheared affine) still needs a gradient frame that is.

@@ -76,9 +76,12 @@ def tag_cine(
     Raises
     ------
     InputError
-        One frame where motion is asked for, tags under two pixels apart, labels of another shape or geometry.
+        One frame where motion is asked for, tags under two pixels apart, labels of another shape or geometry, a
+        negative seed.
     """
     options = options or TagOptions()
+    if seed < 0:
+        raise InputError(f"seed is {seed}; it must be 0 or above")
     _check(cine, labels, labels_grid)
     pattern = options.tag_pattern(cine.grid)
     own = None if labels is None else np.asarray(labels).astype(np.uint8)

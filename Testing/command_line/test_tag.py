@@ -94,6 +94,11 @@ def test_harp_on_six_frames_a_heartbeat_is_refused(tagged, tmp_path, capsys):
         (["--spacing-px", "5", "--spacing-mm", "7"], "give one of them"),
         (["--method", "cyclegan"], "no generator of that name"),
         (["--train", "1-5-1"], "1-3-3-1"),
+        (["--frames", "100000"], "2 to 500"),
+        (["--seed", "-3"], "0 or above"),
+        (["--series", "cine"], "leave --series out"),
+        (["--labels-map", "acdc"], "give --labels too"),
+        (["--method", "paper", "--readout", "bssfp"], "without readout"),
     ],
 )
 def test_unusable_options_end_with_code_2_and_no_file(heart, tmp_path, capsys, options, message):

@@ -173,7 +173,6 @@ def test_labels_that_lie_elsewhere_are_refused(small_cine, tmp_path):
 
 
 def test_uneven_slices_are_refused_since_nifti_cannot_hold_them(small_cine, tmp_path):
-
     origins = np.array([[0.0, 0, 0], [0, 0, 8], [0, 0, 20]])
     with pytest.raises(InputError, match="8.00, 12.00 mm.*DICOM"):
         write_cine(replace(small_cine, slice_origins_mm=origins), tmp_path / "X.nii.gz")

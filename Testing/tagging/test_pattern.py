@@ -175,6 +175,11 @@ def test_a_spacing_under_two_pixels_is_refused_with_the_least_allowed():
         lines(spacing=2.5)
 
 
+def test_a_spacing_wider_than_the_image_is_refused():
+    with pytest.raises(InputError, match="500 mm, more than the image's 93.6 mm"):
+        lines(spacing=500.0)
+
+
 def test_directions_that_are_not_unit_vectors_are_refused():
     with pytest.raises(InputError, match="unit vectors"):
         TagPattern(TagTrain(), 7.0, np.array([[1.0, 1.0, 0.0]]))
