@@ -33,7 +33,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace, console: Console) -> None:
     from CMRSimExtension.command_line.tag_input import read_tag_input
     from CMRSimExtension.errors import InputError
-    from CMRSimExtension.files.atomic import StagedFiles
+    from CMRSimExtension.files.atomic import StagedFiles, check_writable
     from CMRSimExtension.strain.figures import require_matplotlib, write_bulls_eye, write_curves
     from CMRSimExtension.strain.measurement import measure_strain
     from CMRSimExtension.strain.series import mean_absolute_difference
@@ -41,6 +41,7 @@ def run(options: argparse.Namespace, console: Console) -> None:
     target = Path(options.out)
     if target.suffix.lower() != ".csv":
         raise InputError(f"{target.name} does not end in .csv; name the table so")
+    check_writable(target)
     require_matplotlib()
     cine, labels = read_tag_input(
         [Path(options.input)], [Path(options.labels)] if options.labels else [], options.labels_map, options.series,

@@ -146,6 +146,8 @@ def atomic_folder(target: Path | str) -> Iterator[Path]:
         `target` exists and holds something (two series in one folder could not be told apart), or cannot be written.
     """
     target = Path(target)
+    if target.name in ("", ".."):
+        target = target.resolve()
     if target.exists():
         if not target.is_dir():
             raise InputError(f"{target} is a file; give the name of a folder")

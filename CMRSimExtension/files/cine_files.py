@@ -174,7 +174,10 @@ def read_cine(path: Path | str, truths: tuple[str, ...] = ("labels",)) -> Cine:
     base_path(path)
     image = read_nifti(path)
     if image.values.ndim != 4:
-        raise FileFormatError(f"{path.name} holds vectors of {image.values.shape[4]} components; a cine is grey")
+        raise FileFormatError(
+            f"{path.name} holds vectors of {image.values.shape[4]} components, and a cine is grey; give the image that "
+            "they belong to"
+        )
     shape = image.values.shape
     sidecar = read_sidecar(sidecar_path(path))
     record: dict[str, Any] = dict(sidecar.record) if sidecar else {}

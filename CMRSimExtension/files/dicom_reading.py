@@ -24,7 +24,11 @@ _LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0])
 
 def dicom_sidecar_path(path: Path) -> Path:
     """Name of the sidecar of the DICOM folder or file `path`: beside it, so that the folder holds DICOM alone."""
-    return sidecar_beside(path if path.suffix.lower() == ".dcm" else path.with_name(path.name + ".dicom"))
+    if path.suffix.lower() == ".dcm":
+        return sidecar_beside(path)
+    # "." and ".." are folders of another name.
+    named = path if path.name not in ("", "..") else path.resolve()
+    return named.parent / f"{named.name}.dicom.json"
 
 
 def read_dicom(path: Path | str, series: str | None = None) -> Cine:

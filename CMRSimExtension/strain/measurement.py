@@ -6,12 +6,12 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
+from CMRSimExtension.anatomy.aha import VentricleAxes
 from CMRSimExtension.errors import InputError
 from CMRSimExtension.simulation.cine import Cine
 from CMRSimExtension.strain.harp import MIN_FRAMES, harp_strain
 from CMRSimExtension.strain.series import StrainSeries, strain_from_displacement
-from CMRSimExtension.tagging.motion import estimate_motion
-from CMRSimExtension.tagging.registration import warp
+from CMRSimExtension.tagging.motion import carry_labels, displacement_in_pixels, estimate_motion
 
 
 def measure_strain(
@@ -36,10 +36,15 @@ def measure_strain(
     Raises
     ------
     InputError
-        The cine lacks what the method needs.
+        The cine lacks what the method needs, or the labels what tells the ventricle's segments apart.
     """
     if labels is not None and labels.ndim == 4:
         cine, labels = replace(cine, labels=labels), None
+    # Registration takes a minute; what would stop the work after it is found now.
+    diastole = labels if labels is not None else None if cine.labels is None else cine.labels[0]
+    if diastole is None or not np.any(diastole == 2):
+        raise InputError("strain needs the LV myocardium (label 2) at end diastole; give labels")
+    VentricleAxes.from_labels(diastole, cine.grid)
     tagging = cine.sidecar.get("tagging", {})
     known = cine.displacement_mm is not None
     true = known and tagging.get("motion", {}).get("source", "true") == "true"
@@ -53,17 +58,12 @@ def measure_strain(
                 "for a tagged cine"
             )
         return strain_from_displacement(_labelled(cine, labels)), None
-    comparable = true and (labels is not None or _labels(cine))
-    truth = strain_from_displacement(_labelled(cine, labels)) if comparable else None
+    truth = strain_from_displacement(_labelled(cine, labels)) if true else None
     if method == "harp":
         return harp_strain(cine, labels=labels), truth
     if not known or true:
         cine = _registered(cine, labels, progress)
     return strain_from_displacement(_labelled(cine, labels), source="registration", reach_px=2), truth
-
-
-def _labels(cine: Cine) -> bool:
-    return cine.labels is not None and bool(np.any(cine.labels[0] == 2))
 
 
 def _registered(
@@ -78,14 +78,6 @@ def _registered(
 
 def _labelled(cine: Cine, labels: NDArray[np.uint8] | None) -> Cine:
     """The cine with labels in every frame: its own, or those of end diastole carried along its motion."""
-    if labels is None:
+    if labels is None or cine.displacement_mm is None:
         return cine
-    if cine.displacement_mm is None:
-        return replace(cine, labels=np.repeat(labels[None], len(cine.image), axis=0))
-    inverse = np.linalg.pinv(cine.grid.affine_ras[:3, [1, 0]]).astype(np.float32)
-    field = np.ascontiguousarray(np.moveaxis(cine.displacement_mm @ inverse.T, -1, 0))
-    wall = (labels == 2).astype(np.float32)
-    carried = np.stack([warp(wall, field[:, frame]) > 0.5 for frame in range(len(cine.image))])
-    result = np.where(carried, 2, 0).astype(np.uint8)
-    result[0] = labels
-    return replace(cine, labels=result)
+    return replace(cine, labels=carry_labels(labels, displacement_in_pixels(cine.displacement_mm, cine.grid)))

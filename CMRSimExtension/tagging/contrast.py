@@ -12,12 +12,13 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from CMRSimExtension.errors import InputError
+from CMRSimExtension.tagging.motion import moving_mask
 from CMRSimExtension.tagging.registration import smooth
 
 EDGE_PX = 1.0
 """Over this the two rules pass into each other, in pixels."""
-MOVING_SHARE = 0.35
-"""Where nothing is labelled, the heart is where the signal changes by this share of its largest (smoothed) change."""
+MOVING_EDGE_MM = 4.0
+"""Over this the moving heart passes into what lies still."""
 
 Images = NDArray[np.float32]
 
@@ -59,14 +60,8 @@ def labelled_levels(image: Images, labels: NDArray[np.uint8]) -> TissueLevels | 
 
 
 def moving_part(images: Images, pixel_mm: float) -> Images:
-    """(rows, columns) 0 to 1: where a cine changes over the heartbeat, so where its heart is."""
-    change = smooth(images.std(axis=0).mean(axis=0).astype(np.float32), 8.0 / pixel_mm)
-    if not change.max() > 0:
-        return np.zeros(change.shape, np.float32)
-    mask = change > MOVING_SHARE * change.max()
-    parts, _ = ndimage.label(mask)
-    largest = 1 + int(np.argmax(ndimage.sum_labels(change, parts, np.arange(1, parts.max() + 1))))
-    return smooth((parts == largest).astype(np.float32), 4.0 / pixel_mm)
+    """(rows, columns) 0 to 1: `moving_mask` with a soft edge."""
+    return smooth(moving_mask(images, pixel_mm).astype(np.float32), MOVING_EDGE_MM / pixel_mm)
 
 
 def guessed_levels(diastole: Images, heart: Images) -> TissueLevels | None:

@@ -28,6 +28,7 @@ from CMRSimExtension.tagging.registration import (
     smooth,
     unfold,
     warp,
+    warp_labels,
 )
 
 MARGIN_MM = 25.0
@@ -43,6 +44,8 @@ TEMPORAL_SIGMA_FRAMES = 0.03
 """Smoothing in time, as a share of the cycle: 0.75 of 25 frames."""
 DESCENT_MISFIT = 0.97
 """Muscle is looked for in the next slice where it fits there better than so: a draw stays where it is."""
+MOVING_SHARE, MOVING_BLUR_MM = 0.35, 8.0
+"""Where nothing is labelled, the heart is where the signal changes by this share of its largest change, so smoothed."""
 _BLOCK = 8
 
 Progress = Callable[[float, str], None]
@@ -77,8 +80,7 @@ class HeartMotion:
     def displacement_mm(self, grid: ImageGrid) -> NDArray[np.float32]:
         """(frames, slices, rows, columns, 3) RAS: rest minus present position, as `Cine.displacement_mm`."""
         result = np.zeros((*self.shape, 3), np.float32)
-        axes = grid.affine_ras[:3, [1, 0]].astype(np.float32)
-        result[:, :, self.region[0], self.region[1]] = np.einsum("ctnyx,ic->tnyxi", self.to_rest_px, axes)
+        result[:, :, self.region[0], self.region[1]] = displacement_from_pixels(self.to_rest_px, grid)
         return result
 
     def lowest_jacobian(self) -> float:
@@ -100,6 +102,35 @@ class HeartMotion:
         inside = (slice(None), *self.region)
         result[inside] = warp(np.ascontiguousarray(result[inside]), self.to_rest_px[:, frame])
         return result
+
+
+def moving_mask(images: NDArray[np.float32], pixel_mm: float) -> NDArray[np.bool_]:
+    """(rows, columns): where a cine (frames, slices, rows, columns) changes over the heartbeat, so where its heart is.
+
+    The heart is the largest thing that moves; fluttering vessels and wrapped-in arms are smaller.
+    """
+    change = smooth(images.std(axis=0).mean(axis=0).astype(np.float32), MOVING_BLUR_MM / pixel_mm)
+    if not change.max() > 0:
+        return np.zeros(change.shape, bool)
+    parts, _ = ndimage.label(change > MOVING_SHARE * change.max())
+    return np.asarray(parts == 1 + int(np.argmax(ndimage.sum_labels(change, parts, np.arange(1, parts.max() + 1)))))
+
+
+def displacement_from_pixels(to_rest_px: NDArray[np.float32], grid: ImageGrid) -> NDArray[np.float32]:
+    """Displacement (..., 3) RAS mm of motion within the slices (2, ...), (rows, columns) pixels."""
+    axes = grid.affine_ras[:3, [1, 0]].astype(np.float32)
+    return np.ascontiguousarray(np.moveaxis(to_rest_px, 0, -1) @ axes.T)
+
+
+def displacement_in_pixels(displacement_mm: NDArray[np.floating], grid: ImageGrid) -> NDArray[np.float32]:
+    """(2, ...) pixels (rows, columns) of a displacement (..., 3) RAS mm: the part of it within the slices."""
+    inverse = np.linalg.pinv(grid.affine_ras[:3, [1, 0]]).astype(np.float32)
+    return np.ascontiguousarray(np.moveaxis(displacement_mm @ inverse.T, -1, 0), dtype=np.float32)
+
+
+def carry_labels(diastole_labels: NDArray[np.uint8], to_rest_px: NDArray[np.float32]) -> NDArray[np.uint8]:
+    """(frames, slices, rows, columns): labels of end diastole as they lie in every frame, carried by `to_rest_px`."""
+    return np.stack([warp_labels(diastole_labels, to_rest_px[:, frame]) for frame in range(to_rest_px.shape[1])])
 
 
 def estimate_motion(
@@ -312,11 +343,9 @@ def _heart_region(
     if labels is not None:
         mask = np.isin(labels, (1, 2, 3)).sum(axis=0) > 0
     else:
-        change = smooth(image.std(axis=0).mean(axis=0), 8.0 / pixel_mm)
-        mask = change >= 0.35 * change.max()
-        # The heart is the largest thing that moves; fluttering vessels and wrapped-in arms are smaller.
-        parts, _ = ndimage.label(mask)
-        mask = parts == 1 + int(np.argmax(ndimage.sum_labels(change, parts, np.arange(1, parts.max() + 1))))
+        mask = moving_mask(image, pixel_mm)
+        if not mask.any():
+            return slice(0, rows), slice(0, columns)
     y, x = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
     return (
         slice(max(int(y[0]) - margin, 0), min(int(y[-1]) + margin + 1, rows)),

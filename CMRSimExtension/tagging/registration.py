@@ -48,6 +48,13 @@ def warp(images: NDArray[np.float32], field: Field) -> NDArray[np.float32]:
     return result.reshape(images.shape)
 
 
+def warp_labels(labels: NDArray[np.uint8], field: Field) -> NDArray[np.uint8]:
+    """Labels (n, rows, columns) at x + u(x): each pixel gets the one with the largest interpolated share."""
+    values = np.unique(labels)
+    shares = np.stack([warp((labels == value).astype(np.float32), field) for value in values])
+    return values[np.argmax(shares, axis=0)].astype(np.uint8)
+
+
 def smooth(values: NDArray[np.float32], sigma_px: float) -> NDArray[np.float32]:
     """Gaussian over the last two axes."""
     if sigma_px <= 0:

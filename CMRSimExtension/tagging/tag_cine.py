@@ -23,10 +23,15 @@ from CMRSimExtension.tagging.contrast import (
     take_apart,
 )
 from CMRSimExtension.tagging.frame_times import Resampling, frame_times, resampling
-from CMRSimExtension.tagging.motion import estimate_motion
+from CMRSimExtension.tagging.motion import (
+    carry_labels,
+    displacement_from_pixels,
+    displacement_in_pixels,
+    estimate_motion,
+)
 from CMRSimExtension.tagging.options import TagOptions
 from CMRSimExtension.tagging.pattern import TaggedAcquisition
-from CMRSimExtension.tagging.registration import warp
+from CMRSimExtension.tagging.registration import warp, warp_labels
 from CMRSimExtension.tagging.rendering import PlanarPattern, render, tissue_states
 from CMRSimExtension.tagging.simulated import motion_source
 
@@ -104,13 +109,13 @@ def tag_cine(
         cine, frame_labels, diastole_labels, threads, _part(progress, 0.0, share)
     )
     if frame_labels is None and diastole_labels is not None:
-        frame_labels = _carried(diastole_labels, to_rest)
+        frame_labels = carry_labels(diastole_labels, to_rest)
     job = _Job(cine, frame_labels, to_rest, plan, acquisition, _tissues(cine, options))
     image, new_labels, new_rest = job.run(threads, _part(progress, share, 1.0))
     if options.snr is not None:
         image = _noisy(image, new_labels, options.snr, seed)
     if plan.share.any() or plan.before.shape[1] != len(cine.image):
-        displacement = _as_displacement(new_rest, cine.grid)
+        displacement = displacement_from_pixels(new_rest, cine.grid)
     record: dict[str, Any] = {
         "method": "moving",
         "options": options.as_dict(),
@@ -241,7 +246,7 @@ class _Job:
             return image, None, rest
         nearer_b = share > 0.5
         source = np.where(nearer_b[:, None, None], self.labels[b, index], self.labels[a, index])
-        return image, _warp_labels(source, np.where(nearer_b[:, None, None], from_b, from_a)), rest
+        return image, warp_labels(source, np.where(nearer_b[:, None, None], from_b, from_a)), rest
 
     def _scaled(self, image: Images) -> Images:
         """In the units of the cine: untagged muscle is as bright as muscle was."""
@@ -288,8 +293,7 @@ def _motion(
 ) -> tuple[Images, NDArray[np.float32], dict[str, Any]]:
     """(2, frames, slices, rows, columns) pixels to rest, the displacement in mm, and what the sidecar says of it."""
     if cine.displacement_mm is not None:
-        inverse = np.linalg.pinv(cine.grid.affine_ras[:3, [1, 0]]).astype(np.float32)
-        field = np.ascontiguousarray(np.moveaxis(cine.displacement_mm @ inverse.T, -1, 0))
+        field = displacement_in_pixels(cine.displacement_mm, cine.grid)
         earlier = cine.sidecar.get("tagging", {}).get("motion", {}).get("source")
         return field, cine.displacement_mm, {"source": earlier or motion_source(cine)}
     if frame_labels is not None and not np.any(frame_labels[0] == 2):
@@ -307,24 +311,7 @@ def _motion(
         "guided_by": guide if frame_labels is not None or diastole_labels is not None else "grey values alone",
         "lowest_jacobian": round(motion.lowest_jacobian(), 4),
     }
-    return field, _as_displacement(field, cine.grid), record
-
-
-def _as_displacement(to_rest_px: Images, grid: ImageGrid) -> NDArray[np.float32]:
-    axes = grid.affine_ras[:3, [1, 0]].astype(np.float32)
-    return np.ascontiguousarray(np.moveaxis(to_rest_px, 0, -1) @ axes.T)
-
-
-def _carried(labels: NDArray[np.uint8], to_rest: Images) -> NDArray[np.uint8]:
-    """Labels of end diastole as they lie in every frame."""
-    return np.stack([_warp_labels(labels, to_rest[:, frame]) for frame in range(to_rest.shape[1])])
-
-
-def _warp_labels(labels: NDArray[np.uint8], field: Images) -> NDArray[np.uint8]:
-    """Each pixel gets the label with the largest interpolated share."""
-    values = np.unique(labels)
-    shares = np.stack([warp((labels == value).astype(np.float32), field) for value in values])
-    return values[np.argmax(shares, axis=0)].astype(np.uint8)
+    return field, displacement_from_pixels(field, cine.grid), record
 
 
 def _paper(image: Images, pattern: PlanarPattern, options: TagOptions, grid: ImageGrid) -> Images:

@@ -157,6 +157,13 @@ def test_the_published_acdc_header_is_explained_to_the_user(cmrsim_data, capsys)
     assert "pixdim is believed" in capsys.readouterr().err
 
 
+def test_the_folder_one_stands_in_is_read_by_its_dot(heart, tmp_path, monkeypatch, capsys):
+    assert run("convert", heart, tmp_path / "series") == 0
+    monkeypatch.chdir(tmp_path / "series")
+    assert run("convert", ".", tmp_path / "back.nii.gz") == 0
+    np.testing.assert_array_equal(read_cine(tmp_path / "back.nii.gz").image, read_cine(heart).image)
+
+
 def test_info_of_something_else_is_refused(tmp_path, capsys):
     (tmp_path / "a.txt").write_text("hello")
     assert run("info", tmp_path / "a.txt") == 2
