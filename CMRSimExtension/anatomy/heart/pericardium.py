@@ -73,16 +73,15 @@ def enclose(heart: "Heart", state: HeartState, p: HeartParameters) -> SacTable:
     support = np.max(reach[:, None, :] * between[None], axis=2)
     tangents = np.where(between > 0.05, support[:, None, :] / np.maximum(between, 0.05)[None], np.inf)
     hull = np.min(tangents, axis=2)
-    sac = 0.35 * reach + 0.65 * hull
+    sac = 0.6 * reach + 0.4 * hull
     sac = maximum_filter1d(sac, 3, axis=0, mode="nearest")
-    # Fat comes in pads: over half of the LV's free wall there is next to none, elsewhere several millimetres.
+    # Fat comes in pads: over half of the free walls there is next to none, elsewhere several millimetres.
     pads = np.random.default_rng(p.seed).standard_normal((len(levels), _ANGLES))
     pads = gaussian_filter(pads, (2.5, 3.5), mode=("nearest", "wrap"))
     pads = np.clip(pads / max(float(pads.std()), 1e-9), 0.0, None) ** 1.3
-    # It is thick in the atrioventricular groove, over the RV and at the apex.
+    # It is thickest in the atrioventricular groove.
     groove = np.exp(-0.5 * ((levels[:, None] + 2.0) / 10.0) ** 2)
-    right = 0.5 - 0.5 * np.cos(angles)[None, :]
-    fat = p.fat_mm * np.clip(0.05 + 0.85 * right + 0.7 * groove + 1.5 * pads, 0.05, None)
+    fat = p.fat_mm * (0.05 + 0.7 * groove + 1.5 * pads)
     sac = gaussian_filter(sac, (1.0, 1.5), mode=("nearest", "wrap")) + fat + PERICARDIUM_MM + p.pericardial_fluid_mm
     last = int(np.flatnonzero(occupied)[-1])
     sac[last + 2 :] = 0.0

@@ -18,7 +18,7 @@ from CMRSimExtension.anatomy.heart.trabeculae import is_strand, strand_share
 from CMRSimExtension.anatomy.heart.valves import mitral_opening
 from CMRSimExtension.anatomy.structures import Structure
 
-_FREE_WALL_LAYER_MM, _SEPTAL_LAYER_MM = (3.0, 3.5), (1.5, 1.5)
+_FREE_WALL_LAYER_MM, _SEPTAL_LAYER_MM = (2.0, 3.0), (1.5, 1.5)
 """Thickness of the trabeculated layers at the base, and by how much they are thicker at the apex."""
 _COARSENESS = 1.8
 
