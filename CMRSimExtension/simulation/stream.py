@@ -1,14 +1,17 @@
 """Single labelled slices without end, each of a new look, for training: the simulator as a data set."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from CMRSimExtension.anatomy.material import HeartFrame
 from CMRSimExtension.anatomy.subject import Subject
 from CMRSimExtension.errors import InputError
 from CMRSimExtension.scanner.acquisition import Acquisition
+from CMRSimExtension.scanner.geometry import ImageGrid
 from CMRSimExtension.scanner.noise import noise_sd_for_snr
 from CMRSimExtension.scanner.planning import plan
 from CMRSimExtension.scanner.protocol import Protocol
@@ -43,6 +46,29 @@ class SliceRanges:
     shift_mm: float = 18.0
     frames_per_slice: int = 2
     variety: float = 1.4
+
+    def draw_pixel_mm(self, rng: np.random.Generator) -> float:
+        """A pixel size."""
+        return float(np.exp(rng.uniform(*np.log(self.pixel_mm))))
+
+    def draw_slice(self, rng: np.random.Generator, frame: HeartFrame, protocol: Protocol) -> tuple[ImageGrid, float]:
+        """A slice across the heart, and its level as a fraction of the LV's length below the annulus plane."""
+        # Base and apex are where networks fail: the ends get half of all slices.
+        level_mm = float(rng.uniform(-self.above_mm, frame.lv_length_mm + self.below_mm))
+        if rng.random() < 0.25:
+            level_mm = float(rng.uniform(-self.above_mm, 0.3 * frame.lv_length_mm))
+        shift, tilt = rng.normal(0.0, self.shift_mm, size=2), rng.normal(0.0, self.tilt_deg, size=2)
+        grid = plan(
+            frame,
+            protocol,
+            "sax",
+            slices=1,
+            centre_offset_mm=(float(shift[0]), float(shift[1]), level_mm),
+            in_plane_rotation_deg=float(rng.uniform(0.0, 360.0)),
+            tilt_deg=(float(tilt[0]), float(tilt[1])),
+            base_margin_mm=0.0,
+        )
+        return grid, level_mm / frame.lv_length_mm
 
 
 def draw_slices(
@@ -79,12 +105,33 @@ def draw_slices(
     subject_seed, scan_seed = seed.spawn(2)
     subject = Subject.random(subject_seed, pathology=None)
     rng = np.random.default_rng(scan_seed)
+
+    def position(images: NDArray[np.float32], labels: NDArray[np.uint8]) -> list[dict[str, Any]]:
+        return _one_position(subject, rng, limits, sub_samples, images, labels)
+
+    return fill(count, size, limits.frames_per_slice, position)
+
+
+def fill(
+    count: int,
+    size: int,
+    frames_per_slice: int,
+    position: Callable[[NDArray[np.float32], NDArray[np.uint8]], list[dict[str, Any]]],
+) -> tuple[NDArray[np.float32], NDArray[np.uint8], list[dict[str, Any]]]:
+    """Images, labels and records of `count` images, made slice position by slice position.
+
+    Parameters
+    ----------
+    position
+        Fills the arrays of images and labels (frames, size, size) that it is given with frames of one slice position,
+        and tells of each.
+    """
     images = np.empty((count, size, size), np.float32)
     labels = np.empty((count, size, size), np.uint8)
     records: list[dict[str, Any]] = []
     while len(records) < count:
-        take = slice(len(records), min(len(records) + limits.frames_per_slice, count))
-        records += _one_position(subject, rng, limits, sub_samples, images[take], labels[take])
+        take = slice(len(records), min(len(records) + frames_per_slice, count))
+        records += position(images[take], labels[take])
     return images, labels, records
 
 
@@ -98,26 +145,9 @@ def _one_position(
 ) -> list[dict[str, Any]]:
     """Fill `images` and `labels` (frames, size, size) with frames of one slice position."""
     size = images.shape[-1]
-    pixel = float(np.exp(rng.uniform(*np.log(limits.pixel_mm))))
-    protocol = _protocol(rng, size, pixel)
-    frame = subject.heart_frame
-    length = frame.lv_length_mm
-    # Base and apex are where networks fail: the ends get half of all slices.
-    level_mm = float(rng.uniform(-limits.above_mm, length + limits.below_mm))
-    if rng.random() < 0.25:
-        level_mm = float(rng.uniform(-limits.above_mm, 0.3 * length))
-    shift = rng.normal(0.0, limits.shift_mm, size=2)
-    tilt = rng.normal(0.0, limits.tilt_deg, size=2)
-    grid = plan(
-        frame,
-        protocol,
-        "sax",
-        slices=1,
-        centre_offset_mm=(float(shift[0]), float(shift[1]), level_mm),
-        in_plane_rotation_deg=float(rng.uniform(0.0, 360.0)),
-        tilt_deg=(float(tilt[0]), float(tilt[1])),
-        base_margin_mm=0.0,
-    )
+    pixel = limits.draw_pixel_mm(rng)
+    protocol = with_pixels(Protocol.random(rng), size, pixel)
+    grid, level = limits.draw_slice(rng, subject.heart_frame, protocol)
     appearance = Appearance.draw(rng, subject, protocol, variety=limits.variety)
     scene = SliceScene(subject, protocol, appearance, grid, 0, sub_samples=sub_samples)
     function = subject.function
@@ -141,16 +171,15 @@ def _one_position(
                 "field_t": protocol.field_t,
                 "vendor": protocol.vendor,
                 "pixel_mm": pixel,
-                "level": level_mm / length,
+                "level": level,
                 "phase": phase,
             }
         )
     return records
 
 
-def _protocol(rng: np.random.Generator, size: int, pixel_mm: float) -> Protocol:
-    """A random protocol whose image has `size` pixels of `pixel_mm`; coarser than drawn where they ask for it."""
-    protocol = Protocol.random(rng)
+def with_pixels(protocol: Protocol, size: int, pixel_mm: float) -> Protocol:
+    """The protocol with an image of `size` pixels of `pixel_mm`; its resolution is no finer than they are."""
     phase, read = protocol.acquired_resolution_mm
     return protocol.replace(
         matrix=(size, size),

@@ -15,11 +15,10 @@ from CMRSimExtension.errors import InputError
 from CMRSimExtension.scanner.acquisition import Acquisition
 from CMRSimExtension.scanner.geometry import ImageGrid
 from CMRSimExtension.scanner.noise import noise_sd_for_snr
-from CMRSimExtension.scanner.planning import plan
 from CMRSimExtension.scanner.protocol import Protocol
 from CMRSimExtension.simulation.appearance import Appearance
 from CMRSimExtension.simulation.scene import SliceScene
-from CMRSimExtension.simulation.stream import SliceRanges, draw_slices
+from CMRSimExtension.simulation.stream import SliceRanges, draw_slices, fill, with_pixels
 from CMRSimExtension.tagging.pattern import TaggedAcquisition, TagPattern
 from CMRSimExtension.tagging.preparation import TRAINS, TagTrain
 from CMRSimExtension.tagging.readout import TagReadout
@@ -81,13 +80,11 @@ def draw_tagged_slices(
         return images, labels, records
     subject_seed, _ = image_seed.spawn(2)
     subject = Subject.random(subject_seed, pathology=None)
-    images = np.empty((count, size, size), np.float32)
-    labels = np.empty((count, size, size), np.uint8)
-    records = []
-    while len(records) < count:
-        take = slice(len(records), min(len(records) + limits.frames_per_slice, count))
-        records += _one_position(subject, rng, limits, sub_samples, spacing_mm, images[take], labels[take])
-    return images, labels, records
+
+    def position(images: NDArray[np.float32], labels: NDArray[np.uint8]) -> list[dict[str, Any]]:
+        return _one_position(subject, rng, limits, sub_samples, spacing_mm, images, labels)
+
+    return fill(count, size, limits.frames_per_slice, position)
 
 
 def _train(rng: np.random.Generator) -> TagTrain:
@@ -128,30 +125,18 @@ def _one_position(
 ) -> list[dict[str, Any]]:
     """Fill `images` and `labels` (frames, size, size) with tagged frames of one slice position."""
     size = images.shape[-1]
-    pixel = float(np.exp(rng.uniform(*np.log(limits.pixel_mm))))
+    pixel = limits.draw_pixel_mm(rng)
     readout = _readout(rng)
-    protocol = _protocol(rng, size, pixel, readout)
-    frame = subject.heart_frame
-    level_mm = float(rng.uniform(-limits.above_mm, frame.lv_length_mm + limits.below_mm))
-    shift, tilt = rng.normal(0.0, limits.shift_mm, size=2), rng.normal(0.0, limits.tilt_deg, size=2)
-    grid = plan(
-        frame,
-        protocol,
-        "sax",
-        slices=1,
-        centre_offset_mm=(float(shift[0]), float(shift[1]), level_mm),
-        in_plane_rotation_deg=float(rng.uniform(0.0, 360.0)),
-        tilt_deg=(float(tilt[0]), float(tilt[1])),
-        base_margin_mm=0.0,
-    )
+    protocol = with_pixels(_protocol(rng, readout), size, pixel)
+    grid, level = limits.draw_slice(rng, subject.heart_frame, protocol)
     appearance = Appearance.draw(rng, subject, protocol)
     preparation = _preparation(rng, grid, readout, _spacing(rng, spacing_mm, pixel))
     scene = SliceScene(subject, protocol, appearance, grid, 0, sub_samples=sub_samples, preparation=preparation)
     acquisition = Acquisition(protocol, (size, size))
     records = []
     for index in range(len(images)):
-        # A sixth at the R wave, where tags are fresh and the wall thin; the others anywhere in the heartbeat.
-        phase = 0.0 if rng.random() < 0.17 else float(rng.uniform(0.0, _LONGEST_PHASE))
+        # A third at the R wave, where fresh tags hide the contrast and the wall is thin; the others anywhere.
+        phase = 0.0 if rng.random() < 0.33 else float(rng.uniform(0.0, _LONGEST_PHASE))
         time_ms = phase * subject.cycle_ms + 15.0
         content = scene.beating(phase, None, time_ms)
         labels[index] = scene.labels(content, "clinical")
@@ -164,7 +149,7 @@ def _one_position(
                 "tagging": readout.kind,
                 "pathology": subject.parameters.pathology,
                 "pixel_mm": pixel,
-                "level": level_mm / frame.lv_length_mm,
+                "level": level,
                 "phase": phase,
                 "spacing_mm": preparation.pattern.spacing_mm,
             }
@@ -180,18 +165,14 @@ def _readout(rng: np.random.Generator) -> TagReadout:
     return TagReadout("gre", float(rng.uniform(6.0, 12.0)), repetition, 0.5 * repetition)
 
 
-def _protocol(rng: np.random.Generator, size: int, pixel_mm: float, readout: TagReadout) -> Protocol:
+def _protocol(rng: np.random.Generator, readout: TagReadout) -> Protocol:
     """A random scanner with the readout's sequence and timing."""
     protocol = Protocol.random(rng)
-    phase, read = protocol.acquired_resolution_mm
     return protocol.replace(
         sequence=readout.kind,
         flip_angle_deg=readout.flip_angle_deg,
         repetition_time_ms=readout.repetition_time_ms,
         echo_time_ms=readout.echo_time_ms,
-        matrix=(size, size),
-        fov_mm=(size * pixel_mm, size * pixel_mm),
-        acquired_resolution_mm=(max(phase, pixel_mm), max(read, pixel_mm)),
         # Tagged series of gradient echoes are noisier than balanced cines.
         snr=protocol.snr * float(rng.uniform(0.4, 1.0)),
     )
