@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from CMRSimExtension.anatomy.structures import Tissue
+from CMRSimExtension.anatomy.tissues import IS_BLOOD
 from CMRSimExtension.errors import InputError
 
 _SIZE = 64
@@ -34,6 +35,8 @@ class Pattern(IntEnum):
     """Thin dark sheets in an even tissue: connective tissue in fat and breast."""
     MOTTLE = 3
     """Patches of two brightnesses at two scales: food, thymus, pancreas."""
+    SPECKS = 4
+    """Sparse bright spots in a dark tissue: the vessels of the lung that are too small to be drawn."""
 
 
 @dataclass(frozen=True)
@@ -55,38 +58,37 @@ class TextureOf:
     length_mm: float
 
     def __post_init__(self) -> None:
-        if not 0.0 <= self.strength <= 0.6:
-            raise InputError(f"texture strength is {self.strength}; it must lie between 0 and 0.6")
+        if not 0.0 <= self.strength <= 1.5:
+            raise InputError(f"texture strength is {self.strength}; it must lie between 0 and 1.5")
         if not 0.3 <= self.length_mm <= 50.0:
             raise InputError(f"texture length_mm is {self.length_mm}; it must lie between 0.3 and 50")
 
 
-_G, _ST, _SE, _MO = Pattern.GRAIN, Pattern.STREAKS, Pattern.SEPTA, Pattern.MOTTLE
+_G, _ST, _SE, _MO, _SP = Pattern.GRAIN, Pattern.STREAKS, Pattern.SEPTA, Pattern.MOTTLE, Pattern.SPECKS
 
 TEXTURES: dict[Tissue, TextureOf] = {
-    Tissue.MYOCARDIUM: TextureOf(_G, 0.07, 1.1),
-    Tissue.MUSCLE: TextureOf(_ST, 0.16, 0.9),
-    Tissue.FAT: TextureOf(_SE, 0.09, 2.4),
-    Tissue.LIVER: TextureOf(_G, 0.045, 0.8),
-    Tissue.SPLEEN: TextureOf(_G, 0.06, 0.9),
-    Tissue.KIDNEY_CORTEX: TextureOf(_G, 0.08, 1.0),
+    Tissue.MYOCARDIUM: TextureOf(_G, 0.09, 2.0),
+    Tissue.MUSCLE: TextureOf(_ST, 0.20, 1.2),
+    Tissue.FAT: TextureOf(_SE, 0.12, 1.4),
+    Tissue.LIVER: TextureOf(_G, 0.10, 1.6),
+    Tissue.SPLEEN: TextureOf(_G, 0.08, 1.8),
+    Tissue.KIDNEY_CORTEX: TextureOf(_G, 0.08, 2.0),
     Tissue.KIDNEY_MEDULLA: TextureOf(_ST, 0.10, 1.2),
     Tissue.PANCREAS: TextureOf(_MO, 0.18, 1.0),
-    Tissue.BONE_MARROW: TextureOf(_G, 0.12, 0.9),
-    Tissue.LUNG: TextureOf(_G, 0.35, 1.0),
+    Tissue.BONE_MARROW: TextureOf(_G, 0.12, 1.8),
+    Tissue.LUNG: TextureOf(_SP, 0.90, 1.3),
     Tissue.FOOD: TextureOf(_MO, 0.38, 1.8),
-    Tissue.FLUID: TextureOf(_G, 0.05, 2.0),
-    Tissue.STOMACH_WALL: TextureOf(_G, 0.08, 1.0),
-    Tissue.CARTILAGE: TextureOf(_G, 0.08, 1.0),
+    Tissue.FLUID: TextureOf(_G, 0.08, 4.0),
+    Tissue.STOMACH_WALL: TextureOf(_G, 0.12, 1.5),
+    Tissue.CARTILAGE: TextureOf(_G, 0.10, 2.0),
     Tissue.BREAST: TextureOf(_SE, 0.30, 2.0),
     Tissue.THYMUS: TextureOf(_MO, 0.20, 1.3),
     Tissue.NERVE: TextureOf(_ST, 0.06, 0.9),
-    Tissue.BLOOD_ARTERIAL: TextureOf(_G, 0.07, 2.2),
-    Tissue.BLOOD_VENOUS: TextureOf(_G, 0.08, 2.5),
+    Tissue.BLOOD_ARTERIAL: TextureOf(_G, 0.05, 2.4),
+    Tissue.BLOOD_VENOUS: TextureOf(_G, 0.06, 2.6),
 }
 """Tissues that are not named are even."""
 
-_BLOOD = (Tissue.BLOOD_ARTERIAL, Tissue.BLOOD_VENOUS)
 _LEAST = 0.05
 """No texture makes a tissue darker than this share of its signal."""
 
@@ -103,10 +105,11 @@ def _volumes(seed: int) -> NDArray[np.float32]:
 
     grain = noise(1.1, 1.1, 1.1)
     streaks = noise(0.9, 0.9, 6.0)
-    # Sheets lie where a smooth field crosses zero.
-    septa = -np.exp(-((noise(3.5, 3.5, 3.5) / 0.22) ** 2)) + 0.15 * noise(1.1, 1.1, 1.1)
+    # Sheets lie where a smooth field crosses zero; lobules between them differ a little.
+    septa = -np.exp(-((noise(3.5, 3.5, 3.5) / 0.22) ** 2)) + 0.15 * noise(1.1, 1.1, 1.1) + 0.12 * noise(5.0, 5.0, 5.0)
     mottle = np.tanh(1.6 * noise(3.0, 3.0, 3.0)) + 0.6 * np.tanh(1.6 * noise(1.1, 1.1, 1.1))
-    out = np.stack([grain, streaks, septa, mottle])
+    specks = np.exp(1.4 * noise(0.8, 0.8, 0.8))
+    out = np.stack([grain, streaks, septa, mottle, specks])
     out -= out.mean(axis=(1, 2, 3), keepdims=True)
     out /= out.std(axis=(1, 2, 3), keepdims=True)
     flat = np.ascontiguousarray(out, dtype=np.float32).reshape(-1)
@@ -143,7 +146,7 @@ class TissueTexture:
         self.seed = int(rng) if isinstance(rng, int | np.integer) else int(rng.integers(2**31))
         self.strength = float(strength)
         self.textures = dict(TEXTURES if textures is None else textures)
-        count = max(int(t) for t in Tissue) + 1
+        count = len(Tissue)
         self._amount = np.zeros(count, dtype=np.float32)
         self._per_mm = np.ones(count, dtype=np.float32)
         self._start = np.zeros(count, dtype=np.int32)
@@ -175,8 +178,7 @@ class TissueTexture:
         for axis in range(3):
             place = rest_mm[:, axis] * scale
             if axis == 2 and cardiac:
-                drift = np.zeros(len(self._amount), dtype=np.float32)
-                drift[list(_BLOOD)] = _SIZE * cardiac
+                drift = np.where(IS_BLOOD, np.float32(_SIZE * cardiac), np.float32(0.0))
                 place = place + drift.take(tissue)
             cells.append(np.rint(place).astype(np.int32) & _MASK)
         index = ((cells[0] * _SIZE + cells[1]) * _SIZE + cells[2]) + self._start.take(tissue)

@@ -1,16 +1,18 @@
 """What a scan looks like beyond its anatomy: tissue values, fields, texture and blood, drawn once and recorded."""
 
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from CMRSimExtension.anatomy.material import Anatomy
-from CMRSimExtension.anatomy.noise import look_up, periodic_field
 from CMRSimExtension.anatomy.structures import Structure, Tissue
-from CMRSimExtension.anatomy.tissues import IS_BLOOD, TissueValues, draw_tissues
+from CMRSimExtension.anatomy.texture import TissueTexture
+from CMRSimExtension.anatomy.tissues import TissueValues, draw_tissues
 from CMRSimExtension.physics.bssfp import bssfp_signal
+from CMRSimExtension.physics.fat import FAT_PEAKS
 from CMRSimExtension.physics.flow import inflow_enhancement
 from CMRSimExtension.physics.gre import spoiled_gre_signal
 from CMRSimExtension.scanner.bias import ReceiveField
@@ -18,34 +20,16 @@ from CMRSimExtension.scanner.off_resonance import HZ_PER_PPM_PER_T, OffResonance
 from CMRSimExtension.scanner.protocol import Protocol
 
 _BINS = 256
+_FAT_SHARES, _FAT_SHIFTS_PPM = np.array(FAT_PEAKS).T
 _EXCHANGE_MM_S = 10.0
 """Speed at which ventricular blood is exchanged through a slice, averaged over the heartbeat: what gives spoiled
 gradient echo cines their blood-to-muscle contrast of 2 to 4."""
 
-# How strongly the texture of a tissue varies (SD over mean) and over which length in mm. Chosen to look like cine
-# images side by side; muscle has streaks, food is mottled, blood swirls.
-_TEXTURE: dict[Tissue, tuple[float, float]] = {
-    Tissue.MYOCARDIUM: (0.09, 2.0),
-    Tissue.MUSCLE: (0.2, 1.8),
-    Tissue.FAT: (0.09, 3.5),
-    Tissue.LIVER: (0.09, 1.6),
-    Tissue.SPLEEN: (0.06, 1.8),
-    Tissue.KIDNEY_CORTEX: (0.08, 2.0),
-    Tissue.KIDNEY_MEDULLA: (0.10, 2.5),
-    Tissue.PANCREAS: (0.18, 2.0),
-    Tissue.BONE_MARROW: (0.12, 1.8),
-    Tissue.LUNG: (0.35, 2.0),
-    Tissue.FOOD: (0.38, 3.0),
-    Tissue.FLUID: (0.05, 4.0),
-    Tissue.CARTILAGE: (0.08, 2.0),
-    Tissue.BREAST: (0.30, 3.0),
-    Tissue.THYMUS: (0.20, 2.5),
-    Tissue.BLOOD_ARTERIAL: (0.05, 2.4),
-    Tissue.BLOOD_VENOUS: (0.06, 2.6),
-}
-
 _LEAST_VENOUS_CONTRAST = 1.7
 """Venous blood over myocardium at end diastole: the darkest RV of the ACDC patients (medians at mid level)."""
+_LIVER_T2 = (0.5, 0.95)
+"""Range of the factor on the liver's T2, so that livers are as dark beside the heart as in ACDC: 0.7 to 1.1 times the
+myocardium."""
 _LEFT_BLOOD = (Structure.LV_BLOOD, Structure.LV_OUTFLOW)
 _RIGHT_BLOOD = (Structure.RV_BLOOD, Structure.RV_OUTFLOW)
 
@@ -123,7 +107,12 @@ class Appearance:
             max(0.84 + 0.36 * float(u[3]), 0.62),
         )
         strength = float(np.clip(rng.normal(1.0, 0.25 * variety), 0.2, 2.5))
-        drawn = cls(tissues, receive, field, blood, strength, int(rng.integers(0, 8)))
+        seed = int(rng.integers(0, 8))
+        # Stored iron shortens the T2 of most livers below that of the young volunteers in the table.
+        iron = float(rng.uniform(*_LIVER_T2))
+        t2, t2_star = (float(values[Tissue.LIVER]) * iron for values in (tissues.t2_ms, tissues.t2_star_ms))
+        tissues = tissues.replace(Tissue.LIVER, t2_ms=t2, t2_star_ms=t2_star)
+        drawn = cls(tissues, receive, field, blood, strength, seed)
         return drawn._with_visible_right_heart(protocol)
 
     def _with_visible_right_heart(self, protocol: Protocol) -> "Appearance":
@@ -166,21 +155,23 @@ class Appearance:
         """Complex signal of every tissue over a range of water off-resonance."""
         frequency = np.linspace(lowest_hz, max(highest_hz, lowest_hz + 1.0), _BINS)
         t = self.tissues
-        shift = t.chemical_shift_ppm * HZ_PER_PPM_PER_T * protocol.field_t
-        off = frequency[None, :] + shift[:, None]
+        hz_per_ppm = HZ_PER_PPM_PER_T * protocol.field_t
+        off = frequency[None, :] + hz_per_ppm * t.chemical_shift_ppm[:, None]
+        fat = frequency[None, :] + hz_per_ppm * (t.chemical_shift_ppm[Tissue.FAT] + _FAT_SHIFTS_PPM[:, None])
         arguments = {
             "repetition_time_ms": protocol.repetition_time_ms,
             "echo_time_ms": protocol.echo_time_ms,
             "flip_angle_deg": protocol.flip_angle_deg,
         }
-        column = (slice(None), None)
-        if protocol.sequence == "bssfp":
-            signal = bssfp_signal(t.t1_ms[column], t.t2_ms[column], t.proton_density[column], off, **arguments)
-        else:
-            signal = spoiled_gre_signal(
-                t.t1_ms[column], t.t2_star_ms[column], t.proton_density[column], off, **arguments
-            )
-        signal = np.asarray(signal)
+
+        def steady_state(tissue: Any, off_hz: NDArray[np.float64]) -> NDArray[np.complex128]:
+            t1, density = t.t1_ms[tissue], t.proton_density[tissue]
+            if protocol.sequence == "bssfp":
+                return np.asarray(bssfp_signal(t1, t.t2_ms[tissue], density, off_hz, **arguments))
+            return np.asarray(spoiled_gre_signal(t1, t.t2_star_ms[tissue], density, off_hz, **arguments))
+
+        signal = steady_state((slice(None), None), off)
+        signal[Tissue.FAT] = _FAT_SHARES @ steady_state(Tissue.FAT, fat)
         # Turbulent, fresh blood outshines the steady state everywhere alike.
         for tissue in (Tissue.BLOOD_ARTERIAL, Tissue.BLOOD_VENOUS):
             signal[tissue] *= self.blood.inflow
@@ -198,14 +189,13 @@ class Appearance:
         signal[Tissue.BLOOD_VENOUS] *= self.blood.venous
         return SignalTable(signal.astype(np.complex64), float(frequency[0]), float(frequency[1] - frequency[0]))
 
+    @cached_property
+    def _texture(self) -> TissueTexture:
+        return TissueTexture(self.texture_seed, self.texture_strength)
+
     def texture(self, tissue: NDArray[np.uint8], rest_mm: NDArray[np.floating], phase: float) -> NDArray[np.float32]:
-        """(n,) factor on the signal, mean 1, from the rest position (n, 3); blood's drifts with the cardiac phase."""
-        scale = _TEXTURE_SCALE[tissue]
-        amount = _TEXTURE_AMOUNT[tissue] * np.float32(self.texture_strength)
-        drift = np.where(IS_BLOOD[tissue], np.float32(64.0 * phase), np.float32(0.0))
-        x, y, z = (rest_mm[:, i] * scale for i in range(3))
-        field = look_up(periodic_field(self.texture_seed, 1.1), x, y, z + drift)
-        return np.maximum(1.0 + amount * field, 0.05, dtype=np.float32)
+        """(n,) factor on the signal of tissues (n,) at rest positions (n, 3) RAS mm, at a cardiac phase."""
+        return self._texture.gain(tissue, rest_mm, phase)
 
     def blood_factors(self, ejection: float, left_ef: float, right_ef: float) -> NDArray[np.float32]:
         """Factor on the signal per `Structure` number (256 entries), at an emptied share `ejection`."""
@@ -231,15 +221,3 @@ class SignalTable:
         """Bin of each off-resonance."""
         place = np.rint((off_resonance_hz - self.first_hz) / self.step_hz)
         return np.clip(place, 0, self.values.shape[1] - 1).astype(np.int32)
-
-
-def _per_tissue(column: int, default: float) -> NDArray[np.float32]:
-    table = np.full(len(Tissue), default, dtype=np.float32)
-    for tissue, row in _TEXTURE.items():
-        table[tissue] = row[column]
-    return table
-
-
-_TEXTURE_AMOUNT = _per_tissue(0, 0.0)
-# The random field's features are about two cells wide.
-_TEXTURE_SCALE = 1.0 / _per_tissue(1, 2.0)

@@ -6,6 +6,7 @@ import pytest
 from CMRSimExtension.errors import InputError
 from CMRSimExtension.physics.bloch import Delay, Isochromats, Pulse, bssfp_reference, play
 from CMRSimExtension.physics.bssfp import bssfp_signal
+from CMRSimExtension.physics.fat import FAT_PEAKS
 
 # Agreement asked for by the specification; what is reached is about 1e-13.
 OF_M0 = 1e-6
@@ -117,3 +118,7 @@ def test_no_protons_give_no_signal() -> None:
 def test_an_echo_after_the_repetition_is_turned_down_with_its_cure() -> None:
     with pytest.raises(InputError, match="4.0.*repetition time of 3.0 ms; shorten"):
         bssfp_signal(900.0, 50.0, 1.0, 0.0, repetition_time_ms=3.0, echo_time_ms=4.0, flip_angle_deg=60.0)
+
+
+def test_the_shares_of_the_peaks_of_fat_add_up_to_one() -> None:
+    assert sum(share for share, _ in FAT_PEAKS) == pytest.approx(1.0)

@@ -51,6 +51,8 @@ class Abdomen:
         s = p.body_scale
         a, b = half_width_mm / (132.0 * s), half_depth_mm / (80.0 * s)  # girth of this cavity over the reference
         left, right = floor.left_dome_mm, floor.right_dome_mm
+        # Stomach and spleen rise with the dome; what lies behind and below them hardly does.
+        deep = left - 0.7 * (p.left_dome_mm - 20.0 * s)
         j = rng.normal(0.0, 1.0, 24)
         full = p.stomach_fill
         ripple = Ripple.draw(
@@ -77,7 +79,7 @@ class Abdomen:
                 (-20.0, 14.0),
             ),
             Ellipsoid.at(
-                place(-14 + 6 * j[4], 38 + 5 * j[5], left - (90 + 48 * girth) * s),
+                place(-14 + 6 * j[4], 38 + 5 * j[5], deep - (90 + 48 * girth) * s),
                 (s * 46, s * 22 * girth, s * 22 * girth),
                 (-14.0, 0.0),
             ),
@@ -94,7 +96,7 @@ class Abdomen:
             (18.0, 24.0),
         )
         k = 0.5 * p.kidney_mm
-        x0, y0 = spine.centre_at(left - 120 * s)
+        x0, y0 = spine.centre_at(deep - 120 * s)
         kidneys = (
             Ellipsoid.at(
                 (x0 + s * 55, y0 + s * (2 + 2 * j[9]), right - (152 + 8 * j[10]) * s),
@@ -102,7 +104,7 @@ class Abdomen:
                 (14.0, 12.0),
             ),
             Ellipsoid.at(
-                (x0 - s * 56, y0 + s * (2 + 2 * j[11]), left - (122 + 8 * j[12]) * s),
+                (x0 - s * 56, y0 + s * (2 + 2 * j[11]), deep - (122 + 8 * j[12]) * s),
                 (0.52 * k, 0.46 * k, k),
                 (-14.0, 12.0),
             ),
@@ -122,7 +124,7 @@ class Abdomen:
             kidneys,
             gallbladder,
             (s * 33.0, s * (14.0 if p.sex == "F" else 18.0)),
-            (s * 11.0, left - (104 + 5 * j[17]) * s, 0.22),
+            (s * 11.0, deep - (104 + 5 * j[17]) * s, 0.22),
             left - (14 + 6 * j[18]) * s,
             spine,
             liver_vessels,
@@ -200,7 +202,10 @@ class Abdomen:
         spleen_or_liver = np.isin(out[at], (Structure.SPLEEN, Structure.LIVER, Structure.LIVER_VESSEL))
         out[at[fat & ~spleen_or_liver]] = Structure.VISCERAL_FAT
         out[at[fat & (depth > -3.0 * self.parameters.visceral_fat)]] = Structure.VISCERAL_FAT
-        thick = 3.2 * s**0.5 * (1.0 + 0.8 * (1.0 - self.parameters.stomach_fill) * (noise[at] - 0.2))
+        # The emptier, the higher its folds.
+        slack = 1.0 - self.parameters.stomach_fill
+        fold = np.sin((0.42 * px + 0.30 * pz) / s + 5.0 * noise[at]) + 0.6 * noise[at] - 0.3
+        thick = s**0.5 * (3.2 + 8.0 * slack * slack * np.clip(fold, 0.0, 1.0))
         wall = ok & (depth > 0)
         out[at[wall]] = Structure.STOMACH_WALL
         lumen = wall & (depth > thick)
@@ -314,7 +319,7 @@ class Abdomen:
         filling = look_up(self.noise, 17 * cell + 5 * row, 23 * row + 11 * level, 29 * level + 7 * cell)
         squared = (0.82 * (u - cell)) ** 2 + (v - row) ** 2 + (w - level) ** 2
         radius = 0.64 - 0.22 * p.visceral_fat - 0.20 * filling * filling
-        edge = radius - np.sqrt(squared)
+        edge = radius - np.sqrt(squared) + 0.14 * (noise[at] - 0.5)
         edge = np.minimum(edge, 0.48 - np.maximum(np.abs(v - row), np.abs(w - level)))
         bowel = edge > 0
         lumen = edge > 0.07 + 0.16 * (filling > 0.7)  # some loops are empty: thick wall, little inside

@@ -179,12 +179,12 @@ class Compartments:
         low, high = (_spread(side, starts, y[:, 0], z[0]) + centre[0] for side in sac.profile(0))
         # Pads of fat at the angles between heart and diaphragm, thicker on the right.
         bottom = float(centre[2] + sac.extent_mm()[0, 2])
-        pad = np.exp(-(np.clip((z - bottom) / (22.0 * s), 0.0, None) ** 2)) * (0.3 + p.visceral_fat) * s
+        pad = np.exp(-(np.clip((z - bottom) / (22.0 * s), 0.0, None) ** 2)) * (0.1 + p.visceral_fat) * s
         right = np.where(np.isnan(high), right, np.maximum(right, high + 1.5 + 7.0 * pad))
         left = np.where(np.isnan(low), left, np.maximum(left, -low + 1.5 + 5.0 * pad))
         # In front of the heart a pad of fat narrows towards the chest wall, slowly low down, where the lungs' edges
         # part around the bare area of the pericardium.
-        narrowing = _STEP * np.clip(2.4 - 1.6 * p.visceral_fat + 0.025 * t[0], 0.6, 4.0)
+        narrowing = _STEP * np.clip(3.6 - 2.6 * p.visceral_fat + 0.025 * t[0], 0.8, 5.0)
         for k in range(1, shape[0]):
             if y[k, 0] > centre[1]:
                 right[k] = np.maximum(right[k], right[k - 1] - narrowing)

@@ -320,8 +320,8 @@ class Torso:
         high = np.array([a + 4.0, b + 4.0, 170.0 * s])
         trees = []
         for hilum, side in ((marks.hilum_right, 1.0), (marks.hilum_left, -1.0)):
-            for drop, tip in ((0.0, 0.74), (-16.0 * s, 0.70)):
-                tips = rng.uniform(low, high, (4600, 3))
+            for drop, tip in ((0.0, 0.66), (-16.0 * s, 0.62)):
+                tips = rng.uniform(low, high, (6000, 3))
                 tips = tips[tips[:, 0] * side > 0]
                 x, y, z = tips.T.astype(np.float32)
                 wall = self._wall.look_up(x, y, z)[CAVITY] - np.hypot(x, y)
@@ -349,6 +349,6 @@ class Torso:
         spine_x, spine_y = self._spine.centre_at(top - 30.0 * s)
         vena_cava = np.array([spine_x + 24.0 * s, spine_y + 38.0 * s, top - 26.0 * s])
         portal = np.array([spine_x + 26.0 * s, spine_y + 60.0 * s, top - 95.0 * s])
-        trees = [grow_tree(rng, vena_cava, tips[:half], 0.95 * s**0.5, 5.5 * s)]
-        trees.append(grow_tree(rng, portal, tips[half:], 0.85 * s**0.5, 6.0 * s))
+        trees = [grow_tree(rng, vena_cava, tips[:half], 1.3 * s**0.5, 6.0 * s)]
+        trees.append(grow_tree(rng, portal, tips[half:], 1.1 * s**0.5, 6.5 * s))
         return VesselVolume.paint(Branches.join(trees), low, high, 2.0)

@@ -249,7 +249,7 @@ class Wall:
         out_of_middle = (r - 0.5 * (ribs + cavity)) / half
         oval = up**2 + (out_of_middle * 1.25) ** 2
         oval *= 0.92 + 0.16 * noise
-        out = np.where((np.abs(level - rib) > 0.30) & (noise > 0.72), Structure.BODY_FAT, Structure.MUSCLE)
+        out = np.where((np.abs(level - rib) > 0.30) & (noise > 0.90), Structure.BODY_FAT, Structure.MUSCLE)
         out = out.astype(np.uint8)
         inside = real & (oval < 1.0)
         bone = inside & (around < _BONE_END[number])
