@@ -22,10 +22,11 @@ except ImportError:  # run from the source tree: only this module's own folder i
     sys.path.append(str(pathlib.Path(__file__).resolve().parents[1]))
 
 from CMRSimExtension.errors import InputError
+from CMRSimExtension.slicer_bridge.label_tables import is_label_volume
 from CMRSimExtension.slicer_bridge.logic import ModuleLogic, Task
 from CMRSimExtension.slicer_bridge.panel import ModulePanel
 from CMRSimExtension.slicer_bridge.scene import require
-from CMRSimExtension.slicer_bridge.segmentation_choices import Device, Frames, Sex, Views
+from CMRSimExtension.slicer_bridge.segmentation_choices import Device, Frames, ModelChoice, Sex, Views
 from CMRSimExtension.slicer_bridge.views import plot_layout, show_chart_and_table, show_volume
 
 LEAST_TORCH = "2.4"
@@ -71,6 +72,7 @@ class CMRSegmentParameterNode:
     sex .. weightKg - of the person in the image, for indexed values and normal ranges; 0 is not known
     outputSegmentation - what Apply made last: the Edit, Show 3D and Compare buttons work on it
     reference - segmentation or label volume to compare with
+    referenceLabelMap - what the numbers of a label map volume mean
     """
 
     inputNode: vtkMRMLScalarVolumeNode | vtkMRMLSequenceNode | None
@@ -87,6 +89,7 @@ class CMRSegmentParameterNode:
     weightKg: Annotated[float, WithinRange(0, 400)] = 0.0
     outputSegmentation: vtkMRMLSegmentationNode
     reference: vtkMRMLSegmentationNode | vtkMRMLLabelMapVolumeNode | None
+    referenceLabelMap: str = "cmrsim"
 
 
 #
@@ -114,9 +117,8 @@ class CMRSegmentWidget(ModulePanel):
         """List the models of the registry: only their small descriptions are read."""
         self._models = self.logic.models()
         self.ui.modelComboBox.clear()
-        for name, text in self._models:
-            self.ui.modelComboBox.addItem(text)
-            self.ui.modelComboBox.setItemData(self.ui.modelComboBox.count - 1, name)
+        for choice in self._models:
+            self.ui.modelComboBox.addItem(choice.text)
 
     def enter(self) -> None:
         self.fillModels()
@@ -124,15 +126,18 @@ class CMRSegmentWidget(ModulePanel):
 
     def updatePanel(self) -> None:
         node = self._parameterNode
-        names = [name for name, text in self._models]
-        self.ui.modelComboBox.currentIndex = names.index(node.model) if node.model in names else -1
+        names = [choice.name for choice in self._models]
+        index = names.index(node.model) if node.model in names else -1
+        self.ui.modelComboBox.currentIndex = index
+        self.ui.modelLabel.text = "" if index < 0 else self._models[index].description
         self.ui.folderWidget.visible = node.model == MODEL_FROM_FOLDER
+        self.ui.labelMapWidget.visible = is_label_volume(node.reference)
         result = node.outputSegmentation is not None
         self.ui.editButton.enabled = result
         self.ui.show3dButton.enabled = result
 
     def onModel(self, index: int = 0) -> None:
-        self._parameterNode.model = self._models[index][0]
+        self._parameterNode.model = self._models[index].name
 
     def onEdit(self, checked: bool = False) -> None:
         with slicer.util.tryWithErrorDisplay(_("The Segment Editor could not be opened.")):
@@ -174,14 +179,19 @@ class CMRSegmentLogic(ModuleLogic):
 
     parameterNodeClass = CMRSegmentParameterNode
 
-    def models(self) -> list[tuple[str, str]]:
-        """(name, text) of every model of the registry, and the entry for a folder."""
+    def models(self) -> list[ModelChoice]:
+        """Every model of the registry, and the entry for a folder."""
         from CMRSimExtension.segmentation.registry import list_models
 
-        shown = [
-            (entry.name, entry.name if entry.shipped else _("{name} (added)").format(name=entry.name))
-            for entry in list_models()]
-        return [*shown, (MODEL_FROM_FOLDER, _("Bundle folder…"))]
+        shown = []
+        for entry in list_models():
+            description = entry.description
+            failures = entry.metadata.get("cmrsim", {}).get("known_failures", ())
+            if failures:
+                description += "\n" + _("Known to fail: {cases}").format(cases="; ".join(failures))
+            text = entry.name if entry.shipped else _("{name} (added)").format(name=entry.name)
+            shown.append(ModelChoice(entry.name, text, description))
+        return [*shown, ModelChoice(MODEL_FROM_FOLDER, _("Bundle folder…"), "")]
 
     def ensurePackages(self, requirements: pathlib.Path) -> None:
         """Install torch and MONAI if they are missing and the user agrees."""
@@ -302,7 +312,7 @@ class CMRSegmentLogic(ModuleLogic):
             parameters.reference, ("vtkMRMLSegmentationNode", "vtkMRMLLabelMapVolumeNode"), "reference segmentation")
         name = _("{name} accuracy").format(name=segmentation.GetName())
         return Task(
-            "compare", frames_to_compare(segmentation, reference),
+            "compare", frames_to_compare(segmentation, reference, parameters.referenceLabelMap),
             lambda result: add_comparison(result["rows"], name, segmentation), self.showComparison)
 
     def compare(self, parameters: CMRSegmentParameterNode, progress: Any = None) -> Any:

@@ -23,6 +23,7 @@ except ImportError:  # run from the source tree: only this module's own folder i
     sys.path.append(str(pathlib.Path(__file__).resolve().parents[1]))
 
 from CMRSimExtension.errors import InputError
+from CMRSimExtension.slicer_bridge.label_tables import is_label_volume
 from CMRSimExtension.slicer_bridge.logic import ModuleLogic, Task
 from CMRSimExtension.slicer_bridge.panel import ModulePanel
 from CMRSimExtension.slicer_bridge.tagging_choices import Method, Pattern, Readout, SpacingUnit, StrainMethod, Train
@@ -65,6 +66,7 @@ class CMRTaggedParameterNode:
     inputNode - volume sequence, MultiVolume or volume
     assembleStack - put the sequences beside the input together to one stack
     segmentation - of all frames or of end diastole: guides motion and contrast, and travels along
+    labelMap - what the numbers of a label map volume mean
     motion - true motion, as CMRSimulate makes it; without it, motion is estimated
     frames - frames of the tagged series, 0 keeps those of the cine
     snr - of added noise, 0 adds none
@@ -74,6 +76,7 @@ class CMRTaggedParameterNode:
     inputNode: vtkMRMLScalarVolumeNode | vtkMRMLSequenceNode | None
     assembleStack: bool = False
     segmentation: vtkMRMLSegmentationNode | vtkMRMLLabelMapVolumeNode | None
+    labelMap: str = "cmrsim"
     motion: vtkMRMLGridTransformNode
     method: Method = Method.MOVING
     pattern: Pattern = Pattern.GRID
@@ -115,12 +118,14 @@ class CMRTaggedWidget(ModulePanel):
         self.ui.methodComboBox.connect("activated(int)", self.onMethod)
 
     def updatePanel(self) -> None:
-        moving = self._parameterNode.method == Method.MOVING
+        node = self._parameterNode
+        moving = node.method == Method.MOVING
         for widget in (
             self.ui.motionSelector, self.ui.cspammCheckBox, self.ui.readoutComboBox, self.ui.framesSpinBox,
             self.ui.snrSlider, self.ui.keepMotionCheckBox,
         ):
             widget.enabled = moving
+        self.ui.labelMapWidget.visible = is_label_volume(node.segmentation) or is_label_volume(node.strainSegmentation)
 
     def onMethod(self, index: int = 0) -> None:
         self.logic.applyMethodDefaults(self._parameterNode)
@@ -195,7 +200,7 @@ class CMRTaggedLogic(ModuleLogic):
                 "choose a sequence, or the static grid")
         values: dict[str, Any] = {"cine": cine, "options": options, "seed": parameters.seed}
         if parameters.segmentation is not None:
-            values["labels"] = labels_for_tagging(parameters.segmentation, cine)
+            values["labels"] = labels_for_tagging(parameters.segmentation, parameters.labelMap, cine)
         if parameters.motion is not None and parameters.method == Method.MOVING:
             values["displacement"] = motion_for_tagging(parameters.motion, cine)
         source, keepMotion = parameters.inputNode, parameters.keepMotion
@@ -239,7 +244,8 @@ class CMRTaggedLogic(ModuleLogic):
         from CMRSimExtension.strain.series import StrainSeries
 
         source, method = parameters.strainInput, parameters.strainMethod
-        values = read_strain_input(source, parameters.strainSegmentation, parameters.strainMotion)
+        values = read_strain_input(
+            source, parameters.strainSegmentation, parameters.labelMap, parameters.strainMotion)
         name = _("{name} strain").format(name=source.GetName())
 
         def add(result: dict[str, Any]) -> Any:

@@ -17,14 +17,14 @@ def anatomy_of_xcat(*, path: str, still: bool, seed: int) -> Any:
 
 
 def anatomy_of_labels(
-    *, labels: NDArray[np.uint8], grid: ImageGrid, label_map: str, cycle_ms: float | None, still: bool, seed: int
+    *, labels: NDArray[np.uint8], grid: ImageGrid, cycle_ms: float | None, still: bool, seed: int
 ) -> Any:
-    """A heart from (frames, slices, rows, columns) labels; the body around it is drawn.
+    """A heart from (frames, slices, rows, columns) `Structure` numbers; the body around it is drawn.
 
     A series beats as its frames do, in `cycle_ms`; a single labelled frame is lent the motion of a parametric heart.
     """
     from CMRSimExtension.anatomy.label_image import LabelAnatomy
 
     return LabelAnatomy(
-        labels if len(labels) > 1 else labels[0], grid.affine_ras, label_map, beat=not still, cycle_ms=cycle_ms,
+        labels if len(labels) > 1 else labels[0], grid.affine_ras, "cmrsim", beat=not still, cycle_ms=cycle_ms,
         seed=seed, source="3D Slicer scene")

@@ -6,10 +6,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from CMRSimExtension.anatomy.label_maps import parse_label_map
 from CMRSimExtension.scanner.geometry import ImageGrid
+from CMRSimExtension.slicer_bridge.label_tables import structures_of_node
 from CMRSimExtension.slicer_bridge.scene import require
-from CMRSimExtension.slicer_bridge.segmentations import labels_of_node, require_labels
+from CMRSimExtension.slicer_bridge.segmentations import require_labels
 from CMRSimExtension.slicer_bridge.sequences import sequence_of, times_of_sequence
 
 
@@ -20,40 +20,31 @@ class SceneLabels:
     Attributes
     ----------
     labels
-        (frames, slices, rows, columns).
+        (frames, slices, rows, columns) `Structure` numbers.
     grid
         Their geometry, RAS.
-    label_map
-        What the numbers mean.
     cycle_ms
         Heartbeat of a series with times; None for a single frame, a pair, and a series without times.
     """
 
     labels: NDArray[np.uint8]
     grid: ImageGrid
-    label_map: str
     cycle_ms: float | None
 
 
 def labels_for_simulation(node: Any, label_map: str) -> SceneLabels:
-    """Read the labels to scan.
-
-    The segments of a segmentation say themselves, by id or name, what they are; the numbers of a label volume are read
-    by `label_map`.
+    """Read the labels to scan; `label_map` says what the numbers of a label map volume mean.
 
     Raises
     ------
     InputError
-        No node, an unknown segment, or a label map that cannot be read; nothing but background.
+        No node, nothing but background; and as `structures_of_node`.
     """
     node = require(
         node, ("vtkMRMLSegmentationNode", "vtkMRMLLabelMapVolumeNode"), "segmentation or label map volume")
-    by_number = node.IsA("vtkMRMLLabelMapVolumeNode")
-    if by_number:
-        parse_label_map(label_map)
-    labels, grid = labels_of_node(node)
+    labels, grid = structures_of_node(node, label_map)
     require_labels(labels, node.GetName())
-    return SceneLabels(labels, grid, label_map if by_number else "cmrsim", heartbeat_ms(sequence_of(node)))
+    return SceneLabels(labels, grid, heartbeat_ms(sequence_of(node)))
 
 
 def heartbeat_ms(sequence: Any) -> float | None:

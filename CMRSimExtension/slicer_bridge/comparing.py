@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from CMRSimExtension.errors import InputError
+from CMRSimExtension.slicer_bridge.label_tables import structures_of_node
 from CMRSimExtension.slicer_bridge.segmentations import labels_of_node
 from CMRSimExtension.slicer_bridge.segmenting import current_frame
 from CMRSimExtension.slicer_bridge.tables import CurveNodes, add_curves, add_table
@@ -18,10 +19,11 @@ class ComparisonNodes:
     curves: CurveNodes | None
 
 
-def frames_to_compare(predicted: Any, reference: Any) -> dict[str, Any]:
+def frames_to_compare(predicted: Any, reference: Any, label_map: str) -> dict[str, Any]:
     """``predicted``, ``reference`` (frames, slices, rows, columns) and ``spacing_mm`` of two segmentations.
 
-    The reference is put on the predicted one's grid. A single segmentation is compared with the frame of the sequence
+    The reference is put on the predicted one's grid; if it is a label map volume, `label_map` says what its numbers
+    mean. A single segmentation is compared with the frame of the sequence
     that is on show.
 
     Raises
@@ -30,7 +32,7 @@ def frames_to_compare(predicted: Any, reference: Any) -> dict[str, Any]:
         If either is missing, or they have different numbers of frames.
     """
     found, grid = labels_of_node(predicted)
-    truth, _ = labels_of_node(reference, grid)
+    truth, _ = structures_of_node(reference, label_map, grid)
     frames = list(range(len(found)))
     if len(truth) == 1 and len(found) > 1:
         frames = [current_frame(predicted)]
@@ -46,14 +48,14 @@ def frames_to_compare(predicted: Any, reference: Any) -> dict[str, Any]:
 
 
 def add_comparison(rows: Sequence[dict[str, Any]], name: str, source: Any) -> ComparisonNodes:
-    """Dice and HD95 per structure and frame beside the segmentation `source`."""
+    """Dice and HD95 per structure and frame, rounded for reading, beside the segmentation `source`."""
     table = add_table(
         name,
         {
             "Frame": [float(row["frame"]) for row in rows],
             "Structure": [str(row["structure"]) for row in rows],
-            "Dice": [float(row["dice"]) for row in rows],
-            "HD95 (mm)": [float(row["hd95_mm"]) for row in rows],
+            "Dice": [round(float(row["dice"]), 4) for row in rows],
+            "HD95 (mm)": [round(float(row["hd95_mm"]), 2) for row in rows],
         },
         source=source, description="Comparison with a reference segmentation.")
     frames = sorted({int(row["frame"]) for row in rows})

@@ -189,12 +189,14 @@ def maps_percent(found: Any, model: Any) -> Values:
     """(frames, slices, rows, columns) uint8 uncertainty, and probability of each class, in percent."""
     import numpy as np
 
+    from CMRSimExtension.anatomy.terminology import term_of
+
     def percent(values: Any) -> Any:
         return np.rint(100.0 * values.astype(np.float32)).astype(np.uint8)
 
     maps = {"uncertainty": percent(found.uncertainty)}
-    for number, name in enumerate(model.classes, start=1):
-        maps[f"{name.replace('_', ' ')} probability"] = percent(found.probabilities[:, number])
+    for number, label in model.labels.items():
+        maps[f"{term_of(label).name} probability"] = percent(found.probabilities[:, number])
     return maps
 
 
@@ -211,15 +213,18 @@ def function_curves(record: Values | None) -> Any:
 def compare(
     *, predicted: Any, reference: Any, spacing_mm: list[float], frames: list[int], progress: Progress
 ) -> Values:
-    """Compare label frames: gives ``rows`` of frame, structure, Dice and HD95."""
+    """Compare label frames: gives ``rows`` of frame, structure (as its segment is called), Dice and HD95."""
+    from CMRSimExtension.anatomy.terminology import term_of
+    from CMRSimExtension.evaluation.overlap import STRUCTURES
     from CMRSimExtension.evaluation.overlap import compare as compare_labels
 
+    names = {name: term_of(label).name for label, name in STRUCTURES.items()}
     rows = []
     for index, frame in enumerate(frames):
         progress(index / len(frames), f"comparing frame {frame}")
         for row in compare_labels(predicted[index], reference[index], spacing_mm, frame=str(frame), per_slice=False):
             rows.append(
-                {"frame": frame, "structure": row.structure, "dice": row.dice, "hd95_mm": float(row.hd95_mm)})
+                {"frame": frame, "structure": names[row.structure], "dice": row.dice, "hd95_mm": float(row.hd95_mm)})
     progress(1.0, "compared")
     return {"rows": rows}
 

@@ -4,6 +4,7 @@ Members are stored by name in scenes and never change.
 """
 
 import enum
+from dataclasses import dataclass
 
 from slicer.i18n import tr as _
 
@@ -53,3 +54,12 @@ class Sex(enum.Enum):
 
     def label(self) -> str:
         return {"": _("Not known"), "F": _("Female"), "M": _("Male")}[self.value]
+
+
+@dataclass(frozen=True)
+class ModelChoice:
+    """A model to choose: its name in the registry, what the list calls it, and what the panel says about it."""
+
+    name: str
+    text: str
+    description: str

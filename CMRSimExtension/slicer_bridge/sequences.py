@@ -204,6 +204,10 @@ def cine_of_node(node: Any) -> Cine:
     node = require(
         node, ("vtkMRMLScalarVolumeNode", "vtkMRMLSequenceNode", "vtkMRMLMultiVolumeNode"),
         "volume, volume sequence or MultiVolume")
+    if node.IsA("vtkMRMLLabelMapVolumeNode"):
+        raise InputError(
+            f"'{node.GetName()}' is a label map, where an image is needed; choose the image, or convert the label map "
+            "to a scalar volume if it is one (Volumes module)")
     if node.IsA("vtkMRMLMultiVolumeNode") or node.GetAttribute("MultiVolume.FrameLabels") is not None:
         return _cine_of_multivolume(node)
     sequence = sequence_of(node)

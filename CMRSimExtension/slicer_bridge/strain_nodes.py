@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from CMRSimExtension.anatomy.aha import SEGMENT_NAMES
 from CMRSimExtension.errors import InputError
@@ -35,7 +36,7 @@ class StrainNodes:
     segments: Any
 
 
-def read_strain_input(node: Any, segmentation: Any, motion: Any) -> dict[str, Any]:
+def read_strain_input(node: Any, segmentation: Any, label_map: str, motion: Any) -> dict[str, Any]:
     """``cine``, ``labels`` and ``displacement`` of the ``strain`` job; the latter two are None where no node is given.
 
     Raises
@@ -49,7 +50,7 @@ def read_strain_input(node: Any, segmentation: Any, motion: Any) -> dict[str, An
             f"'{node.GetName()}' has one frame, and strain is a change from frame to frame; choose the volume of a "
             "sequence")
     return {
-        "cine": cine, "labels": None if segmentation is None else labels_for_tagging(segmentation, cine),
+        "cine": cine, "labels": None if segmentation is None else labels_for_tagging(segmentation, label_map, cine),
         "displacement": None if motion is None else motion_for_tagging(motion, cine)}
 
 
@@ -60,6 +61,8 @@ def add_strain(strain: StrainSeries, truth: StrainSeries | None, name: str, sour
     ----------
     truth
         Drawn beside the measured one, where it is known.
+    name
+        The nodes' names begin with it; what was measured from follows.
 
     Raises
     ------
@@ -69,14 +72,15 @@ def add_strain(strain: StrainSeries, truth: StrainSeries | None, name: str, sour
     shown = [index for index in range(len(COMPONENTS)) if np.isfinite(strain.whole[:, index]).any()]
     if not shown:
         raise InputError("no strain is known in any frame: do the labels lie on the heart of this cine?")
+    name = f"{name}, {SOURCES[strain.source]}"
     timed = bool(np.isfinite(strain.times_ms).all())
     times = np.asarray(strain.times_ms if timed else range(len(strain.whole)), dtype=float)
-    measured = {COMPONENTS[index]: 100.0 * strain.whole[:, index] for index in shown}
+    measured = {COMPONENTS[index]: _percent(strain.whole[:, index]) for index in shown}
     if truth is not None:
-        measured |= {f"{COMPONENTS[index]}, true": 100.0 * truth.whole[:, index] for index in shown}
+        measured |= {f"{COMPONENTS[index]}, true": _percent(truth.whole[:, index]) for index in shown}
     curves = add_curves(
-        times.tolist(), {f"{legend} strain (%)": values for legend, values in measured.items()}, name, source=source,
-        time_title="Time (ms)" if timed else "Frame", value_title="Green-Lagrange strain (%)",
+        times.tolist(), {f"{legend.capitalize()} (%)": values for legend, values in measured.items()}, name,
+        source=source, time_title="Time (ms)" if timed else "Frame", value_title="Green-Lagrange strain (%)",
         legend=tuple(measured))
     said = f"Green-Lagrange strain of the LV myocardium in percent, from {SOURCES[strain.source]}."
     return StrainNodes(
@@ -84,17 +88,22 @@ def add_strain(strain: StrainSeries, truth: StrainSeries | None, name: str, sour
         add_table(f"{name} segments", _segments(strain, shown, times, timed), source=source, description=said))
 
 
+def _percent(strain: NDArray[np.float64]) -> NDArray[np.float64]:
+    """In percent, to two decimals: a table is read by people, and nothing that measures strain is finer."""
+    return np.round(100.0 * strain, 2) + 0.0  # no minus zero
+
+
 def _peaks(strain: StrainSeries, shown: list[int]) -> dict[str, Any]:
     known = np.flatnonzero(strain.voxels)
-    peaks = 100.0 * strain.peaks()[known]
+    peaks = _percent(strain.peaks()[known])
     return {
         "Segment": [float(number + 1) for number in known], "Name": [SEGMENT_NAMES[number] for number in known],
         **{f"Peak {COMPONENTS[index]} (%)": peaks[:, index].tolist() for index in shown}}
 
 
-def _segments(strain: StrainSeries, shown: list[int], times: np.ndarray, timed: bool) -> dict[str, Any]:
+def _segments(strain: StrainSeries, shown: list[int], times: NDArray[np.float64], timed: bool) -> dict[str, Any]:
     known, frames = np.flatnonzero(strain.voxels), len(strain.segments)
-    values = 100.0 * strain.segments[:, known]
+    values = _percent(strain.segments[:, known])
     return {
         "Frame": np.repeat(np.arange(frames, dtype=float), len(known)).tolist(),
         **({"Time (ms)": np.repeat(times, len(known)).tolist()} if timed else {}),

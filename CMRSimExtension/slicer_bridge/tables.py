@@ -94,7 +94,7 @@ def add_function_table(
 ) -> Any:
     """Cardiac function as a table: measure, value, unit, and the normal range where one is known.
 
-    A value that cannot be known (the ejection fraction of a single frame) has no row.
+    A value that cannot be known (the ejection fraction of a single frame) has no row; numbers have two decimals.
 
     Parameters
     ----------
@@ -108,7 +108,7 @@ def add_function_table(
     known = [key for key in rows if values.get(key) is not None]
     columns: dict[str, Sequence[str] | Sequence[float]] = {
         "Measure": [rows[key][0] for key in known],
-        "Value": [float(values[key] or 0.0) for key in known],
+        "Value": [round(float(values[key] or 0.0), 2) for key in known],
         "Unit": [rows[key][1] for key in known],
     }
     if normal_ranges:

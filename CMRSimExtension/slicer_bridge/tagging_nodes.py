@@ -8,7 +8,8 @@ from numpy.typing import NDArray
 
 from CMRSimExtension.errors import InputError
 from CMRSimExtension.simulation.cine import Cine
-from CMRSimExtension.slicer_bridge.segmentations import add_label_frames, labels_of_node, require_labels
+from CMRSimExtension.slicer_bridge.label_tables import structures_of_node
+from CMRSimExtension.slicer_bridge.segmentations import add_label_frames, require_labels
 from CMRSimExtension.slicer_bridge.sequences import CineNodes, add_cine
 from CMRSimExtension.slicer_bridge.transforms import add_motion, displacement_of_node
 from CMRSimExtension.slicer_bridge.volumes import require_same_grid
@@ -23,15 +24,16 @@ class TaggedNodes:
     motion: CineNodes | None
 
 
-def labels_for_tagging(node: Any, cine: Cine) -> NDArray[np.uint8]:
+def labels_for_tagging(node: Any, label_map: str, cine: Cine) -> NDArray[np.uint8]:
     """Labels on the cine's grid: (frames, slices, rows, columns), or without the first axis at end diastole alone.
 
     Raises
     ------
     InputError
-        If there is no labelled voxel where the cine is, or the frames are neither one nor as many as the cine's.
+        If there is no labelled voxel where the cine is, or the frames are neither one nor as many as the cine's; and as
+        `structures_of_node`.
     """
-    labels, _ = labels_of_node(node, cine.grid)
+    labels, _ = structures_of_node(node, label_map, cine.grid)
     require_labels(labels, node.GetName())
     if len(labels) == len(cine.image):
         return labels

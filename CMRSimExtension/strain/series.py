@@ -90,7 +90,7 @@ def strain_from_displacement(
         Displacement or labels are missing.
     """
     if cine.displacement_mm is None:
-        raise InputError("the cine carries no displacement; simulate it with --truth motion, or estimate its motion")
+        raise InputError("the cine carries no displacement; simulate it with its true motion, or estimate its motion")
     if cine.labels is None or not np.any(cine.labels[0] == 2):
         raise InputError("strain needs the LV myocardium (label 2) at end diastole; give labels")
     axes = VentricleAxes.from_labels(cine.labels[0], cine.grid, septum_ras)

@@ -203,7 +203,7 @@ def test_the_compare_button_gives_dice_of_a_shifted_reference(panel, host, cine,
     table = slicer.util.getNode("Reference accuracy").GetTable()
     pool, other = cine.labels[0] == 1, moved[0] == 1
     expected = 2 * (pool & other).sum() / (pool.sum() + other.sum())
-    assert table.GetValue(0, 2).ToDouble() == pytest.approx(expected, abs=1e-12)
+    assert table.GetValue(0, 2).ToDouble() == pytest.approx(expected, abs=5e-5)  # rounded to four decimals
 
 
 def test_the_review_buttons_wait_for_a_segmentation(panel, host):
@@ -259,7 +259,7 @@ def test_function_and_curve_are_those_of_the_labels(panel, host, cine, shown):
         "labels": cine.labels, "frames": [0, 1, 2], "curves": asdict(curves), "normal_ranges": {}, "maps_percent": {},
         "notes": []}
     nodes = panel.logic.task(panel.logic.getParameterNode()).add(result)
-    assert function_of_table(nodes.function)["lv_ef_percent"] == pytest.approx(curves.function.lv_ef_percent)
+    assert function_of_table(nodes.function)["lv_ef_percent"] == pytest.approx(curves.function.lv_ef_percent, abs=0.005)
     assert nodes.curves.table.GetTable().GetValue(1, 0).ToDouble() == 300.0
 
 

@@ -70,7 +70,7 @@ def structures_from(labels: NDArray, table: Mapping[int, Structure]) -> NDArray[
         listed = ", ".join(f"{n}={s.name.lower()}" for n, s in sorted(table.items()))
         shown = ", ".join(map(str, unknown[:10])) + (" ..." if len(unknown) > 10 else "")
         raise InputError(
-            f"labels {shown} are not in the label map ({listed}); add them with --labels-map number=structure"
+            f"labels {shown} are not in the label map ({listed}); add them to it, as number=structure"
         )
     if all(known[n] is Structure.OUTSIDE for n in numbers):
         raise InputError("the label map is empty: every voxel is background; give one with a labelled heart")
@@ -87,7 +87,7 @@ def structures_from(labels: NDArray, table: Mapping[int, Structure]) -> NDArray[
 def _missing(what: str, short: str, numbers: list[int]) -> str:
     return (
         f"no voxel of the label map is {what} (it holds the labels {', '.join(map(str, numbers))}); "
-        f"say which label it is, for example --labels-map 3={short}"
+        f"say in the label map which label it is, for example 3={short}"
     )
 
 
