@@ -62,6 +62,11 @@ class LivePreview:
         self._timer.setInterval(POLL_MS)
         self._timer.connect("timeout()", self._poll)
 
+    @property
+    def idle(self) -> bool:
+        """Whether what was asked for last is shown, or cannot be."""
+        return self._wish is None and not self._waiting
+
     def refresh(self, node: Any) -> None:
         """Show the slice that the parameters ask for, as soon as it is scanned."""
         self._wish = node
