@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from CMRSimExtension.anatomy.heart.basal_side import claim_atria, claim_great_vessels
 from CMRSimExtension.anatomy.heart.base import Base
-from CMRSimExtension.anatomy.heart.left_side import claim_left_ventricle
+from CMRSimExtension.anatomy.heart.left_side import claim_epicardial_rim, claim_left_ventricle
 from CMRSimExtension.anatomy.heart.levels import FADE_MM, LongAxis
 from CMRSimExtension.anatomy.heart.parameters import HeartParameters
 from CMRSimExtension.anatomy.heart.pericardium import CENTRE_MM, SacTable, claim_sac, enclose
@@ -170,5 +170,6 @@ class Heart:
         claim_left_ventricle(points, state, self.lv, self.base, self.timing)
         claim_great_vessels(points, self.base)
         claim_right_ventricle(points, state, self.rv, self.timing)
+        claim_epicardial_rim(points, state, self.lv)
         claim_atria(points, self.base, state)
         return points

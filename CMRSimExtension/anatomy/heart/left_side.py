@@ -20,6 +20,11 @@ from CMRSimExtension.anatomy.heart.valves import mitral_leaflets
 from CMRSimExtension.anatomy.heart.ventricle import ANGLES, LeftVentricle
 from CMRSimExtension.anatomy.structures import Structure
 
+EPICARDIAL_RIM_MM = 1.2
+"""Muscle at end diastole outside the contour that readers draw: they stay within the dark line that fat and water make
+where they meet, and that line lies within the muscle. Chosen so that intensities across the contour run as across those
+of the ACDC readers. The clinical mass, and what is asked for, end at the contour."""
+
 
 def claim_left_ventricle(q: Points, state: HeartState, lv: LeftVentricle, base: Base, timing: CardiacTiming) -> None:
     """Classify the points that lie in the LV, from its cavity to its epicardium."""
@@ -77,6 +82,28 @@ def claim_left_ventricle(q: Points, state: HeartState, lv: LeftVentricle, base: 
     structure[shallow[leaflet]] = Structure.MITRAL_VALVE
     q.structure[index], q.clinical[index] = structure, clinical
     q.rest_x[index], q.rest_y[index] = rest_x + bend[:, 0], rest_y + bend[:, 1]
+    q.open[index] = False
+
+
+def claim_epicardial_rim(q: Points, state: HeartState, lv: LeftVentricle) -> None:
+    """Classify the open points of the wall's outermost layer, which is muscle but lies outside readers' contours."""
+    index = np.flatnonzero(q.open & (q.level >= 0.0) & (q.level <= lv.apex_mm))
+    if not index.size:
+        return
+    level = q.level[index]
+    bend = lv.centre_mm(level).astype(level.dtype)
+    dx, dy = q.x[index] - bend[:, 0], q.y[index] - bend[:, 1]
+    squared = dx * dx + dy * dy
+    close = squared < (np.sqrt(state.shells[..., EPI].max()) + 2.0 * EPICARDIAL_RIM_MM) ** 2
+    index, level, dx, dy, squared, bend = index[close], level[close], dx[close], dy[close], squared[close], bend[close]
+    theta = np.arctan2(dy, dx) - lv.twist_rad(level, state.twist).astype(level.dtype)
+    radii = shell_radii(level, theta, state, lv)
+    rest = radii[:, REST_ENDO] + (squared - radii[:, ENDO]) * state.axis.stretch
+    edge = np.sqrt(radii[:, REST_ENDO] + (radii[:, EPI] - radii[:, ENDO]) * state.axis.stretch)
+    rim = (rest < (edge + EPICARDIAL_RIM_MM) ** 2) & (level >= lv.notch_mm(theta))
+    index, radius, theta, bend = index[rim], np.sqrt(rest[rim]), theta[rim], bend[rim]
+    q.structure[index] = Structure.LV_MYOCARDIUM
+    q.rest_x[index], q.rest_y[index] = radius * np.cos(theta) + bend[:, 0], radius * np.sin(theta) + bend[:, 1]
     q.open[index] = False
 
 

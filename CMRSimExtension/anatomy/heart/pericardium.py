@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 CENTRE_MM = (-18.0, 3.0)
 """x, y of the line from which the sac is star-shaped, between the ventricles."""
-PERICARDIUM_MM = 0.8
+PERICARDIUM_MM = 0.6
 """Thickness of the pericardium."""
 FOLLOW_MM = 9.0
 """Over this distance beyond the sac at end diastole the surroundings follow the heart as it shrinks."""
@@ -81,7 +81,7 @@ def enclose(heart: "Heart", state: HeartState, p: HeartParameters) -> SacTable:
     pads = np.clip(pads / max(float(pads.std()), 1e-9), 0.0, None) ** 1.3
     # It is thickest in the atrioventricular groove.
     groove = np.exp(-0.5 * ((levels[:, None] + 2.0) / 10.0) ** 2)
-    fat = p.fat_mm * (0.05 + 0.7 * groove + 1.5 * pads)
+    fat = p.fat_mm * (0.05 + 0.7 * groove + 2.0 * pads)
     sac = gaussian_filter(sac, (1.0, 1.5), mode=("nearest", "wrap")) + fat + PERICARDIUM_MM + p.pericardial_fluid_mm
     last = int(np.flatnonzero(occupied)[-1])
     sac[last + 2 :] = 0.0
