@@ -20,8 +20,9 @@ from CMRSimExtension.strain.tensor import masked_gradient, plane_of, strain_from
 
 BANDWIDTH = 0.5
 """Radius of the band-pass over the tag frequency: half way to the neighbouring peaks at 0 and the other harmonics."""
-FADED = 0.12
-"""Tags are called faded when the harmonic's share of the signal has fallen to this part of the first frame's."""
+FADED = 2.0**0.5
+"""Tags are called faded when their bands are less than so much stronger than equal bands between them: there, noise and
+anatomy are as strong as the tags, as uncorrelated parts add by their squares."""
 MIN_FRAMES = 8
 """Points are followed from frame to frame; with fewer frames in a heartbeat they move past half a tag spacing between
 two of them, and the next line is taken for the same."""
@@ -55,6 +56,12 @@ class TagFrequencies:
         # The magnitude of a CSPAMM image shows two lines per spacing.
         waves = directions / acquisition["spacing_mm"] * (2.0 if acquisition["cspamm"] else 1.0)
         return cls(waves @ cine.grid.affine_ras[:3, [1, 0]])
+
+    def between(self) -> "TagFrequencies":
+        """As far from the centre of k-space as the tags, half way round from each set of lines to the other's."""
+        one, other = self.cycles_per_px
+        middles = np.stack([one + other, one - other])
+        return TagFrequencies(middles * (np.hypot(*one) / np.hypot(*middles.T))[:, None])
 
 
 def harp_strain(
@@ -136,8 +143,8 @@ def harp_track(
     first = _harmonics(image[0], frequencies)
     reference = np.stack([np.angle(_sampled(h, start)) for h in first])
     tracks = np.zeros((2, frames, start.shape[1]))
-    strength = np.empty(frames)
-    strength[0] = _strength(first, image[0], start)
+    between = frequencies.between()
+    reliable = np.ones(frames, dtype=bool)
     for frame in range(1, frames):
         harmonics = _harmonics(image[frame], frequencies)
         found = _newton(harmonics, reference, start, tracks[:, frame - 1])
@@ -148,10 +155,12 @@ def harp_track(
             again = _newton(harmonics, reference, start, np.where(odd, middle, found))
             found = np.where(odd, again, found)
         tracks[:, frame] = found
-        strength[frame] = _strength(harmonics, image[frame], _at(start, found))
+        place = _at(start, found)
+        reliable[frame] = _strength(harmonics, place) > FADED * _strength(_harmonics(image[frame], between), place)
     moved = np.zeros((2, *image.shape), np.float32)
     moved[:, :, wall] = tracks
-    return moved, strength >= FADED * strength[0]
+    # Points are followed from frame to frame, so nothing that comes after the first faded frame can be trusted.
+    return moved, np.logical_and.accumulate(reliable)
 
 
 def _harmonics(image: NDArray[np.float32], frequencies: TagFrequencies) -> list[NDArray[np.complex64]]:
@@ -229,12 +238,9 @@ def _neighbours_median(moved: NDArray[np.float64], wall: NDArray[np.bool_]) -> N
     return np.asarray(np.nanmedian(windows[:, wall].reshape(2, -1, 25), axis=-1))
 
 
-def _strength(
-    harmonics: list[NDArray[np.complex64]], image: NDArray[np.float32], place: NDArray[np.float64]
-) -> float:
-    """Mean harmonic magnitude at the points over their mean signal."""
-    tags = np.mean([np.abs(_sampled(h, place)).mean() for h in harmonics])
-    return float(tags / max(float(_sampled(image, place).mean()), 1e-9))
+def _strength(harmonics: list[NDArray[np.complex64]], place: NDArray[np.float64]) -> float:
+    """Mean magnitude of complex images at the points."""
+    return float(np.mean([np.abs(_sampled(harmonic, place)).mean() for harmonic in harmonics]))
 
 
 def _in_mm(moved_px: NDArray[np.float32], grid: ImageGrid) -> NDArray[np.float64]:
