@@ -206,6 +206,133 @@ def test_the_compare_button_gives_dice_of_a_shifted_reference(panel, host, cine,
     assert table.GetValue(0, 2).ToDouble() == pytest.approx(expected, abs=5e-5)  # rounded to four decimals
 
 
+def test_dice_over_the_frames_is_a_chart(panel, host, cine, shown):
+    parameters = panel.logic.getParameterNode()
+    parameters.outputSegmentation = parameters.reference = reference_of(cine, shown)
+    chart = panel.logic.compare(parameters).curves.chart
+    names = [chart.GetNthPlotSeriesNode(index).GetName() for index in range(chart.GetNumberOfPlotSeriesNodes())]
+    assert names == ["LV blood pool", "LV myocardium", "RV blood pool"]
+    table = chart.GetNthPlotSeriesNode(2).GetTableNode().GetTable()
+    assert [table.GetValueByName(row, "RV blood pool Dice").ToDouble() for row in range(3)] == [1.0, 1.0, 1.0]
+
+
+def test_a_reference_of_other_numbers_is_read_by_its_table(panel, host, cine, shown):
+    from CMRSimExtension.slicer_bridge.segmentations import add_label_volume
+
+    parameters = panel.logic.getParameterNode()
+    parameters.outputSegmentation = reference_of(cine, shown)
+    acdc = np.array([0, 3, 2, 1], dtype=np.uint8)[cine.labels[0]]
+    assert not panel.ui.labelMapWidget.isVisibleTo(panel.parent)
+    parameters.reference = add_label_volume(acdc, cine.grid, "ACDC")
+    assert panel.ui.labelMapWidget.isVisibleTo(panel.parent)
+    parameters.referenceLabelMap = "acdc"
+    values = panel.logic.comparisonTask(parameters).values
+    np.testing.assert_array_equal(values["reference"], values["predicted"])
+
+
+def found(cine: Cine, **others) -> dict:
+    """What the ``segment`` job gives when it finds what is there."""
+    from dataclasses import asdict
+
+    from CMRSimExtension.evaluation.function import function_from_labels
+
+    dx, dy, dz = cine.grid.spacing_mm
+    curves = function_from_labels(cine.labels, (dz, dy, dx), height_cm=180.0, weight_kg=80.0)
+    return {
+        "labels": cine.labels, "frames": [0, 1, 2], "curves": asdict(curves), "normal_ranges": {}, "maps_percent": {},
+        "notes": []} | others
+
+
+def test_maps_of_probability_and_uncertainty_keep_step_with_the_cine(panel, cine, shown):
+    from types import SimpleNamespace
+
+    from CMRSimExtension.slicer_bridge.jobs import maps_percent
+
+    frames = [0, 2]
+    shares = np.stack([cine.labels[frames] == label for label in range(4)], axis=1) * np.float16(0.75)
+    maps = maps_percent(
+        SimpleNamespace(probabilities=shares, uncertainty=np.full(shares[:, 0].shape, 0.5, np.float16)),
+        SimpleNamespace(labels={1: 1, 2: 2, 3: 3}))
+    nodes = panel.logic.task(panel.logic.getParameterNode()).add(found(cine, frames=frames, maps_percent=maps))
+    names = [node.GetName().removeprefix("Cine segmentation ") for node in nodes.maps]
+    assert names == [
+        "uncertainty", "LV blood pool probability", "LV myocardium probability", "RV blood pool probability"]
+    for frame, share in ((2, 75), (1, 0), (0, 75)):  # frame 1 was not asked for
+        shown.browser.SetSelectedItemNumber(frame)
+        np.testing.assert_array_equal(slicer.util.arrayFromVolume(nodes.maps[2]), (cine.labels[frame] == 2) * share)
+
+
+def test_apply_makes_maps_when_they_are_asked_for(panel, host):
+    parameters = panel.logic.getParameterNode()
+    parameters.probabilities = True
+    task = panel.logic.task(parameters)
+    assert task.values["probabilities"] and task.values["views"] == "four"
+    assert len(panel.logic.process(parameters).maps) == 4
+
+
+def test_indexed_values_and_normal_ranges_need_both_of_a_pair(panel, slot_errors):
+    parameters = panel.logic.getParameterNode()
+    parameters.heightCm = 170.0
+    panel.ui.applyButton.click()
+    assert "height is given and weight is not" in str(slot_errors[0])
+    assert not panel.job.running
+
+
+def test_the_person_in_the_image_reaches_the_job(panel):
+    from CMRSimExtension.slicer_bridge.segmentation_choices import Sex
+
+    parameters = panel.logic.getParameterNode()
+    parameters.heightCm, parameters.weightKg, parameters.sex, parameters.ageYears = 180.0, 80.0, Sex.MALE, 50
+    assert panel.logic.task(parameters).values["person"] == {
+        "sex": "M", "age_years": 50, "height_cm": 180.0, "weight_kg": 80.0}
+
+
+def test_function_is_indexed_where_height_and_weight_are_known(panel, cine, shown):
+    values = function_of_table(panel.logic.task(panel.logic.getParameterNode()).add(found(cine)).function)
+    # Mosteller: sqrt(180 x 80 / 3600) = 2 m2; the table rounds to 0.01.
+    assert values["lv_edv_ml_per_m2"] == pytest.approx(values["lv_edv_ml"] / 2.0, abs=0.01)
+
+
+def test_the_shipped_model_is_the_default_and_says_what_it_is_for(open_panel, host):
+    panel = open_panel("CMRSegment")
+    assert panel.ui.modelComboBox.currentText == panel.logic.getParameterNode().model == "cine_sax"
+    assert "short-axis" in panel.ui.modelLabel.text
+    assert panel.logic.modelName(panel.logic.getParameterNode()) == "cine_sax"
+
+
+@pytest.mark.parametrize(("change", "cure"), [
+    (lambda image: image * 3.0 - 1000.0, "Hounsfield"),
+    (lambda image: np.full_like(image, 7.0), "shows nothing"),
+    (lambda image: image[:, :, :20, :20], "fewer than 32 a side"),
+])
+def test_an_image_that_does_not_fit_the_model_is_refused_and_leaves_the_scene(
+    panel, host, cine, slot_errors, change, cure
+):
+    image = np.ascontiguousarray(change(cine.image), dtype=np.float32)
+    odd = add_cine(Cine(image, ImageGrid(cine.grid.affine_ras, image.shape[1:], 8.0)), "Odd")
+    panel.logic.getParameterNode().inputNode = odd.proxy
+    before = node_ids()
+    apply(panel, host)
+    assert cure in str(slot_errors[0])
+    assert node_ids() == before
+
+
+@pytest.mark.parametrize(("class_name", "cure"), [
+    ("vtkMRMLScalarVolumeNode", "holds no image"), ("vtkMRMLSequenceNode", "is empty")])
+def test_a_node_without_an_image_is_refused_with_the_cure(panel, slot_errors, class_name, cure):
+    panel.logic.getParameterNode().inputNode = slicer.mrmlScene.AddNewNodeByClass(class_name, "Nothing")
+    panel.ui.applyButton.click()
+    assert cure in str(slot_errors[0])
+    assert not panel.job.running
+
+
+def test_a_sequence_of_segmentations_is_no_cine(panel, cine, shown, slot_errors):
+    series = add_label_frames(cine.labels, cine.grid, "Series", shown)
+    panel.logic.getParameterNode().inputNode = series.sequence
+    panel.ui.applyButton.click()
+    assert "where a sequence of volumes is needed" in str(slot_errors[0])
+
+
 def test_the_review_buttons_wait_for_a_segmentation(panel, host):
     assert not panel.ui.editButton.enabled
     assert not panel.ui.compareButton.enabled
@@ -248,18 +375,13 @@ def test_surfaces_are_shown(panel, host, cine, shown):
     assert segmentation.GetClosedSurfaceRepresentation("lv_blood", surface) and surface.GetNumberOfPoints() > 0
 
 
-def test_function_and_curve_are_those_of_the_labels(panel, host, cine, shown):
-    from dataclasses import asdict
-
-    from CMRSimExtension.evaluation.function import function_from_labels
-
-    dx, dy, dz = cine.grid.spacing_mm
-    curves = function_from_labels(cine.labels, (dz, dy, dx))
-    result = {
-        "labels": cine.labels, "frames": [0, 1, 2], "curves": asdict(curves), "normal_ranges": {}, "maps_percent": {},
-        "notes": []}
+def test_function_and_curve_are_those_of_the_labels(panel, cine, shown):
+    result = found(cine)
     nodes = panel.logic.task(panel.logic.getParameterNode()).add(result)
-    assert function_of_table(nodes.function)["lv_ef_percent"] == pytest.approx(curves.function.lv_ef_percent, abs=0.005)
+    voxel_ml = 2.0 * 2.0 * 9.0 / 1000.0
+    pools = [(frame == 1).sum() * voxel_ml for frame in cine.labels]
+    expected = 100.0 * (1.0 - min(pools) / max(pools))
+    assert function_of_table(nodes.function)["lv_ef_percent"] == pytest.approx(expected, abs=0.005)
     assert nodes.curves.table.GetTable().GetValue(1, 0).ToDouble() == 300.0
 
 
@@ -316,6 +438,24 @@ def test_a_stack_of_one_is_refused_with_the_cure(panel, shown, slot_errors):
 
 def test_the_cine_of_the_fixture_is_what_the_scene_holds(shown, cine):
     np.testing.assert_array_equal(cine_of_node(shown.proxy).image, cine.image)
+
+
+def test_a_saved_scene_restores_the_panel(panel, host, cine, shown, bundle, tmp_path):
+    parameters = panel.logic.getParameterNode()
+    parameters.reference = reference_of(cine, shown)
+    panel.ui.viewsComboBox.currentIndex = 2
+    panel.ui.probabilitiesCheckBox.checked = True
+    path = str(tmp_path / "scene.mrml")
+    slicer.mrmlScene.SetURL(path)
+    assert slicer.mrmlScene.Commit(path)
+    slicer.mrmlScene.Clear(False)
+    assert panel.ui.modelComboBox.currentText == "cine_sax" and not panel.ui.probabilitiesCheckBox.checked
+    slicer.mrmlScene.SetURL(path)
+    slicer.mrmlScene.Connect()
+    panel.enter()
+    assert panel.ui.probabilitiesCheckBox.checked and panel.ui.viewsComboBox.currentIndex == 2
+    assert panel.logic.getParameterNode().modelFolder == bundle
+    assert panel.ui.referenceSelector.currentNode().GetName() == "Reference"
 
 
 def test_what_a_script_sets_the_panel_shows_at_once(panel, cine, shown):

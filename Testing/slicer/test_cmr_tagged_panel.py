@@ -15,6 +15,8 @@ from CMRSimExtension.slicer_bridge.transforms import add_motion
 CHILD_SECONDS = 120
 """A child tags four small frames; only a hang takes this long."""
 SHIFT_MM = 3.0
+WALL, POOL = 16, 10
+"""Outer and inner radius of the ring that beats, at rest, in pixels."""
 
 
 def node_ids() -> set[str]:
@@ -185,3 +187,148 @@ def test_the_choices_are_those_of_the_library():
     assert {member.value for member in Readout} == set(get_args(ReadoutKind))
     for train in Train:
         TagTrain(train.value, 90.0)
+
+
+@pytest.fixture
+def beating(host) -> Cine:
+    """Ten frames of a ring with an RV beside it that turns as one piece and swells by 10 % in frame 5: strain is known.
+
+    A similarity with the factor s has the Green-Lagrange strain (s^2 - 1) / 2 in every direction of the plane.
+    """
+    grid = ImageGrid(np.diag([1.5, 1.5, 8.0, 1.0]), (3, 64, 64), 8.0)
+    frames = 10
+    scales = 1.0 + 0.1 * np.sin(np.pi * np.arange(frames) / frames) ** 2
+    points = grid.points_mm()
+    centre = np.array([32 * 1.5, 32 * 1.5, 0.0])
+    labels = np.zeros((frames, *grid.shape), dtype=np.uint8)
+    displacement = np.zeros((frames, *grid.shape, 3), dtype=np.float32)
+    for frame, scale in enumerate(scales):
+        rest = (points - centre) / [scale, scale, 1.0]
+        distance = np.hypot(rest[..., 0], rest[..., 1]) / 1.5
+        labels[frame][np.hypot(rest[..., 0] + 33.0, rest[..., 1]) < 13.5] = 3
+        labels[frame][distance < WALL] = 2
+        labels[frame][distance < POOL] = 1
+        displacement[frame] = rest + centre - points
+    image = np.choose(labels, [80.0, 400.0, 150.0, 390.0]).astype(np.float32)
+    times = np.tile(np.arange(frames) * 80.0, (3, 1))
+    return Cine(image, grid, times_ms=times, labels=labels, displacement_mm=displacement)
+
+
+def column(table, title: str) -> list[float]:
+    values = table.GetTable().GetColumnByName(title)
+    return [values.GetValue(row) for row in range(values.GetNumberOfValues())]
+
+
+@pytest.fixture
+def measured(host, open_panel, beating):
+    """The panel with a plain cine, its true labels and its true motion chosen for strain."""
+    shown = add_cine(beating, "Beating")
+    panel = open_panel("CMRTagged")
+    parameters = panel.logic.getParameterNode()
+    parameters.strainInput = shown.proxy
+    parameters.strainSegmentation = add_label_frames(beating.labels, beating.grid, "Heart", shown).proxy
+    parameters.strainMotion = add_motion(beating.displacement_mm, beating.grid, "Motion", shown).proxy
+    return panel
+
+
+def test_the_strain_button_gives_the_known_strain_as_curves(measured, host):
+    measured.ui.strainButton.click()
+    assert host.run_until(lambda: not measured.strainJob.running, CHILD_SECONDS)
+    assert measured.ui.strainStatusLabel.text == "Strain of the true motion."
+    table = slicer.util.getNode("Beating strain, true motion values")
+    expected = 100.0 * ((1.1**2 - 1.0) / 2.0)
+    assert column(table, "Time (ms)")[5] == 400.0
+    # A linear field has its exact gradient away from the edges; the table rounds to 0.01 %.
+    assert column(table, "Circumferential (%)")[5] == pytest.approx(expected, abs=0.02)
+    assert column(table, "Radial (%)")[5] == pytest.approx(expected, abs=0.02)
+    assert column(table, "Radial (%)")[0] == 0.0
+
+
+def test_the_bull_s_eye_has_the_peak_of_every_segment_that_is_in_the_image(measured):
+    nodes = measured.logic.measureStrain(measured.logic.getParameterNode())
+    peaks = column(nodes.bulls_eye, "Peak circumferential (%)")
+    assert peaks == pytest.approx([10.5] * len(peaks), abs=0.02)
+    assert column(nodes.bulls_eye, "Segment") == sorted(column(nodes.bulls_eye, "Segment"))
+    frames, segments = column(nodes.segments, "Frame"), column(nodes.segments, "Segment")
+    assert len(frames) == 10 * len(peaks) and set(segments) == set(column(nodes.bulls_eye, "Segment"))
+
+
+def test_the_strain_chart_shows_one_curve_per_direction(measured):
+    chart = measured.logic.measureStrain(measured.logic.getParameterNode()).curves.chart
+    names = [chart.GetNthPlotSeriesNode(index).GetName() for index in range(chart.GetNumberOfPlotSeriesNodes())]
+    assert names == ["radial", "circumferential", "longitudinal"]
+
+
+def test_what_apply_made_is_chosen_for_strain(panel, cine, shown):
+    parameters = with_truth(panel, cine, shown)
+    nodes = panel.logic.process(parameters)
+    assert parameters.strainInput == nodes.cine.proxy
+    assert parameters.strainSegmentation == nodes.labels.proxy
+    assert panel.ui.strainButton.enabled
+
+
+def test_strain_of_tags_too_coarse_in_time_is_refused_and_leaves_the_scene(measured, host, slot_errors):
+    from CMRTagged import StrainMethod
+
+    measured.logic.getParameterNode().strainMethod = StrainMethod.HARP
+    before = node_ids()
+    measured.ui.strainButton.click()
+    assert host.run_until(lambda: not measured.strainJob.running, CHILD_SECONDS)
+    assert "HARP" in str(slot_errors[0])  # a plain cine has no tags to follow
+    assert node_ids() == before
+
+
+def test_strain_of_one_frame_is_refused_with_the_cure(panel, cine, slot_errors):
+    from CMRSimExtension.slicer_bridge.volumes import fill_volume
+
+    volume = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLScalarVolumeNode", "Still")
+    fill_volume(volume, cine.image[0], cine.grid)
+    panel.logic.getParameterNode().strainInput = volume
+    panel.ui.strainButton.click()
+    assert "choose the volume of a sequence" in str(slot_errors[0])
+
+
+def test_a_label_map_volume_is_read_by_the_label_table(panel, cine, shown):
+    from CMRSimExtension.slicer_bridge.segmentations import add_label_volume
+
+    acdc = np.array([0, 3, 2, 1], dtype=np.uint8)[cine.labels[0]]
+    parameters = panel.logic.getParameterNode()
+    assert not panel.ui.labelMapWidget.isVisibleTo(panel.parent)
+    parameters.segmentation = add_label_volume(acdc, cine.grid, "ED as ACDC has it")
+    assert panel.ui.labelMapWidget.isVisibleTo(panel.parent)
+    parameters.labelMap = "acdc"
+    np.testing.assert_array_equal(panel.logic.task(parameters).values["labels"], cine.labels[0])
+
+
+def test_a_label_outside_the_table_is_refused_with_the_cure(panel, cine, slot_errors):
+    from CMRSimExtension.slicer_bridge.segmentations import add_label_volume
+
+    odd = cine.labels[0].copy()
+    odd[0, 0, 0] = 200
+    panel.logic.getParameterNode().segmentation = add_label_volume(odd, cine.grid, "Odd")
+    panel.ui.applyButton.click()
+    assert "holds the labels 200" in str(slot_errors[0]) and "1=rv,2=myo,3=lv" in str(slot_errors[0])
+
+
+def test_a_label_map_is_no_cine(panel, cine, slot_errors):
+    from CMRSimExtension.slicer_bridge.segmentations import add_label_volume
+
+    panel.logic.getParameterNode().inputNode = add_label_volume(cine.labels[0], cine.grid, "Labels")
+    panel.ui.applyButton.click()
+    assert "choose the image" in str(slot_errors[0])
+
+
+def test_a_saved_scene_restores_the_panel(panel, cine, shown, tmp_path):
+    with_truth(panel, cine, shown)
+    panel.ui.spacingSlider.value = 9.5
+    panel.ui.cspammCheckBox.checked = True
+    path = str(tmp_path / "scene.mrml")
+    slicer.mrmlScene.SetURL(path)
+    assert slicer.mrmlScene.Commit(path)
+    slicer.mrmlScene.Clear(False)
+    assert panel.ui.spacingSlider.value == 7.0 and not panel.ui.cspammCheckBox.checked
+    slicer.mrmlScene.SetURL(path)
+    slicer.mrmlScene.Connect()
+    panel.enter()
+    assert panel.ui.spacingSlider.value == 9.5 and panel.ui.cspammCheckBox.checked
+    assert panel.ui.inputSelector.currentNode().GetName() == "Cine"
