@@ -9,7 +9,8 @@ from CMRSimExtension.command_line.console import Console
 HELP = "one subject end to end, with a page to look at"
 DESCRIPTION = """\
 Draw one subject, scan it, and write DIR/index.html: the moving cine, its labels, volume and strain over the heartbeat,
-long-axis views, and the files themselves. Takes less than a minute on two processor cores.
+what the shipped network finds, a slice with tags, long-axis views, and the files themselves. Takes less than a minute
+on two processor cores.
 """
 EXAMPLES = """\
 examples:
@@ -35,6 +36,7 @@ def run(options: argparse.Namespace, console: Console) -> None:
         stack_section,
         tagged_section,
     )
+    from CMRSimExtension.command_line.demo_page.segmented import segmented_section
     from CMRSimExtension.command_line.demo_page.viewer import viewer_section
     from CMRSimExtension.command_line.scan_options import build_protocol
     from CMRSimExtension.command_line.scanning import build_anatomy, one_slice_of, scan_anatomy
@@ -70,6 +72,7 @@ def run(options: argparse.Namespace, console: Console) -> None:
                             "from the same anatomy as the image."),
         curves_section(cine, subject),
         tagged_section(tagged, middle),
+        segmented_section(cine),
         long_axis_section(views),
         stack_section(cine),
         files_section(folder, [*written, gif], cine, options.seed),

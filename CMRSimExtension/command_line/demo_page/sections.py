@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 
 from CMRSimExtension.command_line.demo_page.charts import Series, line_chart
-from CMRSimExtension.command_line.demo_page.motion import wall_strain
 from CMRSimExtension.command_line.demo_page.page import Section
 from CMRSimExtension.command_line.demo_page.viewer import data_uri, enlarged_frames
 from CMRSimExtension.files.preview import heart_crop, heartbeat_ms, levels_of, picture
 from CMRSimExtension.simulation.cine import Cine
+from CMRSimExtension.strain.series import COMPONENTS, strain_from_displacement
 
 
 def function_cards(cine: Cine, subject: Any) -> str:
@@ -42,7 +42,7 @@ def function_cards(cine: Cine, subject: Any) -> str:
 
 def curves_section(cine: Cine, subject: Any) -> Section:
     """Volume and strain over the heartbeat."""
-    times = _frame_times(cine)
+    times = frame_times(cine)
     phases = np.arange(cine.image.shape[0]) / cine.image.shape[0]
     volumes = np.array([subject.volumes_ml(float(phase)) for phase in phases])
     series = [Series("LV, true", volumes[:, 0].tolist(), "red"), Series("RV, true", volumes[:, 1].tolist(), "blue")]
@@ -50,37 +50,44 @@ def curves_section(cine: Cine, subject: Any) -> Section:
         voxel_ml = float(np.prod(cine.grid.spacing_mm)) / 1000.0
         counted = (cine.labels == 1).sum(axis=(1, 2, 3)) * voxel_ml
         series.append(Series("LV, counted from labels", counted.tolist(), "grey"))
-    charts = "<div>" + _titled(line_chart(times, series, "time after the R wave (ms)", "volume (ml)",
+    charts = "<div>" + titled(line_chart(times, series, "time after the R wave (ms)", "volume (ml)",
                                           "Volume of both ventricles over the heartbeat"), "Volume") + "</div>"
     if cine.displacement_mm is not None:
-        strain = wall_strain(cine)
-        lines = [Series("radial", strain.radial.tolist(), "green"),
-                 Series("longitudinal", strain.longitudinal.tolist(), "blue"),
-                 Series("circumferential", strain.circumferential.tolist(), "red")]
-        charts += "<div>" + _titled(line_chart(times, lines, "time after the R wave (ms)", "strain (%)",
-                                               "Mid-wall strain of the left ventricle over the heartbeat"),
-                                    "Mid-wall strain of the LV") + "</div>"
+        # Green-Lagrange strain E as the change of length that echo and feature tracking report: sqrt(1 + 2 E) - 1.
+        percent = 100.0 * (np.sqrt(1.0 + 2.0 * strain_from_displacement(cine).whole) - 1.0)
+        lines = [Series(name, values.tolist(), colour)
+                 for name, values, colour in zip(COMPONENTS, percent.T, ("green", "red", "blue"), strict=True)]
+        charts += "<div>" + titled(line_chart(times, lines, "time after the R wave (ms)", "strain (%)",
+                                               "Strain of the left ventricle's wall over the heartbeat"),
+                                    "Strain of the LV wall") + "</div>"
     return Section(
         "Function and motion", f'<div class="charts">{charts}</div>',
-        "The true volumes come from the closed form of the heart, the strain from its true displacement; the dashed "
-        "line follows the cine above.",
+        "The true volumes come from the closed form of the heart, the strain (median over the wall) from its true "
+        "displacement; the dashed line follows the cine above.",
     )
 
 
 def stack_section(cine: Cine) -> Section:
     """Every slice at end diastole and end systole, with labels."""
-    labelled = cine.labels is not None
     systole = int(np.argmin((cine.labels == 1).sum(axis=(1, 2, 3)))) if cine.labels is not None else 0
+    html = strip(cine, [(0, "end diastole"), (systole, "end systole")])
+    return Section("From base to apex", html, "Each slice of the short-axis stack with its true labels.")
+
+
+def strip(cine: Cine, frames: Sequence[tuple[int, str]]) -> str:
+    """Every slice of some frames, each given with its name, with the cine's labels."""
     levels, crop = levels_of(cine), heart_crop(cine, 0.5)
     rows = []
-    for frame, name in ((0, "end diastole"), (systole, "end systole")):
+    for frame, name in frames:
+        labelled, slices = cine.labels is not None, range(cine.image.shape[1])
+        pixels = [picture(cine, s, frame, labelled, levels, 280, crop) for s in slices]
         figures = "".join(
             f'<figure><img loading="lazy" alt="slice {s + 1} at {name}" src="'
-            f'{data_uri(picture(cine, s, frame, labelled, levels, 280, crop), "WEBP", quality=80, method=4)}">'
-            f"<figcaption>slice {s + 1}, {name}</figcaption></figure>" for s in range(cine.image.shape[1])
+            f'{data_uri(shown, "WEBP", quality=80, method=4)}"><figcaption>slice {s + 1}, {name}</figcaption></figure>'
+            for s, shown in enumerate(pixels)
         )
         rows.append(f'<div class="strip">{figures}</div>')
-    return Section("From base to apex", "<br>".join(rows), "Each slice of the short-axis stack with its true labels.")
+    return "<br>".join(rows)
 
 
 def long_axis_section(views: Sequence[tuple[str, Cine]]) -> Section:
@@ -145,11 +152,13 @@ def files_section(folder: Path, written: Sequence[Path], cine: Cine, seed: int) 
     return Section("Files, and more of them", html, "The same seed gives the same files, bit for bit.")
 
 
-def _titled(figure: str, title: str) -> str:
+def titled(figure: str, title: str) -> str:
+    """A chart with a title above it."""
     return figure.replace('<figure class="plot">', f'<figure class="plot"><h3>{escape(title)}</h3>', 1)
 
 
-def _frame_times(cine: Cine) -> list[float]:
+def frame_times(cine: Cine) -> list[float]:
+    """Time of each frame in ms, mean over the slices; the frames' numbers where no times are known."""
     if cine.times_ms is not None:
         return [float(v) for v in cine.times_ms.mean(axis=0)]
     return [float(v) for v in range(cine.image.shape[0])]
