@@ -42,7 +42,8 @@ class HeartParameters:
     lv_edv_ml, lv_esv_ml, rv_edv_ml, rv_esv_ml
         Clinical volumes.
     lv_mass_g
-        Clinical LV mass at end diastole.
+        Clinical LV mass at end diastole, within the contours that readers draw; muscle goes on for a millimetre beyond
+        them (`left_side.EPICARDIAL_RIM_MM`).
     lv_length_mm
         Annulus plane to endocardial apex.
     lv_profile_power
@@ -92,7 +93,7 @@ class HeartParameters:
     atrial_scale
         Factor on the size of both atria.
     fat_mm
-        Mean epicardial fat thickness away from the grooves.
+        Scale of the epicardial fat: pads of about twice it, next to none between them, two thirds of it in the groove.
     pericardial_fluid_mm
         Thickness of the pericardial fluid layer.
     heart_rate_bpm, systole_fraction
