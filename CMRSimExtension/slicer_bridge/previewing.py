@@ -55,7 +55,7 @@ class LivePreview:
         self._process: ChildProcess | None = None
         self._folder: Path | None = None
         self._number = 0
-        self._waiting = False
+        self._looking = self._waiting = False
         self._wish: Any = None
         self._version: Any = None
         self._timer = qt.QTimer()
@@ -70,12 +70,14 @@ class LivePreview:
     def refresh(self, node: Any) -> None:
         """Show the slice that the parameters ask for, as soon as it is scanned."""
         self._wish = node
-        if not self._timer.isActive():
+        if not self._looking:  # starting it again would put off its next call
+            self._looking = True
             self._timer.start()
 
     def stop(self) -> None:
         """End the process and give the slice views back what they showed."""
         self._timer.stop()
+        self._looking = False
         self._wish = None
         self._end_process()
         self._volume.remove()

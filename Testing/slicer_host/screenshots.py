@@ -4,6 +4,7 @@
 the thumbnails of the sample data into ``CMRSimulate``; the variable is for machines without a display.
 """
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,7 @@ from Testing.slicer_host.host import REPOSITORY, SlicerHost
 VIEW_PX = 360
 FIELD_OF_VIEW_MM = 190.0
 PANEL_WIDTH_PX = 460
-PANEL_HEIGHT_PX = {"CMRSimulate": 1200, "CMRTagged": 720, "CMRSegment": 520}
+SETTLE_S = 0.3
 THUMBNAIL_PX = (260, 280)
 _drawn: list[Any] = []
 """Render windows stay alive to the end: displayable managers still look at them when scenes change."""
@@ -67,13 +68,17 @@ def slice_picture(host: SlicerHost, view: str, centre_ras: np.ndarray, size: tup
     return np.ascontiguousarray(pixels.reshape(size[1], size[0], -1)[::-1, :, :3])
 
 
-def panel_picture(host: SlicerHost, name: str, folder: Path) -> None:
-    """Write one panel as PNG."""
+def panel_picture(host: SlicerHost, name: str, choose: Callable[[Any], None], folder: Path) -> None:
+    """Write one panel as PNG, as it looks when `choose` has set its parameters."""
     panel = host.open_panel(name)
+    choose(panel.logic.getParameterNode())
     widget = panel.parent._q
-    widget.resize(PANEL_WIDTH_PX, PANEL_HEIGHT_PX[name])
+    widget.resize(PANEL_WIDTH_PX, widget.sizeHint().height())
     widget.show()
-    host.run_until(lambda: False, 0.3)
+    host.run_until(lambda: False, SETTLE_S)
+    # Lines that wrap take their height when the width is known.
+    widget.resize(PANEL_WIDTH_PX, widget.layout().heightForWidth(PANEL_WIDTH_PX))
+    host.run_until(lambda: False, SETTLE_S)
     picture = widget.grab()
     picture.setDevicePixelRatio(1.0)
     picture.toImage().convertToFormat(QtGui.QImage.Format.Format_RGB888).save(str(folder / f"{name}.png"))
@@ -95,8 +100,19 @@ def main() -> None:
         "cine": cine, "options": {}, "seed": 1, "labels": cine.labels, "displacement": cine.displacement_mm}, quiet)
     simulated = add_simulation(cine, "Simulated cine")
     tagged_nodes = add_tagged(tagged["cine"], "Simulated cine tagged", simulated.cine.proxy, keep_motion=False)
-    for name in PANEL_HEIGHT_PX:
-        panel_picture(host, name, folder)
+
+
+    def choose_for_tagging(parameters: Any) -> None:
+        parameters.inputNode, parameters.segmentation = simulated.cine.proxy, simulated.labels.proxy
+        parameters.strainInput, parameters.strainSegmentation = tagged_nodes.cine.proxy, tagged_nodes.labels.proxy
+
+    def choose_for_segmentation(parameters: Any) -> None:
+        parameters.inputNode, parameters.reference = simulated.cine.proxy, simulated.labels.proxy
+        parameters.outputSegmentation = simulated.labels.proxy
+
+    panel_picture(host, "CMRSimulate", lambda parameters: None, folder)
+    panel_picture(host, "CMRTagged", choose_for_tagging, folder)
+    panel_picture(host, "CMRSegment", choose_for_segmentation, folder)
     middle = cine.grid.shape[0] // 2
     heart = np.argwhere(cine.labels[0, middle] > 0).mean(axis=0)
     centre = cine.grid.affine_ras @ (heart[1], heart[0], middle, 1.0)
