@@ -9,6 +9,23 @@ from scipy import fft
 _SIZE = 64
 
 
+def draw_field(rng: np.random.Generator, widths: tuple[float, float, float]) -> NDArray[np.float32]:
+    """Draw a Gaussian random field on a torus: white noise smoothed by a Gaussian of SD `widths`, in cells.
+
+    Returns
+    -------
+    (64, 64, 64) float32, mean 0 and standard deviation 1, periodic along every axis.
+    """
+    spectrum = fft.rfftn(rng.standard_normal((_SIZE,) * 3).astype(np.float32))
+    for axis, width in enumerate(widths):
+        k = (fft.rfftfreq if axis == 2 else fft.fftfreq)(_SIZE).astype(np.float32)
+        shape = [1, 1, 1]
+        shape[axis] = len(k)
+        spectrum *= np.exp(-2 * (np.pi * width * k) ** 2).reshape(shape)
+    field = fft.irfftn(spectrum, s=(_SIZE,) * 3)
+    return np.asarray((field - field.mean()) / field.std(), dtype=np.float32)
+
+
 @lru_cache(maxsize=48)
 def periodic_field(seed: int, correlation: float = 2.0) -> NDArray[np.float32]:
     """Smooth Gaussian random field on a torus.
@@ -24,12 +41,7 @@ def periodic_field(seed: int, correlation: float = 2.0) -> NDArray[np.float32]:
     -------
     (64, 64, 64) float32, read-only, mean 0 and standard deviation 1, periodic along every axis.
     """
-    white = np.random.default_rng(seed).standard_normal((_SIZE,) * 3).astype(np.float32)
-    k = fft.fftfreq(_SIZE).astype(np.float32)
-    kr = fft.rfftfreq(_SIZE).astype(np.float32)
-    squared = k[:, None, None] ** 2 + k[None, :, None] ** 2 + kr[None, None, :] ** 2
-    field = fft.irfftn(fft.rfftn(white) * np.exp(-2 * (np.pi * correlation) ** 2 * squared), s=white.shape)
-    field = np.asarray((field - field.mean()) / field.std(), dtype=np.float32)
+    field = draw_field(np.random.default_rng(seed), (correlation,) * 3)
     field.setflags(write=False)
     return field
 

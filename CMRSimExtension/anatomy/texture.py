@@ -14,8 +14,8 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import ndimage
 
+from CMRSimExtension.anatomy.noise import draw_field
 from CMRSimExtension.anatomy.structures import Tissue
 from CMRSimExtension.anatomy.tissues import IS_BLOOD
 from CMRSimExtension.errors import InputError
@@ -98,17 +98,15 @@ def _volumes(seed: int) -> NDArray[np.float32]:
     """(patterns * 64^3,) float32: one periodic noise volume per `Pattern`, each of mean 0 and SD 1."""
     rng = np.random.default_rng(seed)
 
-    def noise(*widths: float) -> NDArray[np.float32]:
-        white = rng.standard_normal((_SIZE,) * 3).astype(np.float32)
-        smooth = ndimage.gaussian_filter(white, widths, mode="wrap")
-        return np.asarray(smooth / smooth.std(), dtype=np.float32)
+    def noise(width: float, along: float | None = None) -> NDArray[np.float32]:
+        return draw_field(rng, (width, width, width if along is None else along))
 
-    grain = noise(1.1, 1.1, 1.1)
-    streaks = noise(0.9, 0.9, 6.0)
+    grain = noise(1.1)
+    streaks = noise(0.9, 6.0)
     # Sheets lie where a smooth field crosses zero; lobules between them differ a little.
-    septa = -np.exp(-((noise(3.5, 3.5, 3.5) / 0.22) ** 2)) + 0.15 * noise(1.1, 1.1, 1.1) + 0.12 * noise(5.0, 5.0, 5.0)
-    mottle = np.tanh(1.6 * noise(3.0, 3.0, 3.0)) + 0.6 * np.tanh(1.6 * noise(1.1, 1.1, 1.1))
-    specks = np.exp(1.4 * noise(0.8, 0.8, 0.8))
+    septa = -np.exp(-((noise(3.5) / 0.22) ** 2)) + 0.15 * noise(1.1) + 0.12 * noise(5.0)
+    mottle = np.tanh(1.6 * noise(3.0)) + 0.6 * np.tanh(1.6 * noise(1.1))
+    specks = np.exp(1.4 * noise(0.8))
     out = np.stack([grain, streaks, septa, mottle, specks])
     out -= out.mean(axis=(1, 2, 3), keepdims=True)
     out /= out.std(axis=(1, 2, 3), keepdims=True)

@@ -88,6 +88,10 @@ SOURCES: dict[str, str] = {
         "Estimate: T1 140 to 260 ms and T2* 0.42 to 0.50 ms (range quoted for ultrashort-echo studies); T2 is"
         " set equal to T2*."
     ),
+    "estimate: lipid protons": (
+        "Estimate: adipose tissue holds as many protons per volume as water (11.4 % hydrogen by mass at 0.95 g/ml: "
+        "Woodard and White, Br J Radiol 1986;59:1209), nearly all of them mobile."
+    ),
     "estimate: water content": ("Estimate: water content relative to muscle (0.80 in Wissmann 2014)."),
     "definition": (
         "By definition: water is the reference, and tissue without mobile protons gives no signal; the "

@@ -124,7 +124,7 @@ _ROWS: dict[Tissue, _Row] = {
     ),
     Tissue.FAT: (
         "fat", _M(288, 8, "gold2004"), _M(165, 6, "gold2004"), _M(371, 8, "gold2004"), _M(133, 4, "gold2004"),
-        None, None, _M(0.70, 0.03, "wissmann2014"), _FAT, (230, 220, 70), Code("55603005", "Adipose tissue"),
+        None, None, _M(0.90, 0.03, "estimate: lipid protons"), _FAT, (230, 220, 70), Code("55603005", "Adipose tissue"),
     ),
     Tissue.MUSCLE: (
         "skeletal muscle", _M(1008, 20, "stanisz2005"), _M(44, 6, "stanisz2005"), _M(1420, 38, "gold2004"),

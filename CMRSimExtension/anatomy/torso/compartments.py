@@ -177,11 +177,13 @@ class Compartments:
         left = left * (1.0 + 0.06 * smooth_noise(rng, shape, (5, 5)))
         starts = (centre[1] + sac.start_mm[1], centre[2] + sac.start_mm[2])
         low, high = (_spread(side, starts, y[:, 0], z[0]) + centre[0] for side in sac.profile(0))
-        # Pads of fat at the angles between heart and diaphragm, thicker on the right.
+        # A film of fat over the pericardium comes and goes; pads lie at the angles between heart and diaphragm,
+        # thicker on the right.
         bottom = float(centre[2] + sac.extent_mm()[0, 2])
+        film = np.clip(1.0 + 0.9 * smooth_noise(rng, shape, (2.5, 2.5)), 0.2, 4.0) * s
         pad = np.exp(-(np.clip((z - bottom) / (22.0 * s), 0.0, None) ** 2)) * (0.1 + p.visceral_fat) * s
-        right = np.where(np.isnan(high), right, np.maximum(right, high + 1.5 + 7.0 * pad))
-        left = np.where(np.isnan(low), left, np.maximum(left, -low + 1.5 + 5.0 * pad))
+        right = np.where(np.isnan(high), right, np.maximum(right, high + film + 7.0 * pad))
+        left = np.where(np.isnan(low), left, np.maximum(left, -low + film + 5.0 * pad))
         # In front of the heart a pad of fat narrows towards the chest wall, slowly low down, where the lungs' edges
         # part around the bare area of the pericardium.
         narrowing = _STEP * np.clip(3.6 - 2.6 * p.visceral_fat + 0.025 * t[0], 0.8, 5.0)
