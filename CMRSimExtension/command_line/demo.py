@@ -1,7 +1,6 @@
 """`cmrsim demo`: one subject end to end, into a folder with a page to look at."""
 
 import argparse
-from dataclasses import replace
 from pathlib import Path
 
 from CMRSimExtension.command_line.console import Console
@@ -61,7 +60,7 @@ def run(options: argparse.Namespace, console: Console) -> None:
         subject, tags.protocol(protocol), options.seed, "sax", frozenset({"labels"}), console, grid=middle.grid,
         preparation=tags.preparation,
     )
-    tagged = replace(tagged, sidecar=tagged.sidecar | {"tagging": tags.record()})
+    tagged = tags.recorded(tagged)
     console.say("writing")
     written = write_cine(cine, folder / "cine.nii.gz")
     gif = folder / "cine.gif"

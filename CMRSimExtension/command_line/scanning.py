@@ -1,7 +1,6 @@
 """From the options to the scan: the subject or the anatomy's file, and the one call that scans it."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -41,7 +40,7 @@ def scan(
         values.get("plane", "sax"), truth, console, faults=_faults(values), on_kspace=on_kspace,
         preparation=None if tags is None else tags.preparation,
     )
-    return cine if tags is None else replace(cine, sidecar=cine.sidecar | {"tagging": tags.record()})
+    return cine if tags is None else tags.recorded(cine)
 
 
 def scan_anatomy(

@@ -7,9 +7,11 @@ from typing import Any
 from CMRSimExtension.errors import InputError
 from CMRSimExtension.scanner.geometry import ImageGrid
 from CMRSimExtension.scanner.protocol import Protocol
+from CMRSimExtension.simulation.cine import Cine
 from CMRSimExtension.tagging.options import TagOptions
 from CMRSimExtension.tagging.pattern import TaggedAcquisition
 from CMRSimExtension.tagging.readout import TagReadout
+from CMRSimExtension.tagging.simulated import motion_source
 
 _OPTIONS = {"tag": "pattern", "spacing_mm": "spacing_mm", "spacing_px": "spacing_px", "angle_deg": "angle_deg",
             "train": "train", "tag_flip_deg": "flip_deg", "cspamm": "cspamm", "readout": "readout"}
@@ -62,12 +64,13 @@ class SimulatedTags:
 
         return prepare
 
-    def record(self) -> dict[str, Any]:
-        """What the sidecar says of the tags, in the form of `cmrsim tag`."""
-        return {
-            "options": self.options.as_dict(), "motion": {"source": "true"},
+    def recorded(self, cine: Cine) -> Cine:
+        """The scanned cine with the tags in its sidecar, in the form of `cmrsim tag`."""
+        tagging = {
+            "options": self.options.as_dict(), "motion": {"source": motion_source(cine)},
             "acquisition": None if self._made is None else self._made.describe(),
         }
+        return replace(cine, sidecar=cine.sidecar | {"tagging": tagging})
 
 
 def tags_of(values: dict[str, Any]) -> SimulatedTags | None:

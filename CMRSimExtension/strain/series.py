@@ -9,7 +9,6 @@ from numpy.typing import NDArray
 
 from CMRSimExtension.anatomy.aha import SEGMENT_NAMES, VentricleAxes
 from CMRSimExtension.errors import InputError
-from CMRSimExtension.scanner.geometry import ImageGrid
 from CMRSimExtension.simulation.cine import Cine
 from CMRSimExtension.strain.tensor import masked_gradient, plane_of, strain_from_rest_gradient
 
@@ -149,11 +148,6 @@ def mean_absolute_difference(one: StrainSeries, other: StrainSeries, component: 
     difference = np.abs(one.segments[both, :, index] - other.segments[both, :, index])
     known = np.isfinite(difference).any(axis=0)
     return float(np.median(np.nanmean(difference[:, known], axis=0))) if known.any() else float("nan")
-
-
-def grid_of_wall(labels: NDArray[np.integer], grid: ImageGrid) -> NDArray[np.float64]:
-    """(n, 3) RAS positions of the voxels of LV myocardium in (slices, rows, columns)."""
-    return grid.points_mm()[np.asarray(labels) == 2]
 
 
 def _median(values: NDArray[np.floating]) -> NDArray[np.float64]:

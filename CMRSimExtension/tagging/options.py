@@ -20,7 +20,7 @@ PAUSE_MS = 150.0
 """Without readout before the R wave: prospectively triggered series stop early to wait for it."""
 MAX_FRAMES = 500
 """Two milliseconds each: faster than any scanner."""
-PAPER_SPACING_PX, PAPER_FLIP_DEG, PAPER_TRAIN, PAPER_ANGLE_DEG = 5.0, 70.0, "1-3-3-1", 45.0
+PAPER_SPACING_PX, PAPER_FLIP_DEG = 5.0, 70.0
 """P4, section 2.1.2: 5 pixels, 70 degrees in total, 1-3-3-1; the rotation of its grid is not given, 45 is usual."""
 
 

@@ -245,6 +245,7 @@ class TaggedAcquisition:
             "total_flip_deg": pattern.train.total_flip_deg,
             "sub_flips_deg": pattern.train.sub_flips_deg.tolist(),
             "spacing_mm": pattern.spacing_mm,
+            "dark_line_width_of_spacing": round(pattern.train.line_width, 4),
             "gradient_area_mt_ms_per_m": gradient_area_mt_ms_per_m(pattern.spacing_mm),
             "directions_ras": pattern.directions_ras.tolist(),
             "origin_mm": pattern.origin_mm.tolist(),

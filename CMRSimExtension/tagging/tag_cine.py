@@ -30,7 +30,7 @@ from CMRSimExtension.tagging.motion import (
     estimate_motion,
 )
 from CMRSimExtension.tagging.options import TagOptions
-from CMRSimExtension.tagging.pattern import TaggedAcquisition
+from CMRSimExtension.tagging.pattern import TaggedAcquisition, TagPattern
 from CMRSimExtension.tagging.registration import warp, warp_labels
 from CMRSimExtension.tagging.rendering import PlanarPattern, render, tissue_states
 from CMRSimExtension.tagging.simulated import motion_source
@@ -93,7 +93,7 @@ def tag_cine(
     frame_labels = cine.labels if own is None else own if own.ndim == 4 else None
     diastole_labels = own if own is not None and own.ndim == 3 else None
     if options.method == "paper":
-        image = _paper(cine.image, PlanarPattern.on_slice(pattern, cine.grid, 0), options, cine.grid)
+        image = _paper(cine.image, pattern, cine.grid)
         paper = {"method": "paper", "options": options.as_dict(), "motion": {"source": "none"}}
         kept = frame_labels if diastole_labels is None else None
         if diastole_labels is not None and len(cine.image) == 1:
@@ -314,10 +314,10 @@ def _motion(
     return field, displacement_from_pixels(field, cine.grid), record
 
 
-def _paper(image: Images, pattern: PlanarPattern, options: TagOptions, grid: ImageGrid) -> Images:
+def _paper(image: Images, pattern: TagPattern, grid: ImageGrid) -> Images:
     """P4, 2.1.2: element-wise square root of the image, times a static grid sampled at the pixels."""
     # The grid's pattern is laid in the plane, so it is the same in every slice; one array serves all frames.
-    mask = options.tag_pattern(grid).modulation_of(list(pattern.phase_rad))
+    mask = pattern.modulation_of(PlanarPattern.on_slice(pattern, grid, 0).phases(None))
     return np.abs(np.sqrt(image.astype(np.float32)) * mask)
 
 

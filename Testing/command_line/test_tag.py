@@ -3,12 +3,14 @@
 import csv
 import json
 import sys
+from dataclasses import replace
 
 import nibabel
 import numpy as np
 import pytest
 
 from CMRSimExtension.command_line.main import main
+from CMRSimExtension.command_line.tag_options import SimulatedTags
 from CMRSimExtension.files.cine_files import read_cine
 
 SMALL = ["--matrix", "96", "--phases", "6", "--slices", "7"]
@@ -121,3 +123,25 @@ def test_strain_of_a_plain_image_without_labels_names_the_cure(heart, tmp_path, 
     (tmp_path / "X.nii.gz").write_bytes(heart.read_bytes())
     assert main(["strain", str(tmp_path / "X.nii.gz"), "--out", str(tmp_path / "s.csv"), "--quiet"]) == 2
     assert "labels" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("kind", "source"), [("parametric subject", "true"), ("label image", "estimated"),
+                                               ("XCAT", "estimated")])
+def test_tags_laid_by_the_scan_say_whose_motion_they_follow(small_cine, kind, source):
+    cine = replace(small_cine, sidecar={"anatomy": {"kind": kind}})
+    tagging = SimulatedTags({"tag": "grid"}).recorded(cine).sidecar["tagging"]
+    assert tagging["motion"] == {"source": source}
+
+
+def test_a_cine_is_not_replaced_by_its_own_tags(heart, capsys):
+    before = heart.read_bytes()
+    assert main(["tag", str(heart), "--out", str(heart), "--quiet"]) == 2
+    assert "give --out another name" in capsys.readouterr().err
+    assert heart.read_bytes() == before
+
+
+def test_an_earlier_taggings_motion_does_not_stay_beside_static_tags(heart, tmp_path):
+    target = tmp_path / "T.nii.gz"
+    assert main(["tag", str(heart), "--out", str(target), "--spacing-mm", "9", "--quiet"]) == 0
+    assert main(["tag", str(heart), "--out", str(target), "--method", "paper", "--quiet"]) == 0
+    assert not (tmp_path / "T_motion.nii.gz").exists()
