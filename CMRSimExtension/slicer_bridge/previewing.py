@@ -160,6 +160,7 @@ class PreviewVolume:
         composites = slicer.util.getNodesByClass("vtkMRMLSliceCompositeNode")
         self._before = {composite.GetID(): composite.GetBackgroundVolumeID() for composite in composites}
         volume = new_node("vtkMRMLScalarVolumeNode", PREVIEW_NAME)
+        volume.SetName(PREVIEW_NAME)  # there is one at a time; a scene counts those there have been
         volume.SetHideFromEditors(True)
         volume.SetSaveWithScene(False)
         return volume

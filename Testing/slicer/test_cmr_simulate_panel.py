@@ -239,6 +239,24 @@ def test_the_preview_s_process_ends_with_it(tiny, host):
     assert process.ended and process.exit_code is not None
 
 
+def test_closing_the_scene_ends_the_preview(tiny, host):
+    tiny.ui.livePreviewCheckBox.checked = True
+    assert host.run_until(lambda: preview_is_idle(tiny), CHILD_SECONDS)
+    process = tiny.preview._process
+    slicer.mrmlScene.Clear(False)
+    assert process.ended and preview_node() is None
+    assert not tiny.ui.livePreviewCheckBox.checked
+
+
+def test_leaving_the_module_puts_the_preview_away_and_coming_back_brings_it(tiny, host):
+    tiny.ui.livePreviewCheckBox.checked = True
+    assert host.run_until(lambda: preview_is_idle(tiny), CHILD_SECONDS)
+    tiny.exit()
+    assert preview_node() is None
+    tiny.enter()
+    assert host.run_until(lambda: preview_is_idle(tiny), CHILD_SECONDS)
+
+
 def test_a_fault_shows_in_the_preview(tiny, host):
     tiny.ui.livePreviewCheckBox.checked = True
     assert host.run_until(lambda: preview_is_idle(tiny), CHILD_SECONDS)
