@@ -159,13 +159,13 @@ class CMRTaggedLogic(ModuleLogic):
             parameters.flipDeg = PAPER_FLIP_DEG if paper else MOVING_FLIP_DEG
             parameters.train = Train.T1_3_3_1
 
-    def options(self, parameters: CMRTaggedParameterNode) -> dict[str, Any]:
+    def options(self, parameters: CMRTaggedParameterNode, grid: Any) -> dict[str, Any]:
         """The keywords of `TagOptions`.
 
         Raises
         ------
         InputError
-            If the library cannot use them.
+            If the library cannot use them on an image of this grid.
         """
         from CMRSimExtension.tagging.options import TagOptions
 
@@ -178,7 +178,7 @@ class CMRTaggedLogic(ModuleLogic):
             options |= {
                 "cspamm": parameters.cspamm, "readout": parameters.readout.value,
                 "frames": parameters.frames or None, "snr": parameters.snr or None}
-        TagOptions(**options)
+        TagOptions(**options).tag_pattern(grid)
         return options
 
     def task(self, parameters: CMRTaggedParameterNode) -> Task:
@@ -193,7 +193,7 @@ class CMRTaggedLogic(ModuleLogic):
         from CMRSimExtension.slicer_bridge.tagging_nodes import add_tagged, labels_for_tagging, motion_for_tagging
 
         cine = read_input(parameters.inputNode, parameters.assembleStack)
-        options = self.options(parameters)
+        options = self.options(parameters, cine.grid)
         if parameters.method == Method.MOVING and cine.image.shape[0] < 2:
             raise InputError(
                 f"'{parameters.inputNode.GetName()}' has one frame, and moving tags need a cine of two or more; "

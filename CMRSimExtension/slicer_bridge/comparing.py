@@ -6,7 +6,7 @@ from typing import Any
 
 from CMRSimExtension.errors import InputError
 from CMRSimExtension.slicer_bridge.label_tables import structures_of_node
-from CMRSimExtension.slicer_bridge.segmentations import labels_of_node
+from CMRSimExtension.slicer_bridge.segmentations import labels_of_node, segmented_frames
 from CMRSimExtension.slicer_bridge.segmenting import current_frame
 from CMRSimExtension.slicer_bridge.tables import CurveNodes, add_curves, add_table
 
@@ -22,23 +22,30 @@ class ComparisonNodes:
 def frames_to_compare(predicted: Any, reference: Any, label_map: str) -> dict[str, Any]:
     """``predicted``, ``reference`` (frames, slices, rows, columns) and ``spacing_mm`` of two segmentations.
 
-    The reference is put on the predicted one's grid; if it is a label map volume, `label_map` says what its numbers
-    mean. A single segmentation is compared with the frame of the sequence
+    Frames that were not segmented are left out. The reference is put on the predicted one's grid; if it is a label map
+    volume, `label_map` says what its numbers mean. A single segmentation is compared with the frame of the sequence
     that is on show.
 
     Raises
     ------
     InputError
-        If either is missing, or they have different numbers of frames.
+        If either is missing, they have different numbers of frames, or the frame on show was not segmented.
     """
     found, grid = labels_of_node(predicted)
     truth, _ = structures_of_node(reference, label_map, grid)
-    frames = list(range(len(found)))
+    frames = segmented_frames(predicted, len(found))
     if len(truth) == 1 and len(found) > 1:
-        frames = [current_frame(predicted)]
+        shown = current_frame(predicted)
+        if shown not in frames:
+            raise InputError(
+                f"frame {shown}, which is on show, is not segmented in '{predicted.GetName()}'; show one of the "
+                f"frames {', '.join(map(str, frames))}, or segment all")
+        frames = [shown]
         found = found[frames]
     elif len(found) == 1 and len(truth) > 1:
         truth = truth[[current_frame(reference)]]
+    elif len(found) == len(truth):
+        found, truth = found[frames], truth[frames]
     if len(found) != len(truth):
         raise InputError(
             f"'{predicted.GetName()}' has {len(found)} frames and '{reference.GetName()}' has {len(truth)}; choose a "

@@ -199,6 +199,13 @@ def add_label_frames(
     return CineNodes(sequence, cine.browser, proxy)
 
 
+def segmented_frames(node: Any, count: int) -> list[int]:
+    """Numbers of the frames that were segmented, of the `count` that a segmentation's sequence has."""
+    sequence = sequence_of(node)
+    kept = None if sequence is None else get_attribute(sequence, SEGMENTED_FRAMES)
+    return list(range(count)) if kept is None else [int(frame) for frame in json.loads(kept)]
+
+
 def _style(segmentation_node: Any) -> None:
     display = segmentation_node.GetDisplayNode()
     if display is not None:

@@ -27,17 +27,24 @@ class TaggedNodes:
 def labels_for_tagging(node: Any, label_map: str, cine: Cine) -> NDArray[np.uint8]:
     """Labels on the cine's grid: (frames, slices, rows, columns), or without the first axis at end diastole alone.
 
+    Where some frames are labelled and others not (end diastole and end systole, say), only those of end diastole are
+    taken: the motion carries them along.
+
     Raises
     ------
     InputError
-        If there is no labelled voxel where the cine is, or the frames are neither one nor as many as the cine's; and as
-        `structures_of_node`.
+        If there is no labelled voxel where the cine is, the frames are neither one nor as many as the cine's, or end
+        diastole is not labelled; and as `structures_of_node`.
     """
     labels, _ = structures_of_node(node, label_map, cine.grid)
     require_labels(labels, node.GetName())
-    if len(labels) == len(cine.image):
+    labelled = np.array([frame.any() for frame in labels])
+    if not labelled[0]:
+        raise InputError(
+            f"frame 0 of '{node.GetName()}', end diastole, has no labels; segment it, or all frames")
+    if len(labels) == len(cine.image) and labelled.all():
         return labels
-    if len(labels) == 1:
+    if len(labels) in (1, len(cine.image)):
         frame: NDArray[np.uint8] = labels[0]
         return frame
     raise InputError(

@@ -216,6 +216,28 @@ def test_dice_over_the_frames_is_a_chart(panel, host, cine, shown):
     assert [table.GetValueByName(row, "RV blood pool Dice").ToDouble() for row in range(3)] == [1.0, 1.0, 1.0]
 
 
+def test_frames_that_were_not_segmented_are_not_compared(panel, cine, shown):
+    parameters = panel.logic.getParameterNode()
+    done = cine.labels * np.array([1, 0, 1], dtype=np.uint8)[:, None, None, None]
+    parameters.reference = reference_of(cine, shown)
+    parameters.outputSegmentation = panel.logic.task(parameters).add(
+        found(cine, labels=done, frames=[0, 2])).segmentation
+    values = panel.logic.comparisonTask(parameters).values
+    assert values["frames"] == [0, 2]
+    np.testing.assert_array_equal(values["predicted"], values["reference"])
+
+
+def test_a_frame_that_was_not_segmented_cannot_be_compared_with_a_single_reference(panel, cine, shown, slot_errors):
+    from CMRSimExtension.slicer_bridge.segmentations import add_segmentation
+
+    parameters = panel.logic.getParameterNode()
+    parameters.outputSegmentation = panel.logic.task(parameters).add(found(cine, frames=[0, 2])).segmentation
+    parameters.reference = add_segmentation(cine.labels[1], cine.grid, "One", source=shown.proxy)
+    shown.browser.SetSelectedItemNumber(1)
+    panel.ui.compareButton.click()
+    assert "show one of the frames 0, 2" in str(slot_errors[0])
+
+
 def test_a_reference_of_other_numbers_is_read_by_its_table(panel, host, cine, shown):
     from CMRSimExtension.slicer_bridge.segmentations import add_label_volume
 

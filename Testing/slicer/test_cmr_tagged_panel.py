@@ -105,6 +105,21 @@ def test_a_segmentation_of_end_diastole_alone_is_enough(panel, cine, shown):
     assert 2 * (pool & truth).sum() / (pool.sum() + truth.sum()) > 0.95  # one voxel of the edge at most
 
 
+def test_of_a_segmentation_of_some_frames_end_diastole_is_taken(panel, cine, shown):
+    some = cine.labels * np.array([1, 0, 1, 0], dtype=np.uint8)[:, None, None, None]
+    parameters = panel.logic.getParameterNode()
+    parameters.segmentation = add_label_frames(some, cine.grid, "Some", shown, present=(1, 2, 3)).proxy
+    np.testing.assert_array_equal(panel.logic.task(parameters).values["labels"], cine.labels[0])
+
+
+def test_a_segmentation_without_end_diastole_is_refused_with_the_cure(panel, cine, shown, slot_errors):
+    late = cine.labels * np.array([0, 0, 1, 0], dtype=np.uint8)[:, None, None, None]
+    panel.logic.getParameterNode().segmentation = add_label_frames(
+        late, cine.grid, "Late", shown, present=(1, 2, 3)).proxy
+    panel.ui.applyButton.click()
+    assert "segment it, or all frames" in str(slot_errors[0])
+
+
 def test_the_motion_can_be_kept(panel, cine, shown):
     from CMRSimExtension.slicer_bridge.transforms import displacement_of_node
 
@@ -138,11 +153,11 @@ def test_one_frame_is_refused_with_the_cure(panel, cine, slot_errors):
     assert "choose a sequence, or the static grid" in str(slot_errors[0])
 
 
-def test_tags_under_two_pixels_are_refused_and_leave_the_scene(panel, host, slot_errors):
+def test_tags_under_two_pixels_are_refused_before_anything_runs(panel, host, slot_errors):
     panel.logic.getParameterNode().spacing = 2.5  # 1.5 mm pixels
     before = node_ids()
     panel.ui.applyButton.click()
-    assert host.run_until(lambda: not panel.job.running, CHILD_SECONDS)
+    assert not panel.job.running
     assert "pixel" in str(slot_errors[0])
     assert node_ids() == before
 
