@@ -88,6 +88,10 @@ SOURCES: dict[str, str] = {
         "Estimate: T1 140 to 260 ms and T2* 0.42 to 0.50 ms (range quoted for ultrashort-echo studies); T2 is"
         " set equal to T2*."
     ),
+    "estimate: lung density": (
+        "Estimate: a third of the lung's volume is tissue and blood at the end expiration of a breath hold, "
+        "supine, so that lungs are as bright beside the heart as in ACDC."
+    ),
     "estimate: lipid protons": (
         "Estimate: adipose tissue holds as many protons per volume as water (11.4 % hydrogen by mass at 0.95 g/ml: "
         "Woodard and White, Br J Radiol 1986;59:1209), nearly all of them mobile."

@@ -134,7 +134,7 @@ _ROWS: dict[Tissue, _Row] = {
     Tissue.LUNG: (
         "lung", _M(1370, 180, "stadler2005"), _M(40, 8, "estimate: lung T2"), _M(1410, 180, "estimate: lung 3 T"),
         _M(35, 8, "estimate: lung T2"), _M(2.11, 0.27, "yu2011"), _M(0.74, 0.10, "yu2011"),
-        _M(0.25, 0.04, _WATER_CONTENT), _WATER, (197, 165, 145), Code("39607008", "Lung"),
+        _M(0.32, 0.05, "estimate: lung density"), _WATER, (197, 165, 145), Code("39607008", "Lung"),
     ),
     Tissue.LIVER: (
         "liver", _M(586, 39, "debazelaire2004"), _M(46, 6, "debazelaire2004"), _M(809, 71, "debazelaire2004"),

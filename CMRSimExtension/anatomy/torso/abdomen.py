@@ -318,7 +318,7 @@ class Abdomen:
         cell = np.rint(u)
         filling = look_up(self.noise, 17 * cell + 5 * row, 23 * row + 11 * level, 29 * level + 7 * cell)
         squared = (0.82 * (u - cell)) ** 2 + (v - row) ** 2 + (w - level) ** 2
-        radius = 0.64 - 0.22 * p.visceral_fat - 0.20 * filling * filling
+        radius = 0.70 - 0.24 * p.visceral_fat - 0.20 * filling * filling
         edge = radius - np.sqrt(squared) + 0.14 * (noise[at] - 0.5)
         edge = np.minimum(edge, 0.48 - np.maximum(np.abs(v - row), np.abs(w - level)))
         bowel = edge > 0
