@@ -69,7 +69,7 @@ _G, _ST, _SE, _MO, _SP = Pattern.GRAIN, Pattern.STREAKS, Pattern.SEPTA, Pattern.
 TEXTURES: dict[Tissue, TextureOf] = {
     Tissue.MYOCARDIUM: TextureOf(_G, 0.09, 2.0),
     Tissue.MUSCLE: TextureOf(_ST, 0.20, 1.2),
-    Tissue.FAT: TextureOf(_SE, 0.12, 1.4),
+    Tissue.FAT: TextureOf(_SE, 0.15, 1.4),
     Tissue.LIVER: TextureOf(_G, 0.10, 1.6),
     Tissue.SPLEEN: TextureOf(_G, 0.08, 1.8),
     Tissue.KIDNEY_CORTEX: TextureOf(_G, 0.08, 2.0),

@@ -166,12 +166,12 @@ class Compartments:
         right = s * (
             back * (13.0 + 8.0 * upper + 6.0 * beside)
             + middle * (34.0 - 8.0 * upper - 10.0 * below)
-            + front * ((3.0 + 5.0 * upper) * (0.7 + p.visceral_fat) + 20.0 * low)
+            + front * ((3.0 + 5.0 * upper) * (0.7 + p.visceral_fat) + 9.0 * low)
         )
         left = s * (
             back * (29.0 - 9.0 * beside)
             + middle * (32.0 - 4.0 * upper - 14.0 * below)
-            + front * ((3.5 + 4.0 * upper) * (0.7 + p.visceral_fat) + 14.0 * low)
+            + front * ((3.5 + 4.0 * upper) * (0.7 + p.visceral_fat) + 6.0 * low)
         )
         right = right * (1.0 + 0.06 * smooth_noise(rng, shape, (5, 5)))
         left = left * (1.0 + 0.06 * smooth_noise(rng, shape, (5, 5)))
@@ -186,7 +186,7 @@ class Compartments:
         left = np.where(np.isnan(low), left, np.maximum(left, -low + film + 5.0 * pad))
         # In front of the heart a pad of fat narrows towards the chest wall, slowly low down, where the lungs' edges
         # part around the bare area of the pericardium.
-        narrowing = _STEP * np.clip(3.6 - 2.6 * p.visceral_fat + 0.025 * t[0], 0.8, 5.0)
+        narrowing = _STEP * np.clip(4.2 - 2.6 * p.visceral_fat + 0.025 * t[0], 1.0, 5.0)
         for k in range(1, shape[0]):
             if y[k, 0] > centre[1]:
                 right[k] = np.maximum(right[k], right[k - 1] - narrowing)
