@@ -70,7 +70,7 @@ def read_tag_input(
         cine = _pair([read_image(path) for path in paths], paths)
     else:
         cine = read_image(paths[0], series, ("labels", "anatomy", "motion") if want_motion else ("labels", "anatomy"))
-    if want_motion and cine.displacement_mm is None and "anatomy" in cine.sidecar and len(paths) == 1:
+    if want_motion and cine.displacement_mm is None and len(paths) == 1:
         cine = _with_true_motion(cine, console)
     if not label_paths:
         return cine, None
@@ -118,14 +118,15 @@ def _labels(content: Content, path: Path, label_map: str, grid: ImageGrid) -> ND
 
 
 def _with_true_motion(cine: Cine, console: Console) -> Cine:
-    """The cine with the displacement that its own anatomy has, made again from the sidecar."""
-    from CMRSimExtension.anatomy.subject import Subject, SubjectParameters
-    from CMRSimExtension.tagging.simulated import true_displacement
+    """The cine with the displacement that its own anatomy has, made again from the sidecar, where that is possible."""
+    from CMRSimExtension.simulation.record import subject_of
+    from CMRSimExtension.tagging.simulated import simulation_of, true_displacement
 
-    record = cine.sidecar["anatomy"]
-    if record.get("kind") != "parametric subject":
-        console.say(f"simulated from a {record.get('kind', 'file')}: its motion is estimated from the frames")
+    record = simulation_of(cine)
+    if record is None:
+        if "anatomy" in cine.sidecar:
+            console.say("the motion of this simulated image is estimated from its frames: it was made from a file, or "
+                        "moved since")
         return cine
     console.say("simulated image: its anatomy is made again for the true motion")
-    subject = Subject(SubjectParameters.from_dict(record["parameters"]))
-    return replace(cine, displacement_mm=true_displacement(subject, cine))
+    return replace(cine, displacement_mm=true_displacement(subject_of(record), cine, record.get("slice_shifts_mm")))

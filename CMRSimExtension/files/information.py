@@ -69,10 +69,23 @@ def describe_cine(cine: Cine) -> dict[str, Any]:
         found["labels"] = _label_report(cine.labels, cine.grid)
     if cine.function is not None:
         found["function"] = {k: None if v is None else round(float(v), 2) for k, v in cine.function.as_dict().items()}
+    if isinstance(cine.sidecar.get("tagging"), dict):
+        found["tagging"] = _tagging(cine.sidecar["tagging"])
     for key in ("seed", "notes"):
         if key in cine.sidecar:
             found[key] = cine.sidecar[key]
     return found
+
+
+def _tagging(record: dict[str, Any]) -> dict[str, Any]:
+    """How a cine was tagged, and whose motion its tags follow."""
+    options, acquisition = record.get("options") or {}, record.get("acquisition") or {}
+    values = {
+        "method": record.get("method", "simulated scan"), "pattern": options.get("pattern"),
+        "train": options.get("train"), "spacing_mm": acquisition.get("spacing_mm"),
+        "motion": (record.get("motion") or {}).get("source"),
+    }
+    return {name: value for name, value in values.items() if value is not None}
 
 
 def describe_text(found: dict[str, Any], indent: str = "") -> str:

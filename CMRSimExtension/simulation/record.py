@@ -22,7 +22,7 @@ def subject_of(sidecar: dict[str, Any]) -> Subject:
     Raises
     ------
     InputError
-        If the sidecar is of another anatomy, or of none.
+        If the sidecar is of another anatomy, of none, or damaged.
     """
     anatomy = sidecar.get("anatomy")
     kind = anatomy.get("kind") if isinstance(anatomy, dict) else None
@@ -31,7 +31,13 @@ def subject_of(sidecar: dict[str, Any]) -> Subject:
             f"the sidecar describes {kind or 'no anatomy'}, which it cannot rebuild by itself; hand over the anatomy "
             "made from the same file"
         )
-    return Subject(SubjectParameters.from_dict(anatomy["parameters"]))
+    try:
+        parameters = SubjectParameters.from_dict(anatomy["parameters"])
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise InputError(
+            f"the sidecar's subject is damaged ({error}); copy the sidecar again, or take it away"
+        ) from error
+    return Subject(parameters)
 
 
 def simulate_again(

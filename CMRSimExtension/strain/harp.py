@@ -3,6 +3,9 @@
 Each set of tag lines is a peak in the spectrum of a tagged image. A band-pass around it gives a complex image whose
 phase sticks to the tissue (Osman, Magn Reson Med 1999;42:1048). Two sets of lines give two phases, and a material point
 is found in each frame where both are what they were in the first.
+
+Points are followed within their slice. The base moves through its slice by about its thickness, so the basal segments,
+of whose tissue another slice tells by then, come out too small; the others do not.
 """
 
 from dataclasses import dataclass
@@ -31,6 +34,12 @@ _LARGEST_STEP_PX = 0.7
 _ODD_PX = 1.5
 
 
+def tag_acquisition(cine: Cine) -> dict[str, Any] | None:
+    """What a cine's sidecar tells of how its tags were laid; None where they do not move, or where there are none."""
+    record = cine.sidecar.get("tagging")
+    return record.get("acquisition") if isinstance(record, dict) else None
+
+
 @dataclass(frozen=True)
 class TagFrequencies:
     """Where the harmonic peaks lie: (2, 2) cycles per pixel along (rows, columns), one row per set of lines."""
@@ -46,15 +55,17 @@ class TagFrequencies:
         InputError
             The sidecar tells of no tags, or of lines in one direction only.
         """
-        record = cine.sidecar.get("tagging", {})
-        acquisition = record.get("acquisition")
+        acquisition = tag_acquisition(cine)
         if acquisition is None:
             raise InputError("the sidecar tells of no moving tags; HARP needs a tagged cine, or its tag frequencies")
-        directions = np.asarray(acquisition["directions_ras"], dtype=np.float64)
+        try:
+            directions = np.asarray(acquisition["directions_ras"], dtype=np.float64).reshape(-1, 3)
+            # The magnitude of a CSPAMM image shows two lines per spacing.
+            waves = directions / float(acquisition["spacing_mm"]) * (2.0 if acquisition["cspamm"] else 1.0)
+        except (KeyError, TypeError, ValueError, ZeroDivisionError) as error:
+            raise InputError(f"the sidecar's record of the tags is damaged ({error}); copy it or tag again") from error
         if len(directions) != 2:
             raise InputError("HARP needs two sets of tag lines to follow a point; tag with pattern grid")
-        # The magnitude of a CSPAMM image shows two lines per spacing.
-        waves = directions / acquisition["spacing_mm"] * (2.0 if acquisition["cspamm"] else 1.0)
         return cls(waves @ cine.grid.affine_ras[:3, [1, 0]])
 
     def between(self) -> "TagFrequencies":

@@ -9,9 +9,10 @@ from numpy.typing import NDArray
 from CMRSimExtension.anatomy.aha import VentricleAxes
 from CMRSimExtension.errors import InputError
 from CMRSimExtension.simulation.cine import Cine
-from CMRSimExtension.strain.harp import MIN_FRAMES, harp_strain
+from CMRSimExtension.strain.harp import MIN_FRAMES, harp_strain, tag_acquisition
 from CMRSimExtension.strain.series import StrainSeries, strain_from_displacement
 from CMRSimExtension.tagging.motion import carry_labels, displacement_in_pixels, estimate_motion
+from CMRSimExtension.tagging.simulated import motion_source
 
 
 def measure_strain(
@@ -45,11 +46,10 @@ def measure_strain(
     if diastole is None or not np.any(diastole == 2):
         raise InputError("strain needs the LV myocardium (label 2) at end diastole; give labels")
     VentricleAxes.from_labels(diastole, cine.grid)
-    tagging = cine.sidecar.get("tagging", {})
     known = cine.displacement_mm is not None
-    true = known and tagging.get("motion", {}).get("source", "true") == "true"
+    true = known and motion_source(cine) == "true"
     if method is None:
-        follows = bool(tagging.get("acquisition")) and len(cine.image) >= MIN_FRAMES
+        follows = tag_acquisition(cine) is not None and len(cine.image) >= MIN_FRAMES
         method = "truth" if true else "harp" if follows else "registration"
     if method == "truth":
         if not true:

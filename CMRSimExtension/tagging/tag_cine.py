@@ -294,8 +294,7 @@ def _motion(
     """(2, frames, slices, rows, columns) pixels to rest, the displacement in mm, and what the sidecar says of it."""
     if cine.displacement_mm is not None:
         field = displacement_in_pixels(cine.displacement_mm, cine.grid)
-        earlier = cine.sidecar.get("tagging", {}).get("motion", {}).get("source")
-        return field, cine.displacement_mm, {"source": earlier or motion_source(cine)}
+        return field, cine.displacement_mm, {"source": motion_source(cine)}
     if frame_labels is not None and not np.any(frame_labels[0] == 2):
         frame_labels = None
     motion = estimate_motion(
@@ -335,11 +334,16 @@ def _noisy(image: Images, labels: NDArray[np.uint8] | None, snr: float, seed: in
 
 def _tissues(cine: Cine, options: TagOptions) -> TissueValues:
     """The subject's own where the sidecar has them, else the table's means at the field strength asked for or known."""
-    drawn = cine.sidecar.get("appearance", {}).get("tissues")
-    if drawn is not None and options.field_t in (None, drawn.get("field_t")):
-        return TissueValues.from_dict(drawn)
-    field = options.field_t or cine.sidecar.get("protocol", {}).get("field_t") or 1.5
-    return draw_tissues(np.random.default_rng(0), float(field), spread=0.0)
+    try:
+        drawn = cine.sidecar.get("appearance", {}).get("tissues")
+        if drawn is not None and options.field_t in (None, drawn.get("field_t")):
+            return TissueValues.from_dict(drawn)
+        field = float(options.field_t or cine.sidecar.get("protocol", {}).get("field_t") or 1.5)
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise InputError(
+            f"the sidecar's tissues or protocol are damaged ({error}); copy the sidecar again, or take it away"
+        ) from error
+    return draw_tissues(np.random.default_rng(0), field, spread=0.0)
 
 
 def _label_source(cine: Cine, own: NDArray[np.uint8] | None) -> str:
