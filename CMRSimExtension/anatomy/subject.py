@@ -73,8 +73,10 @@ class Subject:
     def __init__(self, parameters: SubjectParameters) -> None:
         self.parameters = p = parameters
         self.heart = Heart(p.heart)
-        # The sac must fit the box that a ball of this radius is given: long hearts count by their length.
-        radius = max(_heart_radius_mm(p.heart), 0.31 * (self.heart.lv.apex_mm + self.heart.fade_mm + 14.0))
+        # The sac must fit the box that a ball of this radius is given: long hearts count by their length, fat ones by
+        # their width.
+        length = self.heart.lv.apex_mm + self.heart.fade_mm + 14.0
+        radius = max(_heart_radius_mm(p.heart), 0.31 * length, 0.6 * self.heart.widest_mm)
         self._frame = default_heart_frame(
             p.torso,
             lv_length_mm=self.heart.lv.apex_mm,

@@ -16,6 +16,7 @@ from CMRSimExtension.physics.fat import FAT_PEAKS
 from CMRSimExtension.physics.flow import inflow_enhancement
 from CMRSimExtension.physics.gre import spoiled_gre_signal
 from CMRSimExtension.scanner.bias import ReceiveField
+from CMRSimExtension.scanner.ghosts import PulsationGhosts
 from CMRSimExtension.scanner.off_resonance import HZ_PER_PPM_PER_T, OffResonanceField
 from CMRSimExtension.scanner.protocol import Protocol
 
@@ -57,7 +58,7 @@ class BloodModel:
     left_fading: float = 0.3
     right_fading: float = 0.45
     inflow: float = 1.1
-    venous: float = 0.84
+    venous: float = 0.88
 
 
 @dataclass(frozen=True)
@@ -76,6 +77,8 @@ class Appearance:
         Factor on every tissue's texture.
     texture_seed
         Seed of the texture's random fields.
+    ghosts
+        Copies of heart and vessels along the phase-encoding direction.
     """
 
     tissues: TissueValues
@@ -84,6 +87,7 @@ class Appearance:
     blood: BloodModel
     texture_strength: float
     texture_seed: int
+    ghosts: PulsationGhosts = PulsationGhosts()
 
     @classmethod
     def draw(
@@ -104,7 +108,7 @@ class Appearance:
             max(0.3 + 0.4 * float(u[0]), 0.0),
             max(0.45 + 0.8 * float(u[1]), 0.0),
             1.15 + 0.3 * float(u[2]),
-            max(0.84 + 0.36 * float(u[3]), 0.62),
+            max(0.88 + 0.34 * float(u[3]), 0.64),
         )
         strength = float(np.clip(rng.normal(1.0, 0.25 * variety), 0.2, 2.5))
         seed = int(rng.integers(0, 8))
@@ -112,7 +116,7 @@ class Appearance:
         iron = float(rng.uniform(*_LIVER_T2))
         t2, t2_star = (float(values[Tissue.LIVER]) * iron for values in (tissues.t2_ms, tissues.t2_star_ms))
         tissues = tissues.replace(Tissue.LIVER, t2_ms=t2, t2_star_ms=t2_star)
-        drawn = cls(tissues, receive, field, blood, strength, seed)
+        drawn = cls(tissues, receive, field, blood, strength, seed, PulsationGhosts.draw(rng))
         return drawn._with_visible_right_heart(protocol)
 
     def _with_visible_right_heart(self, protocol: Protocol) -> "Appearance":
@@ -137,6 +141,7 @@ class Appearance:
             "blood": vars(self.blood).copy(),
             "texture_strength": self.texture_strength,
             "texture_seed": self.texture_seed,
+            "ghosts": self.ghosts.as_dict(),
         }
 
     @classmethod
@@ -149,6 +154,7 @@ class Appearance:
             BloodModel(**record["blood"]),
             float(record["texture_strength"]),
             int(record["texture_seed"]),
+            PulsationGhosts.from_dict(record["ghosts"]),
         )
 
     def signal_table(self, protocol: Protocol, lowest_hz: float, highest_hz: float) -> "SignalTable":

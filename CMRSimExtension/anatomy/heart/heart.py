@@ -156,6 +156,12 @@ class Heart:
         inside[picked] = reach > -SLICE_REACH_MM
         return inside
 
+    @property
+    def widest_mm(self) -> float:
+        """Largest distance of the pericardial sac from its own centre line at end diastole."""
+        assert self._sacs is not None
+        return self._sacs[0].largest_mm
+
     def encloses(self, local_mm: NDArray) -> NDArray[np.bool_]:
         """Points (n, 3) in heart coordinates that lie in the pericardial sac at end diastole."""
         assert self._sacs is not None

@@ -20,6 +20,7 @@ PERICARDIUM_MM = 0.6
 """Thickness of the pericardium."""
 FOLLOW_MM = 9.0
 """Over this distance beyond the sac at end diastole the surroundings follow the heart as it shrinks."""
+_THICKEST_FAT_MM = 15.0
 _ANGLES = 64
 _STEP_MM = 4.0
 _RADII_MM = np.arange(4.0, 112.0, 3.0)
@@ -81,7 +82,7 @@ def enclose(heart: "Heart", state: HeartState, p: HeartParameters) -> SacTable:
     pads = np.clip(pads / max(float(pads.std()), 1e-9), 0.0, None) ** 1.3
     # It is thickest in the atrioventricular groove.
     groove = np.exp(-0.5 * ((levels[:, None] + 2.0) / 10.0) ** 2)
-    fat = p.fat_mm * (0.05 + 0.7 * groove + 2.0 * pads)
+    fat = np.minimum(p.fat_mm * (0.05 + 0.7 * groove + 2.0 * pads), _THICKEST_FAT_MM)
     sac = gaussian_filter(sac, (1.0, 1.5), mode=("nearest", "wrap")) + fat + PERICARDIUM_MM + p.pericardial_fluid_mm
     last = int(np.flatnonzero(occupied)[-1])
     sac[last + 2 :] = 0.0

@@ -18,9 +18,11 @@ from CMRSimExtension.anatomy.heart.trabeculae import is_strand, strand_share
 from CMRSimExtension.anatomy.heart.valves import mitral_opening
 from CMRSimExtension.anatomy.structures import Structure
 
-_FREE_WALL_LAYER_MM, _SEPTAL_LAYER_MM = (2.0, 3.0), (1.5, 1.5)
+_FREE_WALL_LAYER_MM, _SEPTAL_LAYER_MM = (2.0, 7.0), (1.5, 4.0)
 """Thickness of the trabeculated layers at the base, and by how much they are thicker at the apex."""
-_COARSENESS = 1.8
+_CROSSING = 0.8
+"""At the apex the chamber's middle is as trabeculated as this place in a layer (0 its edge, 1 the wall)."""
+_COARSENESS = (2.0, 1.1, 1.5)
 
 
 def claim_right_ventricle(q: Points, state: HeartState, rv: RightVentricle, timing: CardiacTiming) -> None:
@@ -81,7 +83,8 @@ def _trabeculae(
 ) -> NDArray[np.bool_]:
     """Which points of the chamber (indices into `q`, `depth` below its outline) are trabecular muscle.
 
-    A layer lines the free wall and a thinner one the septum; both thicken towards the apex.
+    A layer lines the free wall and a thinner one the septum; both thicken towards the apex, where strands cross the
+    whole chamber.
     """
     p, lv, level = rv.parameters, rv.lv, q.level[chamber]
     share = np.clip(level / rv.apex_mm, 0.0, 1.0)
@@ -92,9 +95,9 @@ def _trabeculae(
     # 1 at the wall that is nearer, 0 where its layer ends.
     at_free_wall = 1.0 + depth / (_FREE_WALL_LAYER_MM[0] + _FREE_WALL_LAYER_MM[1] * share)
     at_septum = 1.0 - off_septum / (_SEPTAL_LAYER_MM[0] + _SEPTAL_LAYER_MM[1] * share)
-    place = np.maximum(at_free_wall, at_septum)
+    place = np.maximum(np.maximum(at_free_wall, at_septum), _CROSSING * share**2)
     layer = np.flatnonzero(place > 0.0)
-    dense = p.rv_trabeculation * (0.85 - 0.2 * share[layer])
+    dense = p.rv_trabeculation * (0.8 - 0.25 * share[layer])
     points = chamber[layer]
     result = np.zeros(len(chamber), dtype=bool)
     result[layer] = is_strand(

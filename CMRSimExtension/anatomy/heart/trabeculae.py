@@ -12,24 +12,33 @@ from CMRSimExtension.anatomy.heart.right_ventricle import RightOutline, outline_
 from CMRSimExtension.anatomy.heart.ventricle import LeftVentricle, Shells
 from CMRSimExtension.anatomy.noise import look_up, periodic_field
 
-_SCALES = ((0.5, 1.0, 4.0), (0.65, 2.3, 7.0), (0.57, 5.5, 14.0))
-"""Weight, cell across and along the long axis (mm) of the random fields that strands are made of: fine ones, the coarse
-bundles they gather in, and the stretches of wall that have many or few; features are about three cells wide."""
+_SCALES = ((0.5, 1.0, 1.3), (0.65, 1.2, 2.5), (0.57, 1.5, 4.7))
+"""Weight, cell across in mm and correlation length in cells of the random fields that strands are made of: fine ones,
+the coarse bundles they gather in, and the stretches of wall that have many or few."""
+_ALONG_MM = 4.0
+"""Cell along the long axis: strands run along it."""
 
 
 def is_strand(
-    rest_x: NDArray, rest_y: NDArray, level: NDArray, share: NDArray | float, seed: int, coarseness: float = 1.0
+    rest_x: NDArray,
+    rest_y: NDArray,
+    level: NDArray,
+    share: NDArray | float,
+    seed: int,
+    coarseness: tuple[float, float, float] = (1.0, 1.0, 1.0),
 ) -> NDArray[np.bool_]:
     """Whether points of a trabeculated layer, at material coordinates (mm), are muscle; `share` of them are.
 
-    `coarseness` is a factor on the width of the strands: those of the RV are coarser than the LV's.
+    `coarseness` has factors on the strands' size along x, y and the long axis: those of the RV are coarser than the LV's
+    and cross its chamber.
     """
     drift = float(seed // 8 % 64)
     total = np.zeros(len(rest_x), dtype=np.float32)
-    for number, (weight, across, along) in enumerate(_SCALES):
-        field = periodic_field((seed + 3 * number) % 8, 1.3)
-        across *= coarseness
-        total += np.float32(weight) * look_up(field, rest_x / across + drift, rest_y / across, level / along)
+    z = level / (_ALONG_MM * coarseness[2])
+    for number, (weight, across, correlation) in enumerate(_SCALES):
+        field = periodic_field((seed + 3 * number) % 8, correlation)
+        x, y = rest_x / (across * coarseness[0]), rest_y / (across * coarseness[1])
+        total += np.float32(weight) * look_up(field, x + drift, y, z)
     # The weights' squares add up to one, so the sum is standard normal.
     return ndtr(total) < share
 
