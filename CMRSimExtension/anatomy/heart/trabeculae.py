@@ -29,8 +29,8 @@ def is_strand(
 ) -> NDArray[np.bool_]:
     """Whether points of a trabeculated layer, at material coordinates (mm), are muscle; `share` of them are.
 
-    `coarseness` has factors on the strands' size along x, y and the long axis: those of the RV are coarser than the LV's
-    and cross its chamber.
+    `coarseness` has factors on the strands' size along x, y and the long axis: the RV's are coarser than the LV's and
+    cross its chamber.
     """
     drift = float(seed // 8 % 64)
     total = np.zeros(len(rest_x), dtype=np.float32)
