@@ -49,6 +49,9 @@ def run(arguments: list[str]) -> int:
         return main(arguments)
     if arguments[0] not in COMMANDS_ON_SCENES:
         raise InputError(f"{arguments[0]} does not work on scenes; choose from {', '.join(COMMANDS_ON_SCENES)}")
+    if "--probabilities" in arguments:
+        raise InputError(
+            "--probabilities writes files and has no place in a scene; leave it out, or segment a file and not a scene")
     rest = list(arguments)
     target = _take_option(rest, "--out")
     node_name = _take_option(rest, "--node")
@@ -156,9 +159,6 @@ def labels_beside(node: Any, cine: Any) -> Any:
 
 def add_result(command: str, result: Path, node: Any) -> None:
     """Add what a command wrote to the scene, beside the node it was made from."""
-    import numpy as np
-
-    from CMRSimExtension.evaluation.function import function_from_labels
     from CMRSimExtension.files.cine_files import companion, read_cine
     from CMRSimExtension.slicer_bridge.segmenting import add_segmented, read_input
     from CMRSimExtension.slicer_bridge.simulating import add_simulation
@@ -166,14 +166,7 @@ def add_result(command: str, result: Path, node: Any) -> None:
 
     if command == "segment":
         cine = read_input(node, stack=False)
-        labels = np.rint(read_cine(result, truths=()).image).astype(np.uint8)
-        frames = [index for index, frame in enumerate(labels) if frame.any()]
-        dx, dy, dz = cine.grid.spacing_mm
-        curves = function_from_labels(labels, (dz, dy, dx), frames=frames) if (labels == 1).any() else None
-        found = {
-            "labels": labels, "frames": frames or [0], "curves": None if curves is None else asdict(curves),
-            "normal_ranges": {}, "maps_percent": {}}
-        add_segmented(node, cine, False, found, f"{node.GetName()} segmentation")
+        add_segmented(node, cine, False, segmented_in_file(result, cine), f"{node.GetName()} segmentation")
         return
     truths = tuple(truth for truth in ("labels", "anatomy", "motion") if companion(result, truth).is_file())
     cine = read_cine(result, truths=truths)
@@ -181,6 +174,27 @@ def add_result(command: str, result: Path, node: Any) -> None:
         add_simulation(cine, "Simulated cine")
     else:
         add_tagged(cine, f"{node.GetName()} tagged", node, keep_motion=cine.displacement_mm is not None)
+
+
+def segmented_in_file(result: Path, cine: Any) -> dict[str, Any]:
+    """What ``cmrsim segment`` wrote, as the ``segment`` job gives it."""
+    import json
+
+    import numpy as np
+
+    from CMRSimExtension.evaluation.function import function_from_labels
+    from CMRSimExtension.files.cine_files import read_cine, sidecar_path
+
+    labels = np.rint(read_cine(result, truths=()).image).astype(np.uint8)
+    record = json.loads(sidecar_path(result).read_text(encoding="utf-8"))
+    curves = None
+    if record["function"] is not None:  # it is None where voxel sizes cannot be true
+        dx, dy, dz = cine.grid.spacing_mm
+        curves = asdict(function_from_labels(labels, (dz, dy, dx), frames=record["frames"]))
+        curves["indexed"] = record["indexed"]
+    return {
+        "labels": labels, "frames": record["frames"], "curves": curves,
+        "normal_ranges": record.get("normal_ranges", {}), "maps_percent": {}}
 
 
 class _Scene:

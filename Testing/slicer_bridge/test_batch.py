@@ -1,5 +1,6 @@
 """The batch script on files and on scenes, as a process of its own where the exit code counts."""
 
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -109,13 +110,37 @@ def test_a_scene_is_written_with_its_data_only(tmp_path):
 
 
 def test_labels_that_a_command_wrote_become_a_segmentation_beside_the_image(scene, cine, tmp_path):
-    from CMRSimExtension.files.cine_files import write_cine
-    from CMRSimExtension.simulation.cine import Cine
-    from CMRSimExtension.slicer_bridge.segmentations import labels_of_node
+    from CMRSimExtension.files.nifti import write_nifti
+    from CMRSimExtension.slicer_bridge.segmentations import labels_of_node, segmented_frames
+    from CMRSimExtension.slicer_bridge.tables import function_of_table
 
     node = add_cine(cine, "Cine").proxy
     result = tmp_path / "result.nii.gz"
-    write_cine(Cine(cine.labels.astype(np.float32), cine.grid, times_ms=cine.times_ms), result)
+    some = cine.labels * np.array([1, 0, 1, 0, 0], dtype=np.uint8)[:, None, None, None]
+    write_nifti(result, some, cine.grid.affine_ras)
+    # The parts of what `cmrsim segment` writes that a scene keeps.
+    record = {"frames": [0, 2], "function": {}, "indexed": {"lv_edv_ml_per_m2": 71.5},
+              "normal_ranges": {"lv_edv_ml_per_m2": [57.0, 105.0]}}
+    result.with_name("result.json").write_text(json.dumps(record), encoding="utf-8")
     batch.add_result("segment", result, node)
-    back, _ = labels_of_node(slicer.util.getNode("Cine segmentation"))
-    np.testing.assert_array_equal(back, cine.labels)
+    segmentation = slicer.util.getNode("Cine segmentation")
+    np.testing.assert_array_equal(labels_of_node(segmentation)[0], some)
+    assert segmented_frames(segmentation, 5) == [0, 2]
+    assert function_of_table(slicer.util.getNode("Cine segmentation function"))["lv_edv_ml_per_m2"] == 71.5
+
+
+def test_no_volumes_are_given_where_the_command_gave_none(scene, cine, tmp_path):
+    from CMRSimExtension.files.nifti import write_nifti
+
+    node = add_cine(cine, "Cine").proxy
+    result = tmp_path / "result.nii.gz"
+    write_nifti(result, cine.labels, cine.grid.affine_ras)
+    result.with_name("result.json").write_text(
+        json.dumps({"frames": [0, 1, 2, 3, 4], "function": None}), encoding="utf-8")
+    batch.add_result("segment", result, node)
+    assert slicer.mrmlScene.GetNumberOfNodesByClass("vtkMRMLTableNode") == 0
+
+
+def test_maps_of_probability_are_for_files(tmp_path):
+    with pytest.raises(InputError, match="leave it out"):
+        batch.run(["segment", "a.mrb", "--probabilities", "--out", str(tmp_path / "b.mrb")])
