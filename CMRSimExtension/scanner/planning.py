@@ -22,6 +22,7 @@ from CMRSimExtension.scanner.protocol import Protocol
 
 PLANES = ("sax", "2ch", "3ch", "4ch", "axial", "whole_heart")
 
+_BASE_MARGIN_MM = 8.0
 _AXIAL_ABOVE_MM, _AXIAL_BELOW_MM = 60.0, 70.0
 """An axial stack covers this much above and below the middle of the LV: from the great vessels to under the apex."""
 
@@ -35,7 +36,7 @@ def plan(
     centre_offset_mm: Sequence[float] = (0.0, 0.0, 0.0),
     in_plane_rotation_deg: float = 0.0,
     tilt_deg: Sequence[float] = (0.0, 0.0),
-    base_margin_mm: float = 8.0,
+    base_margin_mm: float | None = None,
 ) -> ImageGrid:
     """The slices of a plane.
 
@@ -58,7 +59,9 @@ def plan(
     tilt_deg
         Tilts the plane about its column direction, then about its row direction: an imperfectly planned plane.
     base_margin_mm
-        How far above the mitral annulus plane (away from the apex) the centre of the first short-axis slice lies.
+        How far above the mitral annulus plane (away from the apex) the centre of the first short-axis slice lies. None
+        takes 8 mm, or, where too few slices are asked for to reach the apex from there, puts their middle in the middle
+        of the LV.
 
     Returns
     -------
@@ -81,11 +84,15 @@ def plan(
     middle = heart.origin_mm + 0.5 * heart.lv_length_mm * z
     if plane == "sax":
         columns, rows, normal = x, -y, z
-        count = count or int(np.ceil((heart.lv_length_mm + base_margin_mm - 0.5 * step) / step)) + 1
+        margin = _BASE_MARGIN_MM if base_margin_mm is None else base_margin_mm
+        needed = int(np.ceil((heart.lv_length_mm + margin - 0.5 * step) / step)) + 1
+        count = count or needed
+        if base_margin_mm is None and count < needed - 1:
+            margin = 0.5 * ((count - 1) * step - heart.lv_length_mm)
         # Half-way to the RV, so that the whole heart stays in view when the field of view is small.
         towards_rv = heart.rv_centre_mm - heart.origin_mm
         towards_rv = towards_rv - (towards_rv @ z) * z
-        centre = heart.origin_mm + 0.4 * towards_rv + ((count - 1) * step / 2 - base_margin_mm) * z
+        centre = heart.origin_mm + 0.4 * towards_rv + ((count - 1) * step / 2 - margin) * z
     elif plane in ("axial", "whole_heart"):
         if plane == "whole_heart" and max(dx, dy, step) > 1.02 * min(dx, dy, step):
             raise InputError(

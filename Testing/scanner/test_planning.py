@@ -40,6 +40,13 @@ def test_short_axis_slices_start_above_the_annulus_and_pass_the_apex(heart: Hear
     assert last + 0.5 * PROTOCOL.slice_spacing_mm >= heart.lv_length_mm
 
 
+@pytest.mark.parametrize("slices", [1, 2, 3, 5])
+def test_few_short_axis_slices_lie_around_the_middle_of_the_ventricle(heart: HeartFrame, slices: int) -> None:
+    grid = plan(heart, PROTOCOL, "sax", slices=slices)
+    middle = in_heart(heart, grid, 0, 0, 0.5 * (slices - 1))[2]
+    assert middle == pytest.approx(0.5 * heart.lv_length_mm, abs=1e-6)
+
+
 def test_short_axis_slices_go_from_base_to_apex_by_thickness_plus_gap(heart: HeartFrame) -> None:
     grid = plan(heart, PROTOCOL, "sax")
     step = in_heart(heart, grid, 0, 0, 1) - in_heart(heart, grid, 0, 0, 0)
