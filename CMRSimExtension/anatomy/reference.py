@@ -85,6 +85,9 @@ _PATIENTS: dict[str, GroupRanges] = {
     ),
 }  # fmt: skip
 
+_EDV_INDEX = (15.0, 350.0)
+"""ml/m2: from the smallest hypoplastic to the largest dilated left ventricles."""
+
 
 def ranges_for(pathology: str, sex: str, age_years: float) -> GroupRanges:
     """Ranges of a group.
@@ -130,6 +133,11 @@ def draw_heart(
     u = rng.random(32)
     area = body_surface_area_m2
     edv = max(group.lv_edv_index.at(z[0]), 25.0) * area if lv_edv_ml is None else float(lv_edv_ml)
+    if not _EDV_INDEX[0] <= edv / area <= _EDV_INDEX[1]:
+        raise InputError(
+            f"the LV end-diastolic volume is {edv:g} ml, which is {edv / area:.0f} ml/m2 of a body of {area:.2f} m2; "
+            f"human hearts have {_EDV_INDEX[0]:g} to {_EDV_INDEX[1]:g} ml/m2: change the volume or the body"
+        )
     drawn_ef = group.lv_ef_percent.at(-0.25 * z[0] + 0.97 * z[1])
     ef = float(np.clip(drawn_ef, 8.0, 84.0))
     if lv_esv_ml is None:

@@ -188,6 +188,11 @@ def test_an_esv_above_the_edv_is_refused_with_both_values() -> None:
         HeartParameters(lv_edv_ml=140.0, lv_esv_ml=150.0)
 
 
+def test_a_volume_that_no_body_of_this_size_has_is_refused() -> None:
+    with pytest.raises(InputError, match=r"5 ml, which is 3 ml/m2 .* 15 to 350"):
+        draw_heart(np.random.default_rng(0), sex="M", age_years=40.0, body_surface_area_m2=1.9, lv_edv_ml=5.0)
+
+
 def test_an_unknown_pathology_is_refused_with_the_known_ones() -> None:
     with pytest.raises(InputError, match="choose one of normal, dcm"):
         draw_heart(np.random.default_rng(0), sex="F", age_years=40, body_surface_area_m2=1.8, pathology="flu")
