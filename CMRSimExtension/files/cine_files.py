@@ -129,17 +129,17 @@ def write_cine(
         target = sidecar_path(path)
         staged.path(target).write_text(sidecar_text(cine, names), encoding="utf-8")
         written.append(target)
-        for name in _names_before(path) - set(names.values()):
+        for name in names_beside(path) - set(names.values()):
             staged.remove(path.with_name(name))
     return written
 
 
-def _names_before(path: Path) -> set[str]:
-    """Names of the files of the cine that now lies at `path`, as its sidecar lists them."""
+def names_beside(path: Path) -> set[str]:
+    """Names of the files that were written together with the cine at `path`, as its sidecar lists them."""
     try:
         sidecar = read_sidecar(sidecar_path(path))
     except CMRSimError:
-        # Damaged, and about to be replaced: it vouches for nothing.
+        # A damaged sidecar vouches for nothing.
         return set()
     if sidecar is None or sidecar.files.get("image") != path.name:
         return set()
@@ -189,8 +189,8 @@ def read_cine(path: Path | str, truths: tuple[str, ...] = ("labels",)) -> Cine:
         image=np.ascontiguousarray(image.values, dtype=np.float32),
         grid=image.grid,
         times_ms=_times(image, shape),
-        labels=_whole(arrays.get("labels"), path, "labels"),
-        anatomy=_whole(arrays.get("anatomy"), path, "anatomy"),
+        labels=_labels(arrays, path, "labels"),
+        anatomy=_labels(arrays, path, "anatomy"),
         displacement_mm=_float(arrays.get("motion")),
         fractions=None if fractions is None else np.ascontiguousarray(np.moveaxis(fractions, -1, 0)),
         sidecar=record,
@@ -258,6 +258,13 @@ def mean_step_ms(cine: Cine) -> float | None:
     return float(np.mean(np.diff(cine.times_ms, axis=1)))
 
 
+def as_labels(values: NDArray, name: str) -> NDArray[np.uint8]:
+    """Values of any type as labels; a `FileFormatError` that names the file where they are none."""
+    if values.min() < 0 or values.max() > 255 or np.any(values != np.floor(values)):
+        raise FileFormatError(f"{name} holds values that are not labels (0 to 255); give a label image")
+    return np.ascontiguousarray(values, dtype=np.uint8)
+
+
 def uneven_distances(cine: Cine) -> str:
     """The distances between successive slices of an uneven stack, for messages."""
     if cine.slice_origins_mm is None:
@@ -283,12 +290,9 @@ def _companion_values(path: Path, truth: str, shape: tuple[int, ...], grid: Imag
     return image.values
 
 
-def _whole(values: NDArray | None, path: Path, truth: str) -> NDArray[np.uint8] | None:
-    if values is None:
-        return None
-    if values.min() < 0 or values.max() > 255 or np.any(values != np.floor(values)):
-        raise FileFormatError(f"{companion(path, truth).name} holds values that are not labels (0 to 255)")
-    return np.ascontiguousarray(values, dtype=np.uint8)
+def _labels(arrays: Mapping[str, NDArray | None], path: Path, truth: str) -> NDArray[np.uint8] | None:
+    values = arrays.get(truth)
+    return None if values is None else as_labels(values, companion(path, truth).name)
 
 
 def _float(values: NDArray | None) -> NDArray[np.float32] | None:

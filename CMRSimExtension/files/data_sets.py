@@ -14,14 +14,19 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from CMRSimExtension.anatomy.label_maps import structure_named
+from CMRSimExtension.anatomy.structures import Structure
+from CMRSimExtension.anatomy.terminology import structure_of_segment
 from CMRSimExtension.errors import FileFormatError, InputError
 from CMRSimExtension.files.atomic import atomic_folder
 from CMRSimExtension.files.cine_files import (
     NIFTI_ENDINGS,
     TRUTHS,
+    as_labels,
     check_cine,
     companion,
     mean_step_ms,
+    names_beside,
     uneven_distances,
     with_sidecar,
 )
@@ -107,8 +112,10 @@ def cines_in_folder(folder: Path) -> list[Path]:
     if is_data_set(folder):
         return []
     images = sorted(path for path in folder.iterdir() if path.name.endswith(NIFTI_ENDINGS))
-    companions = {companion(path, truth) for path in images for truth in TRUTHS}
-    return [path for path in images if path not in companions]
+    companions = {companion(path, truth).name for path in images for truth in TRUTHS}
+    for path in images:
+        companions |= names_beside(path)
+    return [path for path in images if path.name not in companions]
 
 
 def cine_names(folder: Path) -> list[str]:
@@ -131,7 +138,8 @@ def read_data_set(folder: Path | str, name: str | None = None) -> Cine:
     InputError
         Several cines and none named, or no cine of that name.
     FileFormatError
-        The data set's own description is damaged, names files that are missing, or frames are missing or differ.
+        The data set's own description is damaged, names files that are missing or labels that have no number here,
+        or frames are missing or differ.
     """
     folder = Path(folder)
     names = cine_names(folder)
@@ -157,7 +165,7 @@ def read_data_set(folder: Path | str, name: str | None = None) -> Cine:
             values = read_nifti(case.labels).values
             if values.shape != first.values.shape:
                 raise FileFormatError(f"{case.labels.name} has another size than its image; export it again")
-            labels[index] = values[0].astype(np.uint8)
+            labels[index] = _our_numbers(as_labels(values[0], case.labels.name), folder)
     cine = Cine(
         image=np.concatenate([image.values for image in images]).astype(np.float32), grid=first.grid,
         labels=labels if labels.any() else None,
@@ -239,6 +247,39 @@ def _monai_cases(folder: Path, listing: Path) -> list[_Case]:
         if not found:
             raise FileFormatError(f"{listing.name} lists no image; export it again")
     return found
+
+
+def _our_numbers(labels: NDArray[np.uint8], folder: Path) -> NDArray[np.uint8]:
+    """The labels of a data set by what its description calls them; as they are where it names none."""
+    listing = folder / "datalist.json"
+    description = listing if listing.is_file() else folder / "dataset.json"
+    with reading(description, "the description of a data set"):
+        named = json.loads(description.read_text(encoding="utf-8")).get("labels")
+        if not named:
+            return labels
+        # nnU-Net 2 maps names to numbers, its first version and MONAI numbers to names.
+        names = {int(k): str(v) for k, v in named.items()} if all(str(k).isdigit() for k in named) else {
+            int(v): str(k) for k, v in named.items()}
+    table = np.zeros(256, np.uint8)
+    for number in (int(n) for n in np.unique(labels) if n):
+        structure = _structure(names.get(number, ""))
+        if structure is None:
+            raise FileFormatError(
+                f"{description.name} calls label {number} {names.get(number, 'nothing')!r}, which has no number here; "
+                "rename it there to a known structure such as 'LV blood pool'"
+            )
+        table[number] = int(structure)
+    return table[labels]
+
+
+def _structure(name: str) -> Structure | None:
+    structure = structure_of_segment("", name)
+    if structure is not None:
+        return structure
+    try:
+        return structure_named(name)
+    except InputError:
+        return None
 
 
 def _inside(folder: Path, name: str) -> Path:

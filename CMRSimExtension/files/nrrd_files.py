@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from CMRSimExtension.anatomy.terminology import structure_of_segment, term_of
 from CMRSimExtension.errors import FileFormatError, InputError
 from CMRSimExtension.files.atomic import StagedFiles
-from CMRSimExtension.files.cine_files import check_cine, uneven_distances, with_sidecar
+from CMRSimExtension.files.cine_files import as_labels, check_cine, uneven_distances, with_sidecar
 from CMRSimExtension.files.nrrd_header import NrrdImage, read_nrrd, write_nrrd
 from CMRSimExtension.files.sidecar import read_sidecar, sidecar_beside, sidecar_text
 from CMRSimExtension.scanner.geometry import ImageGrid
@@ -101,7 +101,7 @@ def read_sequence(path: Path | str) -> Cine:
             beside = read_nrrd(target)
             if beside.values.shape != shape or not np.allclose(beside.affine_ras, image.affine_ras, atol=0.01):
                 raise FileFormatError(f"{target.name} does not lie on the grid of {path.name}; give each its own")
-            labels[truth] = _whole(target, beside.values)
+            labels[truth] = as_labels(beside.values, target.name)
     times = _table(path, image, _SLICE_TIMES, (shape[1], shape[0]))
     if times is None and shape[0] > 1:
         index = _index_values(image, shape[0])
@@ -171,7 +171,7 @@ def read_segmentation(path: Path | str) -> Labels:
     segments = _segments(image.fields)
     if not segments:
         raise FileFormatError(f"{path.name} names no segments; it is a plain image, give it another ending")
-    stored = _whole(path, image.values)
+    stored = as_labels(image.values, path.name)
     values = np.zeros((1, *stored.shape[1:]), np.uint8)
     for segment in segments:
         structure = structure_of_segment(segment.get("ID", ""), segment.get("Name", ""))
@@ -245,12 +245,6 @@ def _refuse_integers_only(path: Path, image: NrrdImage) -> None:
         raise FileFormatError(f"{path.name} is a segmentation, not an image; name it .seg.nrrd to convert its labels")
     if not np.all(np.isfinite(image.values)):
         raise FileFormatError(f"{path.name} holds NaN or infinite values; correct the image")
-
-
-def _whole(path: Path, values: NDArray) -> NDArray[np.uint8]:
-    if values.min() < 0 or values.max() > 255 or np.any(values != np.floor(values)):
-        raise FileFormatError(f"{path.name} holds values that are not labels (0 to 255)")
-    return np.ascontiguousarray(values, dtype=np.uint8)
 
 
 def _index_values(image: NrrdImage, frames: int) -> NDArray[np.float64] | None:

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from CMRSimExtension.errors import FileFormatError, InputError
-from CMRSimExtension.files.data_sets import cine_names, read_data_set, write_data_set
+from CMRSimExtension.files.cine_files import write_cine
+from CMRSimExtension.files.data_sets import cine_names, cines_in_folder, read_data_set, write_data_set
 
 
 @pytest.fixture(params=["nnunet", "monai"])
@@ -95,6 +96,28 @@ def test_a_list_may_not_lead_out_of_its_folder(small_cine, tmp_path):
     listing.write_text(listing.read_text().replace("images/a_frame000", "../secret"))
     with pytest.raises(FileFormatError, match="outside its folder"):
         read_data_set(tmp_path / "D")
+
+
+@pytest.mark.parametrize("labels", [
+    {"background": 0, "RV": 1, "MLV": 2, "LVC": 3}, {"0": "background", "1": "RV", "2": "MYO", "3": "LV"},
+])
+def test_labels_of_someone_elses_set_are_read_by_their_names(partly_labelled, tmp_path, labels):
+    write_data_set([("heart", partly_labelled)], tmp_path / "D", "nnunet")
+    (tmp_path / "D" / "dataset.json").write_text(json.dumps({"file_ending": ".nii.gz", "labels": labels}))
+    expected = np.array([0, 3, 2, 1], np.uint8)[partly_labelled.labels]
+    np.testing.assert_array_equal(read_data_set(tmp_path / "D").labels, expected)
+
+
+def test_a_label_of_an_unknown_name_is_refused(partly_labelled, tmp_path):
+    write_data_set([("heart", partly_labelled)], tmp_path / "D", "nnunet")
+    (tmp_path / "D" / "dataset.json").write_text('{"file_ending": ".nii.gz", "labels": {"scar": 1, "myo": 2, "rv": 3}}')
+    with pytest.raises(FileFormatError, match="calls label 1 'scar'"):
+        read_data_set(tmp_path / "D")
+
+
+def test_what_was_written_with_a_cine_is_no_cine_of_its_own(small_cine, tmp_path):
+    write_cine(small_cine, tmp_path / "X.nii.gz", more={"myocardium": (small_cine.labels == 2).astype(np.uint8)})
+    assert [path.name for path in cines_in_folder(tmp_path)] == ["X.nii.gz"]
 
 
 def test_someone_elses_nnunet_set_of_volumes_is_read(small_cine, tmp_path):
