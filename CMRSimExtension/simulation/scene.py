@@ -113,6 +113,11 @@ class SliceScene:
         self._resting_bins = np.tile(bins[self.resting], sub_samples)
         self._still_material = anatomy.sample(points[:, self.resting].reshape(-1, 3), Moment(0.0, respiratory))
         self.still = self._content(self._still_material, self._resting_bins, 0.0, None, 0.0)
+        pulsates = moving.copy()
+        pulsates[self.resting] = IS_BLOOD[self.still.tissue].any(axis=0)
+        self._pulsates = pulsates.reshape(self.shape)
+        self._phase_axis = protocol.phase_axis
+        self._phase_pixel_mm = protocol.pixel_mm[protocol.phase_axis]
 
     def beating(self, phase: float, blood: NDArray[np.float32] | None = None, time_ms: float = 0.0) -> VoxelContent:
         """Content of the voxels `moving` at a cardiac phase and time; `blood` is a factor per `Structure`."""
@@ -177,7 +182,11 @@ class SliceScene:
         whole[self.resting] = self.resting_at(time_ms).signal
         whole[self.moving] = content.signal
         whole *= self.receive
-        return whole.reshape(self.shape)
+        image = whole.reshape(self.shape)
+        if self.appearance.ghosts.modulation > 0:
+            pulsating = np.where(self._pulsates, image, np.complex64(0.0))
+            image += self.appearance.ghosts.of(pulsating, self._phase_axis, self._phase_pixel_mm)
+        return image
 
     def labels(self, content: VoxelContent, kind: str) -> NDArray[np.uint8]:
         """(rows, columns) uint8 of `kind` ``clinical`` or ``structure``."""
