@@ -109,12 +109,18 @@ def _labels(content: Content, path: Path, label_map: str, grid: ImageGrid) -> ND
         raise InputError(
             f"{path.name} lies elsewhere than the cine (affines differ by up to {away:.3g} mm); resample the labels"
         )
+    meanings = parse_label_map(label_map)
+    numbers = labels_of(content, path)
+    unknown = sorted({int(n) for n in np.unique(numbers)} - {0, *meanings})
+    if unknown:
+        raise InputError(f"{path.name} holds the labels {unknown}, which --labels-map {label_map} lacks; give a table "
+                         "such as 1=rv,2=myo,3=lv that names them all")
     # The cine labels are the first three structures: LV blood pool, LV myocardium, RV blood pool.
     table = np.zeros(256, np.uint8)
-    for number, structure in parse_label_map(label_map).items():
-        if int(structure) in (1, 2, 3):
+    for number, structure in meanings.items():
+        if number < len(table) and int(structure) in (1, 2, 3):
             table[number] = int(structure)
-    return table[labels_of(content, path)]
+    return table[numbers]
 
 
 def _with_true_motion(cine: Cine, console: Console) -> Cine:

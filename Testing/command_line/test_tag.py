@@ -65,6 +65,13 @@ def test_an_image_without_its_sidecar_is_tagged_with_estimated_motion(heart, tmp
     assert record["tagging"]["motion"]["source"] == "estimated"
 
 
+def test_labels_that_the_map_lacks_end_with_code_2(heart, tmp_path, capsys):
+    labels = heart.parent / "X_labels.nii.gz"
+    assert main(["tag", str(heart), "--labels", str(labels), "--labels-map", "1=lv,2=myo", "--out",
+                 str(tmp_path / "T.nii.gz"), "--quiet"]) == 2
+    assert "holds the labels [3], which --labels-map 1=lv,2=myo lacks" in capsys.readouterr().err
+
+
 def test_strain_of_a_tagged_series_is_written_as_table_and_pictures(tagged, tmp_path):
     target = tmp_path / "strain.csv"
     assert main(["strain", str(tagged), "--out", str(target), "--quiet"]) == 0
