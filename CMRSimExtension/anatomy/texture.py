@@ -76,7 +76,7 @@ TEXTURES: dict[Tissue, TextureOf] = {
     Tissue.KIDNEY_MEDULLA: TextureOf(_ST, 0.10, 1.2),
     Tissue.PANCREAS: TextureOf(_MO, 0.18, 1.0),
     Tissue.BONE_MARROW: TextureOf(_G, 0.12, 1.8),
-    Tissue.LUNG: TextureOf(_SP, 0.55, 1.3),
+    Tissue.LUNG: TextureOf(_SP, 0.75, 1.6),
     Tissue.FOOD: TextureOf(_MO, 0.38, 1.8),
     Tissue.FLUID: TextureOf(_G, 0.08, 4.0),
     Tissue.STOMACH_WALL: TextureOf(_G, 0.12, 1.5),
@@ -106,7 +106,7 @@ def _volumes(seed: int) -> NDArray[np.float32]:
     # Sheets lie where a smooth field crosses zero; lobules between them differ a little.
     septa = -np.exp(-((noise(3.5) / 0.22) ** 2)) + 0.15 * noise(1.1) + 0.12 * noise(5.0)
     mottle = np.tanh(1.6 * noise(3.0)) + 0.6 * np.tanh(1.6 * noise(1.1))
-    specks = np.exp(1.4 * noise(0.8))
+    specks = np.exp(noise(0.8))
     out = np.stack([grain, streaks, septa, mottle, specks])
     out -= out.mean(axis=(1, 2, 3), keepdims=True)
     out /= out.std(axis=(1, 2, 3), keepdims=True)

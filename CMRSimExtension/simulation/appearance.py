@@ -31,6 +31,8 @@ _LEAST_VENOUS_CONTRAST = 1.7
 _LIVER_T2 = (0.5, 0.95)
 """Range of the factor on the liver's T2, so that livers are as dark beside the heart as in ACDC: 0.7 to 1.1 times the
 myocardium."""
+_LUNG_DENSITY = (0.7, 2.1)
+"""Range of the factor on the lung's density: how far it is emptied, and how congested, differs most between people."""
 _LEFT_BLOOD = (Structure.LV_BLOOD, Structure.LV_OUTFLOW)
 _RIGHT_BLOOD = (Structure.RV_BLOOD, Structure.RV_OUTFLOW)
 
@@ -116,6 +118,8 @@ class Appearance:
         iron = float(rng.uniform(*_LIVER_T2))
         t2, t2_star = (float(values[Tissue.LIVER]) * iron for values in (tissues.t2_ms, tissues.t2_star_ms))
         tissues = tissues.replace(Tissue.LIVER, t2_ms=t2, t2_star_ms=t2_star)
+        lung = float(tissues.proton_density[Tissue.LUNG]) * float(rng.uniform(*_LUNG_DENSITY))
+        tissues = tissues.replace(Tissue.LUNG, proton_density=min(lung, 0.8))
         drawn = cls(tissues, receive, field, blood, strength, seed, PulsationGhosts.draw(rng))
         return drawn._with_visible_right_heart(protocol)
 

@@ -320,7 +320,7 @@ class Torso:
         high = np.array([a + 4.0, b + 4.0, 170.0 * s])
         trees = []
         for hilum, side in ((marks.hilum_right, 1.0), (marks.hilum_left, -1.0)):
-            for drop, tip in ((0.0, 0.66), (-16.0 * s, 0.62)):
+            for drop, tip in ((0.0, 0.56), (-16.0 * s, 0.53)):
                 tips = rng.uniform(low, high, (6000, 3))
                 tips = tips[tips[:, 0] * side > 0]
                 x, y, z = tips.T.astype(np.float32)
