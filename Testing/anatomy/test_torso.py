@@ -15,6 +15,7 @@ CASES = [(1, "M", 45.0), (2, "F", 60.0), (3, "M", 8.0), (4, "F", 14.0)]
 STEP_MM = 5.0
 WITHIN_THE_SAC = (
     Structure.MEDIASTINAL_FAT,
+    Structure.PERICARDIUM,
     # Roots of the great vessels, which the heart's own bodies overwrite.
     Structure.AORTA,
     Structure.PULMONARY_ARTERY,

@@ -30,6 +30,8 @@ from CMRSimExtension.errors import InputError
 
 _CHUNK = 32768
 _NOISE_SEED = 20
+_FUSED_MM = 2.5
+"""Heart and diaphragm that are closer than this have no fat between them."""
 
 
 class Torso:
@@ -234,6 +236,9 @@ class Torso:
         at = np.flatnonzero(chest)
         if len(at):
             out[at] = self._chest(x[at], y[at], z[at], floor[LUNG_FLOOR, at])
+            # Pericardium and tendon are one where the heart rests on the diaphragm.
+            fused = at[(below[at] > -_FUSED_MM) & (z[at] < floor[LUNG_FLOOR, at])]
+            out[fused] = Structure.PERICARDIUM
         at = np.flatnonzero(~chest & ~sheet)
         if len(at):
             out[at] = self._abdomen.classify(
