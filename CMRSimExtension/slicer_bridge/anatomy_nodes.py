@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import slicer
 from numpy.typing import NDArray
 
 from CMRSimExtension.scanner.geometry import ImageGrid
@@ -58,8 +59,17 @@ def heartbeat_ms(sequence: Any) -> float | None:
 def version_of(node: Any) -> tuple[int, ...]:
     """Numbers that change when the labels of a node do: reading a series again for every preview would be slow."""
     sequence = sequence_of(node)
-    frames = [] if sequence is None else [
+    frames = [node] if sequence is None else [
         sequence.GetNthDataNode(frame) for frame in range(sequence.GetNumberOfDataNodes())]
-    return tuple(
-        max(frame.GetMTime(), frame.GetSegmentation().GetMTime() if frame.IsA("vtkMRMLSegmentationNode") else 0)
-        for frame in (node, *frames))
+    return tuple(_label_time(frame) for frame in frames)
+
+
+def _label_time(node: Any) -> int:
+    """When a node's voxels were last changed; a segmentation does not hear of every edit of its label maps."""
+    if not node.IsA("vtkMRMLSegmentationNode"):
+        return int(max(node.GetMTime(), node.GetImageData().GetMTime() if node.GetImageData() is not None else 0))
+    segmentation = node.GetSegmentation()
+    name = slicer.vtkSegmentationConverter.GetSegmentationBinaryLabelmapRepresentationName()
+    segments = [segmentation.GetNthSegment(index) for index in range(segmentation.GetNumberOfSegments())]
+    maps = [segment.GetRepresentation(name) for segment in segments]
+    return int(max([node.GetMTime(), *(part.GetMTime() for part in (*segments, *maps) if part is not None)]))

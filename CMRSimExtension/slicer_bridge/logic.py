@@ -1,9 +1,11 @@
 """What the three modules' logics have in common: the parameter node, and tasks that run here or in a child process."""
 
+import weakref
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+import slicer
 from slicer.i18n import tr as _
 from slicer.ScriptedLoadableModule import ScriptedLoadableModuleLogic
 
@@ -66,9 +68,19 @@ class ModuleLogic(ScriptedLoadableModuleLogic):
     def __init__(self) -> None:
         ScriptedLoadableModuleLogic.__init__(self)
         self._view: Any = None
+        # The scene lives longer than a logic that a script has made: it must not keep it.
+        logic = weakref.ref(self)
+
+        def forget_view(caller: Any, event: Any) -> None:
+            found = logic()
+            if found is not None:
+                found._view = None
+
+        # A view that was there while a scene was read has taken nodes that came after the parameters for missing.
+        slicer.mrmlScene.AddObserver(slicer.vtkMRMLScene.EndImportEvent, forget_view)
 
     def getParameterNode(self) -> Any:
-        """The typed view of the module's parameter node; the same one as long as the node is the same.
+        """The typed view of the module's parameter node; the same one until the scene is closed or another is read.
 
         Two views of one node each keep a copy of its values, and VTK does not say which of them hears of a change
         first: a panel would now and then show what a script has just replaced. With one view there is one copy.

@@ -136,7 +136,9 @@ class ModulePanel(ScriptedLoadableModuleWidget, VTKObservationMixin):
         uiWidget.setMRMLScene(slicer.mrmlScene)
         self.logic = self.createLogic()
         self.addObserver(slicer.mrmlScene, slicer.vtkMRMLScene.StartCloseEvent, self.onSceneStartClose)
-        self.addObserver(slicer.mrmlScene, slicer.vtkMRMLScene.EndCloseEvent, self.onSceneEndClose)
+        self.addObserver(slicer.mrmlScene, slicer.vtkMRMLScene.EndCloseEvent, self.onSceneReplaced)
+        # After the logic, which has forgotten its view of the parameters by then.
+        self.addObserver(slicer.mrmlScene, slicer.vtkMRMLScene.EndImportEvent, self.onSceneReplaced, priority=-1.0)
         self.setupPanel()
         self.initializeParameterNode()
 
@@ -206,8 +208,8 @@ class ModulePanel(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.onLeave()
         self.setParameterNode(None)
 
-    def onSceneEndClose(self, caller: Any, event: Any) -> None:
-        """A new scene needs a new parameter node, at once if the panel is on show."""
+    def onSceneReplaced(self, caller: Any, event: Any) -> None:
+        """Another scene needs another view of the parameters, at once if the panel is on show."""
         if self.parent.isEntered:
             self.initializeParameterNode()
 

@@ -474,7 +474,6 @@ def test_a_saved_scene_restores_the_panel(panel, host, cine, shown, bundle, tmp_
     assert panel.ui.modelComboBox.currentText == "cine_sax" and not panel.ui.probabilitiesCheckBox.checked
     slicer.mrmlScene.SetURL(path)
     slicer.mrmlScene.Connect()
-    panel.enter()
     assert panel.ui.probabilitiesCheckBox.checked and panel.ui.viewsComboBox.currentIndex == 2
     assert panel.logic.getParameterNode().modelFolder == bundle
     assert panel.ui.referenceSelector.currentNode().GetName() == "Reference"

@@ -344,6 +344,5 @@ def test_a_saved_scene_restores_the_panel(panel, cine, shown, tmp_path):
     assert panel.ui.spacingSlider.value == 7.0 and not panel.ui.cspammCheckBox.checked
     slicer.mrmlScene.SetURL(path)
     slicer.mrmlScene.Connect()
-    panel.enter()
     assert panel.ui.spacingSlider.value == 9.5 and panel.ui.cspammCheckBox.checked
     assert panel.ui.inputSelector.currentNode().GetName() == "Cine"

@@ -218,3 +218,18 @@ def test_slicer_loads_the_shipped_terminology():
     logic = slicer.vtkSlicerTerminologiesModuleLogic()
     load_terminology(logic)
     assert logic.GetNumberOfCategoriesInTerminology(CONTEXT_NAME) == 4
+
+
+def test_an_edit_of_a_series_is_noticed_and_a_change_of_frame_is_not(scene, cine, labels, grid):
+    from CMRSimExtension.slicer_bridge.anatomy_nodes import version_of
+
+    shown = add_cine(cine, "Cine")
+    proxy = add_label_frames(labels, grid, "Heart", shown).proxy
+    before = version_of(proxy)
+    shown.browser.SetSelectedItemNumber(2)
+    assert version_of(proxy) == before
+    edited = (labels[2] == 1).astype(np.uint8)
+    edited[1, 2:5, 2:5] = 1
+    slicer.vtkSlicerSegmentationsModuleLogic.SetBinaryLabelmapToSegment(
+        oriented_image(edited, grid), proxy, "lv_blood", 0)
+    assert version_of(proxy) != before
