@@ -266,19 +266,16 @@ def worst_cases(path: Path, cases: Sequence[MeasuredCase], count: int = 10) -> l
     list of str
         Names and Dice of the volumes, worst first.
     """
-    import matplotlib
-
-    matplotlib.use("Agg")
-    from matplotlib import pyplot
+    from matplotlib.figure import Figure
 
     worst = sorted(cases, key=lambda case: case.dice)[:count]
     if not worst:
         raise InputError("no case was measured, so there is no worst one")
     columns = 7
-    figure, axes = pyplot.subplots(
+    figure = Figure(figsize=(2.2 * columns, 4.6 * len(worst)))
+    axes = figure.subplots(
         2 * len(worst),
         columns,
-        figsize=(2.2 * columns, 4.6 * len(worst)),
         squeeze=False,
         gridspec_kw={"hspace": 0.06, "wspace": 0.03, "left": 0.01, "right": 0.99, "top": 0.99, "bottom": 0.005},
     )
@@ -303,7 +300,6 @@ def worst_cases(path: Path, cases: Sequence[MeasuredCase], count: int = 10) -> l
             f"{case.name}: {case.dice:.3f} (reference, then prediction)", loc="left", fontsize=9
         )
     figure.savefig(path, dpi=60)
-    pyplot.close(figure)
     return [f"{case.name} {case.dice:.3f}" for case in worst]
 
 
