@@ -76,7 +76,7 @@ TEXTURES: dict[Tissue, TextureOf] = {
     Tissue.KIDNEY_MEDULLA: TextureOf(_ST, 0.10, 1.2),
     Tissue.PANCREAS: TextureOf(_MO, 0.18, 1.0),
     Tissue.BONE_MARROW: TextureOf(_G, 0.12, 1.8),
-    Tissue.LUNG: TextureOf(_SP, 0.75, 1.6),
+    Tissue.LUNG: TextureOf(_SP, 0.45, 1.1),
     Tissue.FOOD: TextureOf(_MO, 0.38, 1.8),
     Tissue.FLUID: TextureOf(_G, 0.08, 4.0),
     Tissue.STOMACH_WALL: TextureOf(_G, 0.12, 1.5),
