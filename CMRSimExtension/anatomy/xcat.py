@@ -20,11 +20,20 @@ from CMRSimExtension.anatomy.labels.moving_heart import MovingHeart
 from CMRSimExtension.anatomy.labels.placement import Placement, base_level_mm, place_heart
 from CMRSimExtension.anatomy.labels.series_heart import SeriesHeart, SeriesTiming
 from CMRSimExtension.anatomy.labels.surroundings import FOLLOWS_THE_HEART
+from CMRSimExtension.anatomy.labels.vector_heart import VectorHeart
 from CMRSimExtension.anatomy.labels.volume import LabelVolume
 from CMRSimExtension.anatomy.material import HeartFrame, Material, Moment
 from CMRSimExtension.anatomy.structures import Structure
 from CMRSimExtension.anatomy.xcat_files import XcatFrame, XcatSeries, depth_of_breath, read_xcat
 from CMRSimExtension.anatomy.xcat_organs import xcat_tissues
+from CMRSimExtension.anatomy.xcat_vectors import (
+    XCAT_MOTION,
+    Box,
+    box_around,
+    vector_files,
+    vector_motion,
+    vectors_beside,
+)
 from CMRSimExtension.errors import FileFormatError, InputError
 
 _EDGE_MM = 15.0
@@ -33,6 +42,10 @@ _EDGE_MM = 15.0
 _SAME_PHASE = 0.02
 """Heart phases closer than this are the same."""
 _NEAR_DIASTOLE = 0.1
+_END_SYSTOLE = 0.4
+
+_VECTORS_BEYOND_MM = 70.0
+"""Vectors are read this far around the ventricles: the atria lie within, and motion fades out over the last 26 mm."""
 
 _XCAT_DETAIL = HeartDetail(fat_mm=0.0, papillary_radius_mm=0.0, trabeculae=0.4)
 
@@ -78,12 +91,16 @@ class XcatAnatomy:
     (XCAT's activity files hold no displacement), with the ejection fraction and the shortening that the log tells.
 
     Frames at several heart phases are a beating series: each is kept and the motion between them estimated
-    (`SeriesHeart`); the body around them is that of the first.
+    (`SeriesHeart`); the body around them is that of the first. Where XCAT's motion vectors lie beside such frames under
+    the same name, or are given, they are the motion: frame 1 is carried along by them (`VectorHeart`), and the other
+    frames only tell whether the vectors are theirs.
 
     Parameters
     ----------
     source
         Path of a log, of one activity file or of a ``.par``; or what `read_xcat` made of it.
+    vectors
+        One of XCAT's motion vector files, or their folder, if they do not lie beside the frames under the same name.
     beat
         False leaves the heart as XCAT drew it.
     parameters
@@ -95,14 +112,17 @@ class XcatAnatomy:
     ------
     FileFormatError
         If a file is missing, has the wrong size or holds unknown activities, or there is no heart in it.
+        Also if motion vectors are unreadable, lack a frame, or belong to another run.
     InputError
-        If frames show several heart phases, but not end diastole.
+        If frames show several heart phases, but not end diastole; if there are motion vectors, but the frames breathe,
+        do not start at end diastole, or (where `vectors` was given) show one heart phase or shall not beat.
     """
 
     def __init__(
         self,
         source: str | Path | XcatSeries,
         *,
+        vectors: str | Path | None = None,
         beat: bool = True,
         parameters: BeatParameters | None = None,
         seed: int = 0,
@@ -115,6 +135,7 @@ class XcatAnatomy:
         self._frames = sorted(series.frames, key=lambda f: f.cardiac if self._cardiac_series else f.inhaled)
         if self._cardiac_series:
             self._frames = _one_per_phase(self._frames, series.source)
+        self._vectors = self._vectors_of(vectors)
         first = self._structures(self._frames[0])
         self._placement: Placement = place_heart(first, series.affine_ras, series.spacing_mm, mirrored=False)
         self._shifts = np.array([self._shift(first, self._structures(f)) for f in self._frames])
@@ -166,7 +187,9 @@ class XcatAnatomy:
         # One seed for all frames: trabeculae stay the same from breath to breath.
         seed = np.random.SeedSequence(self._seed).spawn(2)[1]
         heart: MovingHeart
-        if self._cardiac_series and self._beats:
+        if self._vectors:
+            heart = self._vector_heart(structures, seed)
+        elif self._cardiac_series and self._beats:
             heart = self._series_heart(seed)
         else:
             volume = self._heart_volume(structures, place.affine_ras, frame, seed, 0.0)
@@ -198,8 +221,64 @@ class XcatAnatomy:
                 affine[:3, 3] -= shift
             base = base_level_mm(structures, affine, self._series.spacing_mm, place.frame) if volumes else 0.0
             volumes.append(self._heart_volume(structures, affine, place.frame, seed, base))
+        return SeriesHeart(volumes, self._timing())
+
+    def _timing(self) -> SeriesTiming:
         start = self._frames[0].cardiac
-        return SeriesHeart(volumes, SeriesTiming(tuple(f.cardiac - start for f in self._frames), self.cycle_ms))
+        return SeriesTiming(tuple(f.cardiac - start for f in self._frames), self.cycle_ms)
+
+    def _vectors_of(self, given: str | Path | None) -> dict[int, Path]:
+        """XCAT's own motion of a series: the vector files that were given, or that lie beside it; by frame number."""
+        if not (self._cardiac_series and self._beats):
+            if given is not None:
+                what = "was asked to stay still" if self._cardiac_series else "shows one heart phase"
+                raise InputError(
+                    f"motion vectors move frames from heart phase to heart phase, but {self._series.source} {what}; "
+                    "give the log of a beating series, or leave the vectors out"
+                )
+            return {}
+        files = vectors_beside(self._series) if given is None else vector_files(given)
+        depths = [f.inhaled for f in self._frames]
+        if files and np.ptp(depths) > 0:
+            raise InputError(
+                f"the frames of {self._series.source} breathe as they beat ({min(depths):.0%} to {max(depths):.0%} "
+                "inhaled), so their motion vectors hold both; run XCAT with motion_option = 0, or move the vectors "
+                "elsewhere to have the motion estimated"
+            )
+        return files
+
+    def _vector_heart(self, structures: NDArray[np.uint8], seed: np.random.SeedSequence) -> VectorHeart:
+        """The first frame, moved as XCAT says."""
+        place, spacing = self._placement, self._series.spacing_mm
+        box = box_around(CLINICAL_OF_STRUCTURE[structures] > 0, spacing, _VECTORS_BEYOND_MM)
+        numbers = tuple(f.number for f in self._frames)
+        motion = vector_motion(self._vectors, numbers, place.affine_ras, FOLLOWS_THE_HEART[structures], box)
+        volume = self._heart_volume(structures, place.affine_ras, place.frame, seed, 0.0)
+        heart = VectorHeart(
+            volume, structures[box], motion.displacement_mm, motion.affine_ras, motion.cut, place.frame, self._timing()
+        )
+        self._check_vectors(structures[box], box, heart)
+        self._shares = {
+            "known": motion.known_share, "filled": motion.filled_share, "without_inverse": heart.unsettled_share
+        }
+        return heart
+
+    def _check_vectors(self, first: NDArray[np.uint8], box: Box, heart: VectorHeart) -> None:
+        """Vectors of another run or grid explain the frame nearest end systole worse than no motion at all."""
+        frame = min(self._frames[1:], key=lambda f: abs(f.cardiac - _END_SYSTOLE))
+        there = CLINICAL_OF_STRUCTURE[self._structures(frame)[box]]
+        at = np.indices(there.shape).reshape(3, -1).T[:, ::-1] + [side.start for side in box[::-1]]
+        affine = self._placement.affine_ras
+        points = self._placement.frame.to_heart(at @ affine[:3, :3].T + affine[:3, 3])
+        moved = heart.sample(points, frame.cardiac - self._frames[0].cardiac, rest=False)[0]
+        wrong = np.count_nonzero(CLINICAL_OF_STRUCTURE[moved] != there.ravel())
+        unmoved = np.count_nonzero(CLINICAL_OF_STRUCTURE[first] != there)
+        if wrong > unmoved:
+            raise FileFormatError(
+                f"carried by {self._vectors[frame.number].name}, the heart of frame 1 differs from {frame.path.name} "
+                f"in {wrong} voxels, and unmoved in {unmoved}: the vectors belong to another run; make both with the "
+                "same parameters, or move the vectors elsewhere"
+            )
 
     def _at(self, index: int) -> HeartInBody:
         if index not in self._bodies:
@@ -274,6 +353,8 @@ class XcatAnatomy:
     def _motion_said(self) -> str:
         if not self._beats:
             return "none"
+        if self._vectors:
+            return XCAT_MOTION
         if self._cardiac_series:
             return "estimated: shells of the phantom's frames matched"
         return "shells fitted to the phantom's heart"
@@ -290,6 +371,9 @@ class XcatAnatomy:
             "seed": self._seed,
             "beat": self._beats,
             "motion": self._motion_said(),
+            "vectors": {"files": [p.name for _, p in sorted(self._vectors.items())], "shares": self._shares}
+            if self._vectors
+            else None,
             "breathing": "none" if len(self._frames) == 1 or self._cardiac_series else "nearest frame, shift estimated",
             "parameters": asdict(self._parameters),
             "placement": self._placement.as_dict(),

@@ -14,6 +14,13 @@ from CMRSimExtension.errors import FileFormatError, InputError
 _FRAME_NAME = re.compile(r"(?P<name>.+)_act_(?P<frame>\d+)(?:\.bin)?")
 
 
+def _name_of(path: Path) -> re.Match[str]:
+    match = _FRAME_NAME.fullmatch(path.name)
+    if match is None:
+        raise FileFormatError(f"{path.name} is no <name>_act_<t>.bin")
+    return match
+
+
 @dataclass(frozen=True)
 class XcatFrame:
     """One activity file.
@@ -34,6 +41,16 @@ class XcatFrame:
     cardiac: float
     respiratory: float
     inhaled: float
+
+    @property
+    def run(self) -> str:
+        """Name of the run of XCAT that wrote it."""
+        return _name_of(self.path)["name"]
+
+    @property
+    def number(self) -> int:
+        """Which frame of its run it is, from 1."""
+        return int(_name_of(self.path)["frame"])
 
 
 @dataclass(frozen=True)

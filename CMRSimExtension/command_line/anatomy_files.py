@@ -11,7 +11,9 @@ from CMRSimExtension.errors import InputError
 _XCAT_ENDINGS = (".bin", ".par")
 
 
-def anatomy_from_file(path: Path, labels_map: str | None, still: bool, seed: int) -> Any:
+def anatomy_from_file(
+    path: Path, labels_map: str | None, still: bool, seed: int, xcat_vectors: Path | None = None
+) -> Any:
     """Build the anatomy.
 
     Parameters
@@ -25,6 +27,8 @@ def anatomy_from_file(path: Path, labels_map: str | None, still: bool, seed: int
         Leave the heart as it is in the file.
     seed
         Of what is drawn.
+    xcat_vectors
+        One of XCAT's motion vector files, or their folder; None for those beside the frames, if there are any.
 
     Raises
     ------
@@ -38,7 +42,9 @@ def anatomy_from_file(path: Path, labels_map: str | None, still: bool, seed: int
 
         if labels_map is not None:
             raise InputError("--labels-map has no use with XCAT, whose log says what its activities mean; leave it out")
-        return XcatAnatomy(path, beat=not still, seed=seed)
+        return XcatAnatomy(path, vectors=xcat_vectors, beat=not still, seed=seed)
+    if xcat_vectors is not None:
+        raise InputError(f"--xcat-vectors move XCAT's frames, and {path.name} is none of its files; leave them out")
     labels, affine, own, beat_ms = _labels(path)
     table = labels_map or ("cmrsim" if own else None)
     if table is None:

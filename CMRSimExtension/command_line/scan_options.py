@@ -69,6 +69,9 @@ OPTIONS = (
                "FILE"),
     ScanOption("labels-map", _ANATOMY, str,
                "what the labels mean: acdc, mms, cmrsim, or a table such as 1=rv,2=myo,3=lv", "MAP"),
+    ScanOption("xcat-vectors", _ANATOMY, str,
+               "XCAT's own motion of a beating series: one of its <name>_vec_frame1_to_frame<t>.txt, or their folder; "
+               "found by itself beside the frames under the same name", "FILE"),
     ScanOption("still", _ANATOMY, str, "leave the heart as it is in the file; without it, it beats", flag=True),
     ScanOption("protocol", _SCAN, str, "preset of a vendor and field strength (default siemens_1.5t)", "NAME"),
     ScanOption("plane", _SCAN, str, "short-axis stack (default), one long-axis plane, axial stack or isotropic volume",

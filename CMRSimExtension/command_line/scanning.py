@@ -111,7 +111,7 @@ def build_anatomy(values: dict[str, Any]) -> Any:
     """The subject drawn from the seed, or the anatomy in the file that ``--anatomy`` names."""
     subject = {key: values[key] for key in SUBJECT_KEYS if key in values}
     if "anatomy" not in values:
-        for key in ("labels_map", "still"):
+        for key in ("labels_map", "still", "xcat_vectors"):
             if values.get(key):
                 raise InputError(f"--{key.replace('_', '-')} belongs to --anatomy FILE, which was not given")
         from CMRSimExtension.anatomy.subject import Subject
@@ -125,7 +125,8 @@ def build_anatomy(values: dict[str, Any]) -> Any:
     from CMRSimExtension.command_line.anatomy_files import anatomy_from_file
 
     still = bool(values.get("still"))
-    return anatomy_from_file(Path(values["anatomy"]), values.get("labels_map"), still, _seed(values))
+    vectors = Path(values["xcat_vectors"]) if "xcat_vectors" in values else None
+    return anatomy_from_file(Path(values["anatomy"]), values.get("labels_map"), still, _seed(values), vectors)
 
 
 def _faults(values: dict[str, Any]) -> tuple[Fault, ...]:

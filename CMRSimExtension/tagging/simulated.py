@@ -6,12 +6,13 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from CMRSimExtension.anatomy.material import Anatomy, Moment
+from CMRSimExtension.anatomy.xcat_vectors import XCAT_MOTION
 from CMRSimExtension.errors import InputError
 from CMRSimExtension.simulation.cine import Cine
 from CMRSimExtension.tagging.frame_times import frame_times
 
 PARAMETRIC = "parametric subject"
-"""Kind of the one anatomy whose motion is known and not estimated."""
+"""Kind of the one anatomy that its record alone makes again, motion and all."""
 
 _SAME_MM = 1e-3
 """Positions further apart than a header's rounding are other positions."""
@@ -79,7 +80,9 @@ def motion_source(cine: Cine) -> str:
     source = _part(_part(cine.sidecar, "tagging"), "motion").get("source")
     if source is not None:
         return str(source)
-    return "true" if _part(cine.sidecar, "anatomy").get("kind", PARAMETRIC) == PARAMETRIC else "estimated"
+    anatomy = _part(cine.sidecar, "anatomy")
+    known = anatomy.get("kind", PARAMETRIC) == PARAMETRIC or anatomy.get("motion") == XCAT_MOTION
+    return "true" if known else "estimated"
 
 
 def _part(record: dict[str, Any], name: str) -> dict[str, Any]:

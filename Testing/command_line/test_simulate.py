@@ -78,6 +78,7 @@ def test_written_files_are_the_result(tmp_path, capsys):
     (["--fault", "gremlins"], "there is no fault 'gremlins'; choose from"),
     (["--truth", "labels,strain"], "--truth has strain"),
     (["--labels-map", "acdc"], "--labels-map belongs to --anatomy"),
+    (["--xcat-vectors", "a.txt"], "--xcat-vectors belongs to --anatomy"),
     (["--anatomy", "nowhere.nii.gz", "--labels-map", "acdc"], "nowhere.nii.gz does not exist"),
 ])
 def test_bad_input_is_named_and_leaves_nothing(tmp_path, capsys, arguments, message):

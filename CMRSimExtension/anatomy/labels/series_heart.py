@@ -52,6 +52,17 @@ class SeriesTiming:
     phases: tuple[float, ...]
     cycle_ms: float
 
+    def share_of_second(self, phase: float) -> float:
+        """How far, at `phase`, the first of two frames has become the second: by a typical volume curve."""
+        return CardiacTiming(systole_fraction=float(np.clip(self.phases[1], 0.15, 0.65))).ejection(phase)
+
+    def weights(self, phase: float) -> NDArray[np.float64]:
+        """(frames,) share of each frame in what is seen at `phase`: periodic cubic splines, or `share_of_second`."""
+        if len(self.phases) == 2:
+            share = self.share_of_second(phase)
+            return np.array([1.0 - share, share])
+        return np.asarray(_closed(self.phases, np.eye(len(self.phases)))(phase))
+
 
 class SeriesHeart:
     """A `MovingHeart` from label maps of one heartbeat.
@@ -92,12 +103,8 @@ class SeriesHeart:
         self._shells = _smooth_in_time(np.array(columns))
         self._maps: dict[float, ShellMap] = {}
         if len(frames) > 2:
-            knots = np.array([*timing.phases, 1.0])
-
-            def closed(values: NDArray[np.float64]) -> CubicSpline:
-                return CubicSpline(knots, np.concatenate([values, values[:1]]), bc_type="periodic")
-
-            self._splines = closed(self._levels), closed(self._shells), closed(self._volumes)
+            series = (self._levels, self._shells, self._volumes)
+            self._splines = tuple(_closed(timing.phases, values) for values in series)
         reach = [self._to_frame(f).reach_squared() for f in range(1, len(frames))]
         # Splines overshoot a little between frames.
         self._reach = (np.sqrt(np.max(reach, axis=0)) + 3.0) ** 2
@@ -130,7 +137,7 @@ class SeriesHeart:
 
         def between() -> ShellMap:
             if len(self._frames) == 2:
-                share = self._typical().ejection(phase)
+                share = self._timing.share_of_second(phase)
                 return self._map(*((1 - share) * a[0] + share * a[1] for a in (self._levels, self._shells)))
             return self._map(self._splines[0](phase), self._splines[1](phase))
 
@@ -149,14 +156,10 @@ class SeriesHeart:
         """Frames before and after `phase`, and how far it is from the first to the second."""
         count = len(self._frames)
         if count == 2:
-            return 0, 1, self._typical().ejection(phase)
+            return 0, 1, self._timing.share_of_second(phase)
         phases = np.array([*self._timing.phases, 1.0])
         low = int(np.clip(np.searchsorted(phases, phase, side="right") - 1, 0, count - 1))
         return low, (low + 1) % count, float((phase - phases[low]) / (phases[low + 1] - phases[low]))
-
-    def _typical(self) -> CardiacTiming:
-        """Volume curve that reaches its end at the second of two frames."""
-        return CardiacTiming(systole_fraction=float(np.clip(self._timing.phases[1], 0.15, 0.65)))
 
     @property
     def labels(self) -> HeartVolume:
@@ -176,11 +179,7 @@ class SeriesHeart:
     @property
     def function(self) -> CardiacFunction:
         """From the volumes of the smooth labels of all frames: ED and ES are the LV's largest and smallest."""
-        v = self._volumes
-        largest, least = int(np.argmax(v[:, 0])), int(np.argmin(v[:, 0]))
-        mass = float(v[largest, 1]) * MYOCARDIAL_DENSITY_G_PER_ML
-        right = (float(v[largest, 2]), float(v[least, 2])) if v[:, 2].any() else (None, None)
-        return CardiacFunction(float(v[largest, 0]), float(v[least, 0]), mass, *right)
+        return function_of_series(self._volumes)
 
     def _volumes_at(self, phase: float) -> NDArray[np.float64]:
         if len(self._frames) > 2:
@@ -190,9 +189,7 @@ class SeriesHeart:
 
     def ejection(self, phase: float) -> float:
         """Share of the stroke volume that has left the LV at cardiac `phase`."""
-        lv = self._volumes[:, 0]
-        stroke = float(lv.max() - lv.min())
-        return float(np.clip((lv.max() - self._volumes_at(phase)[0]) / stroke, 0.0, 1.0)) if stroke > 0 else 0.0
+        return ejected_share(self._volumes[:, 0], self._volumes_at(phase)[0])
 
     def near(self, heart_mm: NDArray[np.floating]) -> NDArray[np.bool_]:
         """(n,) mask of the points that the motion may displace at any phase."""
@@ -293,6 +290,26 @@ class SeriesHeart:
                 flow = self._motion(cardiac).emptying_flow(heart_mm[index], np.full(index.size, rate), left)
                 out[index] = wall + flow
         return out
+
+
+def function_of_series(volumes_ml: NDArray[np.float64]) -> CardiacFunction:
+    """From (frames, 3) volumes of LV blood, LV myocardium and RV blood: ED and ES are the LV's largest and smallest."""
+    v = volumes_ml
+    largest, least = int(np.argmax(v[:, 0])), int(np.argmin(v[:, 0]))
+    mass = float(v[largest, 1]) * MYOCARDIAL_DENSITY_G_PER_ML
+    right = (float(v[largest, 2]), float(v[least, 2])) if v[:, 2].any() else (None, None)
+    return CardiacFunction(float(v[largest, 0]), float(v[least, 0]), mass, *right)
+
+
+def ejected_share(lv_ml: NDArray[np.float64], now_ml: float) -> float:
+    """Share of the stroke volume of a series of LV volumes that has left when `now_ml` is in it."""
+    stroke = float(lv_ml.max() - lv_ml.min())
+    return float(np.clip((lv_ml.max() - now_ml) / stroke, 0.0, 1.0)) if stroke > 0 else 0.0
+
+
+def _closed(phases: tuple[float, ...], values: NDArray[np.float64]) -> CubicSpline:
+    """Periodic spline through the (frames, ...) values at these phases."""
+    return CubicSpline(np.array([*phases, 1.0]), np.concatenate([values, values[:1]]), bc_type="periodic")
 
 
 def _smooth_in_time(values: NDArray[np.float64]) -> NDArray[np.float64]:
