@@ -111,29 +111,14 @@ def tag(
 
 def own_displacement(cine: Any, progress: Progress) -> Any:
     """The true motion of a simulated cine, or of one that was tagged with it; None where it is not known."""
-    record = simulation_record(cine)
+    from CMRSimExtension.simulation.record import subject_of
+    from CMRSimExtension.tagging.simulated import simulation_of, true_displacement
+
+    record = simulation_of(cine)
     if record is None:
         return None
-    from CMRSimExtension.simulation.record import subject_of
-    from CMRSimExtension.tagging.simulated import true_displacement
-
     progress(0.0, "making the subject again for its true motion")
-    return true_displacement(subject_of(record), cine)
-
-
-def simulation_record(cine: Any) -> Values | None:
-    """The sidecar that describes the parametric subject in a cine, if the cine still lies where it was scanned."""
-    import numpy as np
-
-    record: Values = cine.sidecar
-    if "tagging" in record:
-        follows = record["tagging"].get("motion", {}).get("source") == "true"
-        record = record.get("source", {}) if follows else {}
-    grid = record.get("simulation", {}).get("grid", {})
-    if record.get("anatomy", {}).get("kind") != "parametric subject" or "affine_ras" not in grid:
-        return None
-    moved = not np.allclose(grid["affine_ras"], cine.grid.affine_ras, atol=1e-3)  # mm
-    return None if moved else record
+    return true_displacement(subject_of(record), cine, record.get("slice_shifts_mm"))
 
 
 def strain(

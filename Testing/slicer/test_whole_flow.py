@@ -200,10 +200,10 @@ def test_a_cine_that_was_moved_no_longer_has_its_subject_s_motion(flow):
     from dataclasses import replace
 
     from CMRSimExtension.scanner.geometry import ImageGrid
-    from CMRSimExtension.slicer_bridge.jobs import simulation_record
+    from CMRSimExtension.tagging.simulated import simulation_of
 
     cine = replace(flow.tagged, sidecar=flow.tagged.sidecar["source"])
-    assert simulation_record(cine) == cine.sidecar
+    assert simulation_of(cine) == cine.sidecar
     moved = np.array(cine.grid.affine_ras)
     moved[1, 3] += 5.0
-    assert simulation_record(replace(cine, grid=ImageGrid(moved, cine.grid.shape, 8.0))) is None
+    assert simulation_of(replace(cine, grid=ImageGrid(moved, cine.grid.shape, 8.0))) is None
