@@ -99,9 +99,10 @@ def claim_epicardial_rim(q: Points, state: HeartState, lv: LeftVentricle) -> Non
     theta = np.arctan2(dy, dx) - lv.twist_rad(level, state.twist).astype(level.dtype)
     radii = shell_radii(level, theta, state, lv)
     rest = radii[:, REST_ENDO] + (squared - radii[:, ENDO]) * state.axis.stretch
-    edge = np.sqrt(radii[:, REST_ENDO] + (radii[:, EPI] - radii[:, ENDO]) * state.axis.stretch)
+    # Towards the tip the tables run out of wall and their squares below zero.
+    edge = np.sqrt(np.maximum(radii[:, REST_ENDO] + (radii[:, EPI] - radii[:, ENDO]) * state.axis.stretch, 0.0))
     rim = (rest < (edge + EPICARDIAL_RIM_MM) ** 2) & (level >= lv.notch_mm(theta))
-    index, radius, theta, bend = index[rim], np.sqrt(rest[rim]), theta[rim], bend[rim]
+    index, radius, theta, bend = index[rim], np.sqrt(np.maximum(rest[rim], 0.0)), theta[rim], bend[rim]
     q.structure[index] = Structure.LV_MYOCARDIUM
     q.rest_x[index], q.rest_y[index] = radius * np.cos(theta) + bend[:, 0], radius * np.sin(theta) + bend[:, 1]
     q.open[index] = False
