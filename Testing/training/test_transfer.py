@@ -151,4 +151,7 @@ def test_a_shipped_models_configuration_trains_on_simulation_alone():
     for name in ("cine_sax", "tagged_sax"):
         configuration = read_configuration(shipped()[name])
         assert all(source.folder is None for source in configuration.train)
-        assert configuration.validation.folder is None and configuration.transfer is None
+        assert configuration.validation.folder is None
+        # The tagged model goes on from the run of the untagged one, which starts from nothing.
+        start = configuration.transfer and configuration.transfer.weights
+        assert start == {"cine_sax": None, "tagged_sax": "runs/cine_sax"}[name]
