@@ -86,7 +86,7 @@ class HeartParameters:
         Where the RV ends (fraction of LV length), half of the angle between the insertions at mid level, third
         harmonic of its outline (cosine, sine), and rotation of the RV around the LV axis.
     rv_outflow_radius_mm, rv_outflow_labelled_mm, rv_trabeculation
-        Radius of the outflow tract; how far above the annulus plane readers count it as RV; share of muscle in the
+        Radius of the outflow tract; how far above the tricuspid annulus readers count it as RV; share of muscle in the
         apical RV's trabeculated layer.
     aortic_radius_mm, notch_mm, notch_width_deg
         Radius of the aortic annulus; how deep and how wide the wall gives way to the outflow tract at the base.

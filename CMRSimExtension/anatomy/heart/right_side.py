@@ -64,7 +64,7 @@ def claim_right_ventricle(q: Points, state: HeartState, rv: RightVentricle, timi
     leaflet = of_body & blood & (np.abs(level - top) < 0.7)
     if mitral_opening(timing, state.phase) < 0.3:
         structure[leaflet] = Structure.TRICUSPID_VALVE
-    clinical = np.where(blood & ~atrial & (level >= -p.rv_outflow_labelled_mm), 3, 0).astype(np.uint8)
+    clinical = np.where(blood & ~atrial & (level >= top - p.rv_outflow_labelled_mm), 3, 0).astype(np.uint8)
     chamber = np.flatnonzero(blood & ~atrial & (level > 0.0))
     strands = _trabeculae(q, index[chamber], depth[chamber], state, rv)
     structure[chamber[strands]] = Structure.RV_TRABECULAE

@@ -199,7 +199,7 @@ class RightVentricle:
         share = np.clip((z - top_mm) / self.step_mm + 0.5, 0.0, 1.0)
         depth = share * lower + (1.0 - share) * upper
         inside = np.clip(0.5 - depth / _CELL_MM, 0.0, 1.0) * np.clip(
-            (z + self.parameters.rv_outflow_labelled_mm) / self.step_mm + 0.5, 0.0, 1.0
+            (z - top_mm + self.parameters.rv_outflow_labelled_mm) / self.step_mm + 0.5, 0.0, 1.0
         )
         epi = shells.epi[np.maximum(lv_rows, 0)[:, None, None], index]
         outside = np.clip((np.sqrt(squared) - np.sqrt(epi)) / _CELL_MM + 0.5, 0.0, 1.0)
