@@ -46,18 +46,18 @@ def segmented_section(cine: Cine) -> Section:
         '<th class="number">LV myocardium</th><th class="number">RV blood</th></tr>' + "".join(rows) + "</table></div>"
     )
     times = frame_times(cine)
-    series = [
-        Series("LV, found", list(measured.lv_ml), "red"),
-        Series("RV, found", list(measured.rv_ml), "blue"),
-        Series("LV, true labels", list(true.lv_ml), "grey"),
-        Series("RV, true labels", list(true.rv_ml), "grey"),
-    ]
-    chart = line_chart(
-        times, series, "time after the R wave (ms)", "volume (ml)", "Volumes found by the network, and the true ones"
-    )
+    charts = ""
+    for name, colour, curve, reference in (
+        ("LV", "red", measured.lv_ml, true.lv_ml),
+        ("RV", "blue", measured.rv_ml, true.rv_ml),
+    ):
+        lines = [Series("found", list(curve), colour), Series("true labels", list(reference), "grey")]
+        title = f"{name} volume found by the network, and that of the true labels"
+        chart = line_chart(times, lines, "time after the R wave (ms)", "volume (ml)", title)
+        charts += "<div>" + titled(chart, f"{name} volume") + "</div>"
     ejection = (
         f"<p>Ejection fraction of the LV: {measured.function.lv_ef_percent:.0f} % found, "
         f"{true.function.lv_ef_percent:.0f} % in the true labels.</p>"
     )
-    html = strip(replace(cine, labels=found), frames) + table + f'<div class="charts">{titled(chart, "Volume")}</div>'
+    html = strip(replace(cine, labels=found), frames) + table + f'<div class="charts">{charts}</div>'
     return Section("Segmented", html + ejection, lead)
