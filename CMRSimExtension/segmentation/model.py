@@ -81,7 +81,7 @@ def choose_device(name: str) -> torch.device:
         raise InputError(f"device is {name!r}; choose auto, cpu or cuda")
     found = torch.cuda.is_available()
     if name == "cuda" and not found:
-        raise InputError("device cuda was asked for, and torch finds no GPU here; use --device cpu")
+        raise InputError("device cuda was asked for, and torch finds no GPU here; choose the device cpu or auto")
     return torch.device("cuda" if name == "cuda" or (name == "auto" and found) else "cpu")
 
 
