@@ -166,7 +166,7 @@ def test_a_frame_that_does_not_exist_is_named(oracle):
 def test_a_gpu_that_is_not_there_is_named():
     if torch.cuda.is_available():
         pytest.skip("this machine has a GPU")
-    with pytest.raises(InputError, match="--device cpu"):
+    with pytest.raises(InputError, match="choose the device cpu"):
         choose_device("cuda")
 
 
