@@ -32,15 +32,7 @@ def claim_left_ventricle(q: Points, state: HeartState, lv: LeftVentricle, base: 
     index = np.flatnonzero((q.level >= 0.0) & (q.level <= lv.apex_mm))
     if not index.size:
         return
-    level = q.level[index]
-    bend = lv.centre_mm(level).astype(level.dtype)
-    dx, dy = q.x[index] - bend[:, 0], q.y[index] - bend[:, 1]
-    squared = dx * dx + dy * dy
-    largest = state.shells[..., EPI].max()
-    close = squared <= largest
-    index, level, dx, dy, squared, bend = index[close], level[close], dx[close], dy[close], squared[close], bend[close]
-    twist = lv.twist_rad(level, state.twist).astype(level.dtype)
-    theta = np.arctan2(dy, dx) - twist
+    index, level, squared, theta, bend = _around_axis(q, index, 0.0, state, lv)
     radii = shell_radii(level, theta, state, lv)
     inside = squared <= radii[:, EPI]
     index, level, squared, radii, theta, bend = (
@@ -85,18 +77,33 @@ def claim_left_ventricle(q: Points, state: HeartState, lv: LeftVentricle, base: 
     q.open[index] = False
 
 
+def _around_axis(
+    q: Points, index: NDArray[np.intp], beyond_mm: float, state: HeartState, lv: LeftVentricle
+) -> tuple[NDArray[np.intp], NDArray, NDArray, NDArray, NDArray]:
+    """Those of the points `index` that lie within the widest epicardium and `beyond_mm` around it.
+
+    Returns
+    -------
+    tuple
+        Their indices (n,), levels (n,) mm, squared distances from the LV axis (n,) mm2, material angles (n,) rad, and
+        x and y of the axis (n, 2) mm.
+    """
+    level = q.level[index]
+    centre = lv.centre_mm(level).astype(level.dtype)
+    dx, dy = q.x[index] - centre[:, 0], q.y[index] - centre[:, 1]
+    squared = dx * dx + dy * dy
+    close = squared <= (np.sqrt(state.shells[..., EPI].max()) + beyond_mm) ** 2
+    index, level, dx, dy, squared, centre = (v[close] for v in (index, level, dx, dy, squared, centre))
+    theta = np.arctan2(dy, dx) - lv.twist_rad(level, state.twist).astype(level.dtype)
+    return index, level, squared, theta, centre
+
+
 def claim_epicardial_rim(q: Points, state: HeartState, lv: LeftVentricle) -> None:
     """Classify the open points of the wall's outermost layer, which is muscle but lies outside readers' contours."""
     index = np.flatnonzero(q.open & (q.level >= 0.0) & (q.level <= lv.apex_mm))
     if not index.size:
         return
-    level = q.level[index]
-    bend = lv.centre_mm(level).astype(level.dtype)
-    dx, dy = q.x[index] - bend[:, 0], q.y[index] - bend[:, 1]
-    squared = dx * dx + dy * dy
-    close = squared < (np.sqrt(state.shells[..., EPI].max()) + 2.0 * EPICARDIAL_RIM_MM) ** 2
-    index, level, dx, dy, squared, bend = index[close], level[close], dx[close], dy[close], squared[close], bend[close]
-    theta = np.arctan2(dy, dx) - lv.twist_rad(level, state.twist).astype(level.dtype)
+    index, level, squared, theta, bend = _around_axis(q, index, 2.0 * EPICARDIAL_RIM_MM, state, lv)
     radii = shell_radii(level, theta, state, lv)
     rest = radii[:, REST_ENDO] + (squared - radii[:, ENDO]) * state.axis.stretch
     # Towards the tip the tables run out of wall and their squares below zero.
