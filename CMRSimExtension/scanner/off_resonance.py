@@ -122,7 +122,7 @@ class OffResonanceField:
 
     def on(self, grid: ImageGrid) -> NDArray[np.float32]:
         """(slices, rows, columns) off-resonance of water in Hz at the voxel centres."""
-        return np.asarray(on_grid(self.at, grid, lattice_mm=8.0), dtype=np.float32)
+        return np.asarray(on_grid(self.at, grid, lattice_mm=6.5), dtype=np.float32)
 
     def _ppm(self, points: NDArray[np.float64]) -> NDArray[np.float64]:
         total = np.zeros(len(points))

@@ -49,8 +49,8 @@ def test_a_field_on_a_grid_is_the_field_at_its_points(heart: HeartFrame, kind: s
     field = ReceiveField.draw(rng, heart.origin_mm) if kind == "receive" else OffResonanceField.draw(rng, heart, 1.5)
     grid = plan(heart, PROTOCOL, slices=3)
     exact = field.at(grid.points_mm().reshape(-1, 3)).reshape(grid.shape)
-    # Interpolated from an 8 or 12 mm lattice: half a percent of the span, about 1 Hz, is far below anything seen.
-    assert np.abs(field.on(grid) - exact).max() < 5e-3 * np.ptp(exact)
+    # Interpolated from a lattice of 6.5 or 12 mm: 0.3 % of the span is far below anything an image shows.
+    assert np.abs(field.on(grid) - exact).max() < 3e-3 * np.ptp(exact)
 
 
 @pytest.mark.parametrize("kind", ["receive", "off-resonance"])
