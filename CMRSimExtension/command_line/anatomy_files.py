@@ -12,7 +12,8 @@ _XCAT_ENDINGS = (".bin", ".par")
 
 
 def anatomy_from_file(
-    path: Path, labels_map: str | None, still: bool, seed: int, xcat_vectors: Path | None = None
+    path: Path, labels_map: str | None, still: bool, seed: int, xcat_vectors: Path | None = None,
+    phase_of_labels: float | None = None,
 ) -> Any:
     """Build the anatomy.
 
@@ -29,6 +30,8 @@ def anatomy_from_file(
         Of what is drawn.
     xcat_vectors
         One of XCAT's motion vector files, or their folder; None for those beside the frames, if there are any.
+    phase_of_labels
+        Cardiac phase that a single label image shows; None for end diastole.
 
     Raises
     ------
@@ -42,6 +45,8 @@ def anatomy_from_file(
 
         if labels_map is not None:
             raise InputError("--labels-map has no use with XCAT, whose log says what its activities mean; leave it out")
+        if phase_of_labels is not None:
+            raise InputError("--phase-of-labels has no use with XCAT, whose log says when its frames are; leave it out")
         return XcatAnatomy(path, vectors=xcat_vectors, beat=not still, seed=seed)
     if xcat_vectors is not None:
         raise InputError(f"--xcat-vectors move XCAT's frames, and {path.name} is none of its files; leave them out")
@@ -55,11 +60,15 @@ def anatomy_from_file(
     from CMRSimExtension.anatomy.label_image import LabelAnatomy
 
     series = len(labels) > 1
+    if series and phase_of_labels is not None:
+        raise InputError(f"--phase-of-labels belongs to a single label image, and {path.name} holds {len(labels)} of one "
+                         "heartbeat; leave it out")
     return LabelAnatomy(
         labels if series else labels[0],
         affine,
         table,
         beat=not still,
+        phase_of_labels=phase_of_labels or 0.0,
         cycle_ms=beat_ms if series else None,
         seed=seed,
         source=path.name,

@@ -69,6 +69,9 @@ OPTIONS = (
                "FILE"),
     ScanOption("labels-map", _ANATOMY, str,
                "what the labels mean: acdc, mms, cmrsim, or a table such as 1=rv,2=myo,3=lv", "MAP"),
+    ScanOption("phase-of-labels", _ANATOMY, float,
+               "cardiac phase, 0 to 1, that a single label image shows: 0 end diastole (default), about 0.39 end systole",
+               "P"),
     ScanOption("xcat-vectors", _ANATOMY, str,
                "XCAT's own motion of a beating series: one of its <name>_vec_frame1_to_frame<t>.txt, or their folder; "
                "found by itself beside the frames under the same name", "FILE"),

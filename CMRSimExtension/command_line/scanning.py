@@ -111,8 +111,8 @@ def build_anatomy(values: dict[str, Any]) -> Any:
     """The subject drawn from the seed, or the anatomy in the file that ``--anatomy`` names."""
     subject = {key: values[key] for key in SUBJECT_KEYS if key in values}
     if "anatomy" not in values:
-        for key in ("labels_map", "still", "xcat_vectors"):
-            if values.get(key):
+        for key in ("labels_map", "phase_of_labels", "still", "xcat_vectors"):
+            if key in values and values[key] is not False:
                 raise InputError(f"--{key.replace('_', '-')} belongs to --anatomy FILE, which was not given")
         from CMRSimExtension.anatomy.subject import Subject
 
@@ -126,7 +126,8 @@ def build_anatomy(values: dict[str, Any]) -> Any:
 
     still = bool(values.get("still"))
     vectors = Path(values["xcat_vectors"]) if "xcat_vectors" in values else None
-    return anatomy_from_file(Path(values["anatomy"]), values.get("labels_map"), still, _seed(values), vectors)
+    return anatomy_from_file(
+        Path(values["anatomy"]), values.get("labels_map"), still, _seed(values), vectors, values.get("phase_of_labels"))
 
 
 def _faults(values: dict[str, Any]) -> tuple[Fault, ...]:

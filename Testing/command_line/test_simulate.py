@@ -78,6 +78,7 @@ def test_written_files_are_the_result(tmp_path, capsys):
     (["--fault", "gremlins"], "there is no fault 'gremlins'; choose from"),
     (["--truth", "labels,strain"], "--truth has strain"),
     (["--labels-map", "acdc"], "--labels-map belongs to --anatomy"),
+    (["--phase-of-labels", "0"], "--phase-of-labels belongs to --anatomy"),
     (["--xcat-vectors", "a.txt"], "--xcat-vectors belongs to --anatomy"),
     (["--anatomy", "nowhere.nii.gz", "--labels-map", "acdc"], "nowhere.nii.gz does not exist"),
 ])
@@ -130,6 +131,29 @@ def test_a_label_image_without_a_meaning_asks_for_it(small_cine, tmp_path, capsy
     nibabel.save(nibabel.Nifti1Image(small_cine.labels[0].T, np.eye(4)), tmp_path / "gt.nii.gz")
     assert main(["simulate", "--out", str(tmp_path / "X.nii.gz"), "--anatomy", str(tmp_path / "gt.nii.gz")]) == 2
     assert "add --labels-map acdc" in capsys.readouterr().err
+
+
+def test_the_phase_of_a_label_image_may_be_told(small_cine, tmp_path):
+    nibabel.save(nibabel.Nifti1Image(small_cine.labels[0].T, small_cine.grid.affine_ras), tmp_path / "gt.nii.gz")
+    given = ["--anatomy", str(tmp_path / "gt.nii.gz"), "--labels-map", "cmrsim", "--phases", "2", "--slices", "1",
+             "--matrix", "64"]
+    volumes = []
+    for more in ([], ["--phase-of-labels", "0.39"]):
+        assert main(["simulate", "--out", str(tmp_path / "X.nii.gz"), *given, *more]) == 0
+        labels = np.asarray(nibabel.load(tmp_path / "X_labels.nii.gz").dataobj)[..., 0]
+        volumes.append((labels == 1).sum())
+    # Labels told to be those of end systole belong to a heart that is fuller at end diastole.
+    assert volumes[1] > 1.2 * volumes[0]
+
+
+@pytest.mark.parametrize(("frames", "given", "message"), [
+    (1, ["--phase-of-labels", "1.5"], "1.5"), (2, ["--phase-of-labels", "0.4"], "belongs to a single label image")])
+def test_a_phase_that_labels_cannot_have_is_refused(small_cine, tmp_path, capsys, frames, given, message):
+    labels = np.stack([small_cine.labels[0].T] * frames, axis=-1)
+    nibabel.save(nibabel.Nifti1Image(labels, small_cine.grid.affine_ras), tmp_path / "gt.nii.gz")
+    arguments = ["--anatomy", str(tmp_path / "gt.nii.gz"), "--labels-map", "cmrsim", *given]
+    assert main(["simulate", "--out", str(tmp_path / "X.nii.gz"), *arguments]) == 2
+    assert message in capsys.readouterr().err
 
 
 def test_an_empty_label_map_is_refused(tmp_path, capsys):

@@ -36,7 +36,8 @@ def mitral_leaflets(
     # narrows to a slit that lies across the direction of the aortic valve, the anterior leaflet's neighbour.
     depth = 7.0 + (_LEAFLET_DEPTH_MM - 7.0) * opening
     tip = annulus * (0.05 + 0.55 * opening)
-    along = level / depth
+    # Beyond the tips nothing is shown, and the section must not shrink to nothing there.
+    shown, along = level <= depth, np.minimum(level / depth, 1.0)
     narrow = annulus + (tip - annulus) * along
     wide = np.maximum(annulus * (1.0 + (_COMMISSURES - 1.0) * along), narrow)
     dx, dy = x - cx * (1 - 0.5 * along), y - cy * (1 - 0.5 * along)
@@ -46,7 +47,7 @@ def mitral_leaflets(
     f = np.sqrt((towards / narrow) ** 2 + (across / wide) ** 2) + 1e-6
     gradient = np.sqrt((towards / narrow**2) ** 2 + (across / wide**2) ** 2) / f + 1e-6
     steepness = np.sqrt(1.0 + ((annulus - tip) / depth) ** 2)
-    return (along <= 1.0) & (np.abs(f - 1.0) / gradient < 0.5 * _LEAFLET_MM * steepness)
+    return shown & (np.abs(f - 1.0) / gradient < 0.5 * _LEAFLET_MM * steepness)
 
 
 def semilunar_cusps(x: NDArray, y: NDArray, level: NDArray, valve: tuple[float, float, float]) -> NDArray[np.bool_]:
