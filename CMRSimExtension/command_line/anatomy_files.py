@@ -61,8 +61,8 @@ def anatomy_from_file(
 
     series = len(labels) > 1
     if series and phase_of_labels is not None:
-        raise InputError(f"--phase-of-labels belongs to a single label image, and {path.name} holds {len(labels)} of one "
-                         "heartbeat; leave it out")
+        raise InputError(f"--phase-of-labels belongs to a single label image, and {path.name} holds {len(labels)} of "
+                         "one heartbeat; leave it out")
     return LabelAnatomy(
         labels if series else labels[0],
         affine,

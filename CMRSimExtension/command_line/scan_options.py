@@ -70,7 +70,7 @@ OPTIONS = (
     ScanOption("labels-map", _ANATOMY, str,
                "what the labels mean: acdc, mms, cmrsim, or a table such as 1=rv,2=myo,3=lv", "MAP"),
     ScanOption("phase-of-labels", _ANATOMY, float,
-               "cardiac phase, 0 to 1, that a single label image shows: 0 end diastole (default), about 0.39 end systole",
+               "cardiac phase, 0 to 1, of a single label image: 0 end diastole (default), about 0.39 end systole",
                "P"),
     ScanOption("xcat-vectors", _ANATOMY, str,
                "XCAT's own motion of a beating series: one of its <name>_vec_frame1_to_frame<t>.txt, or their folder; "

@@ -331,6 +331,9 @@ def _record(
         "ejection_fractions": result.ejection_fractions,
         "notes": found.notes,
     }
+    if found.probabilities is not None:
+        # Channel 0 is the background; the others are the model's classes.
+        record["probability_channels"] = {str(number): label for number, label in model.labels.items()}
     if curves is not None:
         record["volume_curves_ml"] = {
             "frames": list(curves.frames),

@@ -49,9 +49,6 @@ def run(arguments: list[str]) -> int:
         return main(arguments)
     if arguments[0] not in COMMANDS_ON_SCENES:
         raise InputError(f"{arguments[0]} does not work on scenes; choose from {', '.join(COMMANDS_ON_SCENES)}")
-    if "--probabilities" in arguments:
-        raise InputError(
-            "--probabilities writes files and has no place in a scene; leave it out, or segment a file and not a scene")
     rest = list(arguments)
     target = _take_option(rest, "--out")
     node_name = _take_option(rest, "--node")
@@ -183,7 +180,9 @@ def segmented_in_file(result: Path, cine: Any) -> dict[str, Any]:
     import numpy as np
 
     from CMRSimExtension.evaluation.function import function_from_labels
-    from CMRSimExtension.files.cine_files import read_cine, sidecar_path
+    from CMRSimExtension.files.cine_files import companion, read_cine, sidecar_path
+    from CMRSimExtension.files.nifti import read_nifti
+    from CMRSimExtension.slicer_bridge.jobs import maps_percent
 
     labels = np.rint(read_cine(result, truths=()).image).astype(np.uint8)
     record = json.loads(sidecar_path(result).read_text(encoding="utf-8"))
@@ -192,9 +191,14 @@ def segmented_in_file(result: Path, cine: Any) -> dict[str, Any]:
         dx, dy, dz = cine.grid.spacing_mm
         curves = asdict(function_from_labels(labels, (dz, dy, dx), frames=record["frames"]))
         curves["indexed"] = record["indexed"]
+    maps: dict[str, Any] = {}
+    if "probability_channels" in record:
+        shares, doubt = (read_nifti(companion(result, name)).values for name in ("probabilities", "uncertainty"))
+        channels = {int(number): label for number, label in record["probability_channels"].items()}
+        maps = maps_percent(np.moveaxis(shares, -1, 1), doubt, channels)
     return {
         "labels": labels, "frames": record["frames"], "curves": curves,
-        "normal_ranges": record.get("normal_ranges", {}), "maps_percent": {}}
+        "normal_ranges": record.get("normal_ranges", {}), "maps_percent": maps}
 
 
 class _Scene:

@@ -5,7 +5,7 @@ The same functions run in Slicer's own process (from scripts and tests) and in a
 """
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -161,17 +161,28 @@ def segment(
         frames=frames, device=device, views=views, probabilities=probabilities, **person)
     found = segment_cine(cine, bundle, options, report)
     progress(1.0, "segmented")
+    maps: Values = {}
+    if found.segmentation.probabilities is not None and found.segmentation.uncertainty is not None:
+        maps = maps_percent(found.segmentation.probabilities, found.segmentation.uncertainty, bundle.labels)
     known = person.get("sex") is not None and person.get("age_years") is not None
     return {
         "labels": found.segmentation.labels, "frames": list(found.segmentation.frames),
         "curves": None if found.function is None else asdict(found.function),
         "normal_ranges": normal_ranges(person["sex"], person["age_years"]) if known else {},
-        "maps_percent": maps_percent(found.segmentation, bundle) if probabilities else {},
+        "maps_percent": maps,
         "notes": list(found.segmentation.notes)}
 
 
-def maps_percent(found: Any, model: Any) -> Values:
-    """(frames, slices, rows, columns) uint8 uncertainty, and probability of each class, in percent."""
+def maps_percent(probabilities: Any, uncertainty: Any, labels: Mapping[int, int]) -> Values:
+    """Uncertainty and the probability of each structure as uint8 percent (frames, slices, rows, columns), by name.
+
+    Parameters
+    ----------
+    probabilities, uncertainty
+        (frames, classes, slices, rows, columns) and (frames, slices, rows, columns), 0 to 1.
+    labels
+        Class -> label number.
+    """
     import numpy as np
 
     from CMRSimExtension.anatomy.terminology import term_of
@@ -179,9 +190,9 @@ def maps_percent(found: Any, model: Any) -> Values:
     def percent(values: Any) -> Any:
         return np.rint(100.0 * values.astype(np.float32)).astype(np.uint8)
 
-    maps = {"uncertainty": percent(found.uncertainty)}
-    for number, label in model.labels.items():
-        maps[f"{term_of(label).name} probability"] = percent(found.probabilities[:, number])
+    maps = {"uncertainty": percent(uncertainty)}
+    for number, label in labels.items():
+        maps[f"{term_of(label).name} probability"] = percent(probabilities[:, number])
     return maps
 
 

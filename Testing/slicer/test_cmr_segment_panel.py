@@ -266,15 +266,11 @@ def found(cine: Cine, **others) -> dict:
 
 
 def test_maps_of_probability_and_uncertainty_keep_step_with_the_cine(panel, cine, shown):
-    from types import SimpleNamespace
-
     from CMRSimExtension.slicer_bridge.jobs import maps_percent
 
     frames = [0, 2]
     shares = np.stack([cine.labels[frames] == label for label in range(4)], axis=1) * np.float16(0.75)
-    maps = maps_percent(
-        SimpleNamespace(probabilities=shares, uncertainty=np.full(shares[:, 0].shape, 0.5, np.float16)),
-        SimpleNamespace(labels={1: 1, 2: 2, 3: 3}))
+    maps = maps_percent(shares, np.full(shares[:, 0].shape, 0.5, np.float16), {1: 1, 2: 2, 3: 3})
     nodes = panel.logic.task(panel.logic.getParameterNode()).add(found(cine, frames=frames, maps_percent=maps))
     names = [node.GetName().removeprefix("Cine segmentation ") for node in nodes.maps]
     assert names == [

@@ -141,6 +141,22 @@ def test_no_volumes_are_given_where_the_command_gave_none(scene, cine, tmp_path)
     assert slicer.mrmlScene.GetNumberOfNodesByClass("vtkMRMLTableNode") == 0
 
 
-def test_maps_of_probability_are_for_files(tmp_path):
-    with pytest.raises(InputError, match="leave it out"):
-        batch.run(["segment", "a.mrb", "--probabilities", "--out", str(tmp_path / "b.mrb")])
+def test_maps_of_probability_that_a_command_wrote_keep_step_with_the_image(scene, cine, tmp_path):
+    from CMRSimExtension.files.nifti import write_nifti
+
+    proxy = add_cine(cine, "Cine")
+    result, frames = tmp_path / "result.nii.gz", [0, 2]
+    write_nifti(result, cine.labels, cine.grid.affine_ras)
+    shares = np.stack([cine.labels[frames] == label for label in range(4)], axis=-1) * np.float32(0.5)
+    write_nifti(tmp_path / "result_probabilities.nii.gz", shares, cine.grid.affine_ras)
+    write_nifti(tmp_path / "result_uncertainty.nii.gz", np.full(shares.shape[:4], 0.25, np.float32),
+                cine.grid.affine_ras)
+    result.with_name("result.json").write_text(json.dumps(
+        {"frames": frames, "function": None, "probability_channels": {"1": 1, "2": 2, "3": 3}}), encoding="utf-8")
+    batch.add_result("segment", result, proxy.proxy)
+    wall = slicer.util.getNode("Cine segmentation LV myocardium probability")
+    doubt = slicer.util.getNode("Cine segmentation uncertainty")
+    for frame, share, unsure in ((0, 50, 25), (1, 0, 0), (2, 50, 25)):  # frame 1 was not asked for
+        proxy.browser.SetSelectedItemNumber(frame)
+        np.testing.assert_array_equal(slicer.util.arrayFromVolume(wall), (cine.labels[frame] == 2) * share)
+        assert (slicer.util.arrayFromVolume(doubt) == unsure).all()
