@@ -10,7 +10,7 @@ from CMRSimExtension.anatomy.heart.base import Base
 from CMRSimExtension.anatomy.heart.left_side import claim_epicardial_rim, claim_left_ventricle
 from CMRSimExtension.anatomy.heart.levels import FADE_MM, LongAxis
 from CMRSimExtension.anatomy.heart.parameters import HeartParameters
-from CMRSimExtension.anatomy.heart.pericardium import CENTRE_MM, SacTable, claim_sac, enclose
+from CMRSimExtension.anatomy.heart.pericardium import CENTRE_MM, Bearing, SacTable, claim_sac, enclose
 from CMRSimExtension.anatomy.heart.right_side import claim_right_ventricle
 from CMRSimExtension.anatomy.heart.right_ventricle import PULMONARY_VALVE_MM, TOP_MM, RightVentricle
 from CMRSimExtension.anatomy.heart.state import HeartState, Points
@@ -145,14 +145,15 @@ class Heart:
         reach = np.full(len(subset), -np.inf)
         # A fixed point sees levels pass by: those between where it is at end diastole and at end systole.
         systole = self._axis(1.0).inverse(subset[:, 2])
+        bearing = Bearing.of(subset[:, 0], subset[:, 1])
         for share in (0.0, 0.25, 0.5, 0.75, 1.0):
             level = (1.0 - share) * subset[:, 2] + share * systole
             for sac in self._sacs:
-                radius, edge = sac.radius(subset[:, 0], subset[:, 1], level)
-                reach = np.maximum(reach, edge - radius)
+                reach = np.maximum(reach, sac.edge(bearing, level) - bearing.radius_mm)
             for tube in (self.base.aorta, self.base.pulmonary_trunk):
-                distance, lumen = tube.distance(subset[:, 0], subset[:, 1], level)
-                reach = np.maximum(reach, lumen + tube.wall_mm - distance)
+                beside = np.flatnonzero((level >= tube.levels_mm[0]) & (level <= tube.levels_mm[-1]))
+                distance, lumen = tube.distance(subset[beside, 0], subset[beside, 1], level[beside])
+                reach[beside] = np.maximum(reach[beside], lumen + tube.wall_mm - distance)
         inside[picked] = reach > -SLICE_REACH_MM
         return inside
 
@@ -165,7 +166,8 @@ class Heart:
     def encloses(self, local_mm: NDArray) -> NDArray[np.bool_]:
         """Points (n, 3) in heart coordinates that lie in the pericardial sac at end diastole."""
         assert self._sacs is not None
-        radius, edge = self._sacs[0].radius(local_mm[:, 0], local_mm[:, 1], local_mm[:, 2])
+        bearing = Bearing.of(local_mm[:, 0], local_mm[:, 1])
+        radius, edge = bearing.radius_mm, self._sacs[0].edge(bearing, local_mm[:, 2])
         levels = self._sacs[0].levels_mm
         return (radius < edge) & (local_mm[:, 2] > levels[0]) & (local_mm[:, 2] < levels[1])
 

@@ -27,6 +27,24 @@ _RADII_MM = np.arange(4.0, 112.0, 3.0)
 
 
 @dataclass(frozen=True)
+class Bearing:
+    """Where points lie around the sac's centre line, whatever their level: radius in mm, and place in the angles."""
+
+    radius_mm: NDArray
+    column: NDArray[np.int32]
+    share: NDArray
+
+    @classmethod
+    def of(cls, x: NDArray, y: NDArray) -> "Bearing":
+        """Of points in heart coordinates, mm."""
+        dx, dy = x - CENTRE_MM[0], y - CENTRE_MM[1]
+        turn = np.arctan2(dy, dx) * (_ANGLES / (2 * np.pi))
+        turn = np.where(turn < 0, turn + _ANGLES, turn)
+        column = np.minimum(turn.astype(np.int32), _ANGLES - 1)
+        return cls(np.hypot(dx, dy), column, turn - column)
+
+
+@dataclass(frozen=True)
 class SacTable:
     """Radius of the sac around `CENTRE_MM` on a grid of material level and angle (last angle repeats the first)."""
 
@@ -42,20 +60,16 @@ class SacTable:
         """First and last level of the table."""
         return self.start_mm, self.start_mm + _STEP_MM * (len(self.radii_mm) - 1)
 
-    def radius(self, x: NDArray, y: NDArray, level: NDArray) -> tuple[NDArray, NDArray]:
-        """Distance of points from the centre line, and the sac's radius in their direction (0 beyond its ends)."""
-        dx, dy = x - CENTRE_MM[0], y - CENTRE_MM[1]
-        turn = np.arctan2(dy, dx) * (_ANGLES / (2 * np.pi))
-        turn = np.where(turn < 0, turn + _ANGLES, turn)
-        column = np.minimum(turn.astype(np.int32), _ANGLES - 1)
+    def edge(self, bearing: Bearing, level: NDArray) -> NDArray:
+        """The sac's radius in the direction of points (0 beyond its ends)."""
         place = np.clip((level - self.start_mm) / _STEP_MM, 0.0, len(self.radii_mm) - 1.001)
         row = place.astype(np.int32)
-        u, v = place - row, turn - column
+        u, v = place - row, bearing.share
         flat, width = self.radii_mm.reshape(-1), self.radii_mm.shape[1]
-        first = row * width + column
+        first = row * width + bearing.column
         low = flat.take(first) * (1 - v) + flat.take(first + 1) * v
         high = flat.take(first + width) * (1 - v) + flat.take(first + width + 1) * v
-        return np.hypot(dx, dy), low + u * (high - low)
+        return low + u * (high - low)
 
 
 def enclose(heart: "Heart", state: HeartState, p: HeartParameters) -> SacTable:
@@ -97,8 +111,9 @@ def claim_sac(q: Points, sacs: tuple[SacTable, SacTable], state: HeartState, flu
     index = np.flatnonzero(q.open)
     first, last = sacs
     x, y, level = q.x[index], q.y[index], q.level[index]
-    radius, rest_edge = first.radius(x, y, level)
-    end_edge = last.radius(x, y, level)[1]
+    bearing = Bearing.of(x, y)
+    radius, rest_edge = bearing.radius_mm, first.edge(bearing, level)
+    end_edge = last.edge(bearing, level)
     edge = rest_edge + state.ejection * (end_edge - rest_edge)
     inside = radius < edge
     swept = np.zeros(len(q.x), dtype=bool)

@@ -63,7 +63,7 @@ def outline_radius(
     rho = np.sqrt(u * u + v * v) + 1e-4
     cosine, sine = u / rho, v / rho
     ellipse = 1.0 / np.sqrt((cosine / a) ** 2 + (sine / b) ** 2)
-    wave = harmonics[0] * (4 * cosine**3 - 3 * cosine) + harmonics[1] * (3 * sine - 4 * sine**3)
+    wave = harmonics[0] * cosine * (4 * cosine**2 - 3) + harmonics[1] * sine * (3 - 4 * sine**2)
     return rho, ellipse * (1.0 + wave)
 
 
