@@ -161,8 +161,14 @@ class Appearance:
             PulsationGhosts.from_dict(record["ghosts"]),
         )
 
-    def signal_table(self, protocol: Protocol, lowest_hz: float, highest_hz: float) -> "SignalTable":
-        """Complex signal of every tissue over a range of water off-resonance."""
+    def signal_table(
+        self, protocol: Protocol, lowest_hz: float, highest_hz: float, *, inflow: bool = True
+    ) -> "SignalTable":
+        """Complex signal of every tissue over a range of water off-resonance.
+
+        `inflow` adds the signal of blood that comes fresh into the slice; without it blood is in the plain steady
+        state, for callers (preparations) that reckon inflow themselves.
+        """
         frequency = np.linspace(lowest_hz, max(highest_hz, lowest_hz + 1.0), _BINS)
         t = self.tissues
         hz_per_ppm = HZ_PER_PPM_PER_T * protocol.field_t
@@ -183,7 +189,7 @@ class Appearance:
         signal = steady_state((slice(None), None), off)
         signal[Tissue.FAT] = _FAT_SHARES @ steady_state(Tissue.FAT, fat)
         # Turbulent, fresh blood outshines the steady state everywhere alike.
-        for tissue in (Tissue.BLOOD_ARTERIAL, Tissue.BLOOD_VENOUS):
+        for tissue in (Tissue.BLOOD_ARTERIAL, Tissue.BLOOD_VENOUS) if inflow else ():
             signal[tissue] *= self.blood.inflow
             if protocol.sequence == "gre":
                 # Without inflow a spoiled gradient echo shows blood no brighter than muscle.

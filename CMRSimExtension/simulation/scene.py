@@ -21,7 +21,7 @@ _R2 = (0.7548776662466927, 0.5698402909980532)
 
 
 class Preparation(TypingProtocol):
-    """What a magnetisation preparation at the R wave (tagging) makes of the signal of each point."""
+    """What a magnetisation preparation at the R wave (tagging) makes of the signal of each point, inflow included."""
 
     def factor(self, material: Material, tissues: TissueValues, time_ms: float) -> NDArray[np.floating]:
         """(n,) factor on the steady-state signal of points, by tissue and rest position, at a time after the R wave."""
@@ -98,7 +98,10 @@ class SliceScene:
         self._preparation, self._flow, self._normal = preparation, flow, slice_normal(grid)
         off_resonance = appearance.off_resonance.on(one_slice(grid, index)).reshape(-1)
         self.receive = appearance.receive.on(one_slice(grid, index)).reshape(-1)
-        self._table = appearance.signal_table(protocol, float(off_resonance.min()), float(off_resonance.max()))
+        # Tags and the fault reckon inflow themselves, from their own speeds.
+        inflow = preparation is None and (flow is None or protocol.sequence != "gre")
+        lowest, highest = float(off_resonance.min()), float(off_resonance.max())
+        self._table = appearance.signal_table(protocol, lowest, highest, inflow=inflow)
         bins = self._table.bins(off_resonance)
         offsets = _sub_voxel_offsets(protocol, grid, sub_samples)
         points = (self._centres[None] + offsets[:, None]).astype(np.float32)

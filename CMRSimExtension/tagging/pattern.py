@@ -200,7 +200,7 @@ class TaggedAcquisition:
         """What tags make of the signal of simulated points: the `Preparation` of a `SliceScene`.
 
         The signal meant is that of this acquisition's own readout in its steady state (a protocol with the same
-        sequence, flip angle, TR and TE). 1 is untagged muscle; inflow takes blood above 1; where tags inverted the
+        sequence, flip angle, TR and TE; of a ramp, its last angle). 1 is untagged muscle; inflow takes blood above 1; where tags inverted the
         magnetisation the factor is negative.
 
         Parameters
@@ -232,6 +232,11 @@ class TaggedAcquisition:
             steady = self.readout.steady_state(t1, t2)
             gains, offsets = self.evolution(time_ms, t1, t2, blood=blood)
             gain[here], offset[here] = gains / steady, offsets / steady
+        if self.readout.ramp_pulses:
+            # The signal meant is that of the ramp's last pulse; this one's angle is smaller.
+            share = float(self.readout.transverse(np.ones(1), time_ms, np.inf)[0])
+            share /= np.sin(np.deg2rad(self.readout.flip_angle_deg))
+            gain, offset = gain * np.float32(share), offset * np.float32(share)
         modulation = self.pattern.modulation(material.rest_mm)
         stirred = IS_BLOOD[material.tissue]
         modulation[stirred] = self.flow.modulation(modulation[stirred], self.pattern.mean_modulation, time_ms)

@@ -19,6 +19,7 @@ from CMRSimExtension.scanner.protocol import Protocol
 from CMRSimExtension.simulation.appearance import Appearance
 from CMRSimExtension.simulation.scene import SliceScene
 from CMRSimExtension.simulation.stream import SliceRanges, draw_slices, fill, with_pixels
+from CMRSimExtension.tagging.flow import BloodFlow
 from CMRSimExtension.tagging.pattern import TaggedAcquisition, TagPattern
 from CMRSimExtension.tagging.preparation import TRAINS, TagTrain
 from CMRSimExtension.tagging.readout import TagReadout
@@ -137,7 +138,7 @@ def _one_position(
     for index in range(len(images)):
         # A third at the R wave, where fresh tags hide the contrast and the wall is thin; the others anywhere.
         phase = 0.0 if rng.random() < 0.33 else float(rng.uniform(0.0, _LONGEST_PHASE))
-        time_ms = phase * subject.cycle_ms + 15.0
+        time_ms = phase * subject.cycle_ms + float(rng.uniform(0.0, 25.0))
         content = scene.beating(phase, None, time_ms)
         labels[index] = scene.labels(content, "clinical")
         whole = scene.image(content, time_ms)
@@ -189,4 +190,6 @@ def _preparation(
         angle_deg=float(rng.uniform(0.0, 180.0)),
         cspamm=bool(rng.random() < 0.15) and readout.kind == "gre" and spacing_mm > 2.0 * grid.spacing_mm[0] * 2.0,
     )
-    return TaggedAcquisition(pattern, readout, pause_ms=float(rng.uniform(0.0, 200.0)))
+    # Cavities from as grey as muscle to well above it, with tags that last for one frame or three.
+    flow = BloodFlow(float(rng.uniform(15.0, 60.0)), float(rng.uniform(1.0, 14.0)), grid.slice_thickness_mm)
+    return TaggedAcquisition(pattern, readout, flow, float(rng.uniform(0.0, 200.0)))

@@ -120,6 +120,21 @@ def test_a_point_in_a_simulation_is_tagged_as_the_acquisition_says(tissues, kind
     np.testing.assert_allclose(acquisition.factor(material(tissue, rest), tissues, 120.0), expected, atol=1e-6)
 
 
+def test_a_ramp_keeps_the_tags_of_a_simulation_as_they_began(tissues):
+    readout = TagReadout(flip_angle_deg=30.0, repetition_time_ms=8.0, echo_time_ms=4.0, ramp_pulses=100)
+    acquisition = TaggedAcquisition(lines(cspamm=True), readout)
+    points = lines().origin_mm + np.arange(0, 14, 0.25)[:, None] * lines().directions_ras[0]
+    muscle = tissues.replace(Tissue.MYOCARDIUM, t1_ms=readout.ramp_t1_ms)
+    spans = [np.ptp(acquisition.factor(material(Tissue.MYOCARDIUM, points), muscle, t)) for t in (0.0, 400.0, 780.0)]
+    # Between two pulses the angle is interpolated, and the tables are in single precision.
+    np.testing.assert_allclose(spans, spans[0], rtol=0.01)
+    at = points[7:8]
+    expected = readout.transverse(longitudinal(acquisition, at, 400.0, 950.0), 400.0, np.inf)
+    steady = readout.steady_state(950.0) * np.sin(np.deg2rad(30.0))
+    found = acquisition.factor(material(Tissue.MYOCARDIUM, at), muscle, 400.0)
+    np.testing.assert_allclose(found, expected / steady, atol=1e-6)
+
+
 def test_tags_of_a_simulation_keep_single_precision(tissues):
     acquisition, rest = TaggedAcquisition(lines()), np.random.default_rng(2).normal(0, 150, (50, 3))
     single = acquisition.factor(material(Tissue.MYOCARDIUM, rest.astype(np.float32)), tissues, 200.0)
