@@ -108,4 +108,5 @@ CLINICAL_OF_STRUCTURE = _table(
     }
 )
 """(256,) uint8: 1 LV blood pool, 2 LV myocardium, 3 RV blood pool as readers contour them, else 0. Papillary muscles
-and trabeculae count as blood pool (Schulz-Menger et al., JCMR 2020;22:19)."""
+and trabeculae count as blood pool: one of the two ways that the SCMR guideline allows (Schulz-Menger et al., JCMR
+2020;22:19), and that of ACDC's readers."""

@@ -44,10 +44,13 @@ class GroupRanges:
     heart_rate: Range
 
 
-# Healthy adults: Petersen et al., J Cardiovasc Magn Reson 2017;19:18 (UK Biobank, 3 T, 800 people). Long-axis
-# shortening: Lawton et al., J Thorac Cardiovasc Surg 2011; Taylor et al., JCMR 2015;17:93 (GLS -17 to -19 %).
+# Healthy adults: volumes near Petersen et al., J Cardiovasc Magn Reson 2017;19:18 (UK Biobank, 1.5 T, 800 people aged
+# 45 to 74). Ejection fraction and mass are drawn 2 to 5 units above the paper's (see `PUBLISHED_ADULTS`), so that the
+# strain of the wall's middle is physiological. Long-axis shortening: near Riffel et al., J Cardiovasc Magn Reson
+# 2015;17:69 (17.1 +- 2.3 % in 234 healthy people), by sex as the longitudinal strain of Lim et al., Eur Radiol
+# 2021;31:3962 (16.6 % in men, 17.4 % in women); the spread here is smaller.
 # Length, profile and growth of mass: fitted to manual contours of short-axis cines (60 people of ACDC: Bernard et al.,
-# IEEE Trans Med Imaging 2018;37:2514), as are the groups of patients.
+# IEEE Trans Med Imaging 2018;37:2514), as are the groups of patients but dmd.
 _NORMAL_MEN = GroupRanges(
     Range(84, 13), Range(61, 4.5), Range(56, 8.0), Range(92, 15), Range(54, 5), Range(15.9, 0.8), Range(0.165, 0.012),
     Range(2.15, 0.2), Range(0.085, 0.02), Range(65, 10),
@@ -56,7 +59,8 @@ _NORMAL_WOMEN = GroupRanges(
     Range(75, 11), Range(63, 4.5), Range(47, 7.0), Range(79, 12), Range(57, 5), Range(15.9, 0.8), Range(0.170, 0.012),
     Range(2.15, 0.2), Range(0.085, 0.02), Range(68, 10),
 )  # fmt: skip
-# Children: Buechel et al., JCMR 2009;11:19.
+# Children: volumes and mass near those of Buechel et al., J Cardiovasc Magn Reson 2009;11:19 at a body surface of 1.1
+# m2, both sexes together (their indices grow with body surface); ejection fractions and spreads are assumed.
 _NORMAL_CHILDREN = GroupRanges(
     Range(76, 11), Range(63, 4.5), Range(48, 8), Range(82, 13), Range(61, 5), Range(15.9, 0.8), Range(0.170, 0.012),
     Range(2.15, 0.2), Range(0.10, 0.02), Range(85, 12),
@@ -78,12 +82,29 @@ _PATIENTS: dict[str, GroupRanges] = {
         Range(60, 17), Range(55, 8), Range(41, 10), Range(106, 22), Range(32, 8), Range(14.4, 0.9), Range(0.130, 0.025),
         Range(2.15, 0.25), Range(0.13, 0.03), Range(75, 12),
     ),
-    # Duchenne: Hor et al., J Am Coll Cardiol 2009;53:1204 (EF falls from 65 to below 45 % with age).
+    # Duchenne: assumed; strain falls before the ejection fraction does, which is below 55 % in older patients (Hor et
+    # al., J Am Coll Cardiol 2009;53:1204).
     "dmd": GroupRanges(
         Range(72, 14), Range(55, 8), Range(43, 9), Range(68, 13), Range(55, 7), Range(15.6, 0.8), Range(0.125, 0.025),
         Range(2.6, 0.3), Range(0.12, 0.03), Range(98, 14),
     ),
 }  # fmt: skip
+
+ADULT_YEARS = 17.0
+"""Age from which hearts are drawn and judged as those of adults."""
+
+PUBLISHED_ADULTS: dict[str, dict[str, Range]] = {
+    "M": {
+        "lv_edv_ml_per_m2": Range(85, 15), "lv_ef_percent": Range(58, 5), "lv_mass_g_per_m2": Range(53, 9),
+        "rv_edv_ml_per_m2": Range(93, 17), "rv_ef_percent": Range(54, 6),
+    },
+    "F": {
+        "lv_edv_ml_per_m2": Range(74, 12), "lv_ef_percent": Range(61, 5), "lv_mass_g_per_m2": Range(42, 7),
+        "rv_edv_ml_per_m2": Range(77, 13), "rv_ef_percent": Range(58, 6),
+    },
+}  # fmt: skip
+"""What healthy men and women of 45 to 74 years were found to have, papillary muscles counted as blood: Petersen et al.,
+J Cardiovasc Magn Reson 2017;19:18."""
 
 _EDV_INDEX = (15.0, 350.0)
 """ml/m2: from the smallest hypoplastic to the largest dilated left ventricles."""
@@ -101,7 +122,7 @@ def ranges_for(pathology: str, sex: str, age_years: float) -> GroupRanges:
         raise InputError(f"pathology is {pathology!r}; choose one of {', '.join(PATHOLOGIES)}")
     if pathology != "normal":
         return _PATIENTS[pathology]
-    if age_years < 17:
+    if age_years < ADULT_YEARS:
         return _NORMAL_CHILDREN
     return _NORMAL_MEN if sex == "M" else _NORMAL_WOMEN
 
@@ -120,7 +141,7 @@ def draw_heart(
     """Draw a heart for a body; what is given is kept.
 
     Volumes, mass and function are correlated: big hearts of a group are heavy and belong to big right ventricles
-    (r = 0.7 to 0.8, Petersen et al. 2017), dilated ones eject less.
+    (r = 0.7 to 0.75, assumed), dilated ones eject less.
 
     Raises
     ------

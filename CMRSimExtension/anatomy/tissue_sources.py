@@ -16,12 +16,12 @@ SOURCES: dict[str, str] = {
     ),
     "stanisz2005": (
         "Stanisz GJ et al., T1, T2 relaxation and magnetization transfer in tissue at 3T. Magn Reson Med "
-        "2005;54:507-512."
+        "2005;54:507-512 (in vitro at 37 C: human blood, mouse muscle, rat spinal cord, bovine cartilage)."
     ),
     "lu2004": (
         "Lu H et al., Determining the longitudinal relaxation time (T1) of blood at 3.0 Tesla. Magn Reson Med"
-        " 2004;52:679-682 (mean); between-subject SD from Zhang X et al., In vivo blood T1 measurements at "
-        "1.5 T, 3 T, and 7 T. Magn Reson Med 2013;70:1082-1086."
+        " 2004;52:679-682 (mean; circulating bovine blood, haematocrit 0.42); between-subject SD from Zhang X et al., "
+        "In vivo blood T1 measurements at 1.5 T, 3 T, and 7 T. Magn Reson Med 2013;70:1082-1086."
     ),
     "zhang2013": (
         "Zhang X et al., In vivo blood T1 measurements at 1.5 T, 3 T, and 7 T. Magn Reson Med 2013;70:1082-1086."
@@ -44,24 +44,24 @@ SOURCES: dict[str, str] = {
     ),
     "stadler2005": (
         "Stadler A et al., T1 mapping of the entire lung parenchyma: influence of the respiratory phase in "
-        "healthy individuals. J Magn Reson Imaging 2005;21:759-764 (right lung; spread over subjects and "
-        "breathing states)."
+        "healthy individuals. J Magn Reson Imaging 2005;21:759-764 (entire lung, suspended expiration)."
     ),
     "wissmann2014": (
         "Wissmann L et al., MRXCAT: realistic numerical phantoms for cardiovascular magnetic resonance. J "
         "Cardiovasc Magn Reson 2014;16:63 (proton densities are its defaults; no SD is published, the one "
         "here is assumed)."
     ),
-    "reeder2005": (
-        "Reeder SB et al., Iterative decomposition of water and fat with echo asymmetry and least-squares "
-        "estimation (IDEAL). Magn Reson Med 2005;54:636-644 (methylene main peak 3.4 ppm below water)."
+    "hamilton2011": (
+        "Hamilton G et al., In vivo characterization of the liver fat 1H MR spectrum. NMR Biomed 2011;24:784-790 "
+        "(main methylene peak at 1.3 ppm, water at 4.7 ppm; the SD is assumed)."
     ),
     "estimate: venous blood": (
         "Estimate: the oxygenated value of Stanisz 2005, its R2 raised by K(1 - Y)^2 (Wright GA et al., J "
         "Magn Reson Imaging 1991;1:275-283; field dependence Chen JJ, Pike GB, Magn Reson Med "
         "2009;61:249-254) with saturation Y = 0.70 and K about 20 /s at 1.5 T and 25 /s at 3 T for the short "
         "refocusing interval of bSSFP. Consistent in direction with ventricular blood at 3 T measured by T2 "
-        "preparation (LV 91-99 ms, RV 78-81 ms; the longer refocusing interval shortens both)."
+        "preparation (LV 91-99 ms, RV 78-81 ms, Liu CY et al., Int J Cardiovasc Imaging 2025, doi "
+        "10.1007/s10554-025-03479-7; the longer refocusing interval shortens both)."
     ),
     "estimate: R2 prime": (
         "Estimate: 1/T2* = 1/T2 + R2', R2' = 22.4 /s at 3 T (difference of the myocardial T2 and T2* of Roy "
@@ -85,7 +85,7 @@ SOURCES: dict[str, str] = {
     ),
     "estimate: lung 3 T": ("Estimate: the 1.5 T value raised by 3 %; T1 of lung depends weakly on field."),
     "estimate: bone": (
-        "Estimate: T1 140 to 260 ms and T2* 0.42 to 0.50 ms (range quoted for ultrashort-echo studies); T2 is"
+        "Estimate: T1 140 to 260 ms and T2* 0.42 to 0.50 ms (as ultrashort-echo studies report); T2 is"
         " set equal to T2*."
     ),
     "estimate: lung density": (

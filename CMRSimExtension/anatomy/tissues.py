@@ -94,7 +94,7 @@ def _relaxation(field_t: float, t1: Measured, t2: Measured, t2_star: Measured | 
 
 _M = Measured
 _WATER = _M(0.0, 0.0, "definition")
-_FAT = _M(-3.4, 0.02, "reeder2005")
+_FAT = _M(-3.4, 0.02, "hamilton2011")
 _WATER_CONTENT = "estimate: water content"
 
 # tissue: name, T1 and T2 at 1.5 T, T1 and T2 at 3 T, T2* at 1.5 T and 3 T or None, proton density, shift, colour, code
@@ -132,7 +132,7 @@ _ROWS: dict[Tissue, _Row] = {
         (188, 95, 76), Code("71616004", "Muscle"),
     ),
     Tissue.LUNG: (
-        "lung", _M(1370, 180, "stadler2005"), _M(40, 8, "estimate: lung T2"), _M(1410, 180, "estimate: lung 3 T"),
+        "lung", _M(1333, 167, "stadler2005"), _M(40, 8, "estimate: lung T2"), _M(1373, 167, "estimate: lung 3 T"),
         _M(35, 8, "estimate: lung T2"), _M(2.11, 0.27, "yu2011"), _M(0.74, 0.10, "yu2011"),
         _M(0.32, 0.05, "estimate: lung density"), _WATER, (197, 165, 145), Code("39607008", "Lung"),
     ),

@@ -8,7 +8,7 @@ Frame <t>``, then a line per voxel::
 The first place holds the column, row and slice of a voxel of the activity files, from 0; the second, in the same
 coordinates, where it is at frame t. ``known_vector`` (an organ's name may follow) was sampled on XCAT's surfaces,
 ``interpolated_vector`` between them. A voxel without a line does not move. Sources, which agree: NOTE 12 of XCAT's
-parameter file; the readers of Williams et al. (Med Phys 2013;40:071908), of cid-X (Eiben et al., Phys Med Biol
+parameter file; the readers of Williams et al. (Med Phys 2013;40:071728), of cid-X (Eiben et al., Phys Med Biol
 2020;65:165005), of matRad's XCAT import and of KCL's ``LoadXCATField``.
 """
 

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from CMRSimExtension.anatomy.function import MYOCARDIAL_DENSITY_G_PER_ML, CardiacFunction
-from CMRSimExtension.anatomy.reference import ranges_for
+from CMRSimExtension.anatomy.reference import ADULT_YEARS, PUBLISHED_ADULTS
 from CMRSimExtension.errors import InputError
 
 
@@ -65,10 +65,10 @@ def body_surface_m2(height_cm: float, weight_kg: float) -> float:
 
 
 def normal_ranges(sex: str, age_years: float) -> dict[str, tuple[float, float]]:
-    """Range (mean -/+ 1.96 SD) of healthy people for the values of `FunctionCurves`, by name.
+    """Published range (mean -/+ 1.96 SD) of healthy adults for the values of `FunctionCurves`, by name.
 
-    Volumes and mass are per m2 of body surface, ejection fractions in percent; means, deviations and their sources are
-    those of `anatomy.reference`.
+    Volumes and mass are per m2 of body surface, ejection fractions in percent. Source: `PUBLISHED_ADULTS`, whose people
+    were 45 to 74 years old. Nothing is given for children, whose indices grow with body surface.
 
     Parameters
     ----------
@@ -77,15 +77,9 @@ def normal_ranges(sex: str, age_years: float) -> dict[str, tuple[float, float]]:
     """
     if sex not in ("F", "M"):
         raise InputError(f"sex is {sex!r}; give F or M, as the reference ranges know these two")
-    group = ranges_for("normal", sex, age_years)
-    values = {
-        "lv_edv_ml_per_m2": group.lv_edv_index,
-        "lv_ef_percent": group.lv_ef_percent,
-        "lv_mass_g_per_m2": group.lv_mass_index,
-        "rv_edv_ml_per_m2": group.rv_edv_index,
-        "rv_ef_percent": group.rv_ef_percent,
-    }
-    return {name: (value.at(-1.96), value.at(1.96)) for name, value in values.items()}
+    if age_years < ADULT_YEARS:
+        return {}
+    return {name: (value.at(-1.96), value.at(1.96)) for name, value in PUBLISHED_ADULTS[sex].items()}
 
 
 def volumes_ml(labels: NDArray[np.integer], spacing_mm: Sequence[float]) -> NDArray[np.float64]:

@@ -25,7 +25,7 @@ LONGEST_CYCLE_MS = 5000.0
 """No heartbeat lasts longer (12 beats per minute): frames that together last longer are not told apart by time."""
 
 _GZIP_RATIO = 1040
-"""Deflate cannot shrink more than 1032-fold: a file whose header claims more lies (RFC 1951)."""
+"""Deflate cannot shrink more than 1032-fold (258 bytes in two bits: RFC 1951): a file whose header claims more lies."""
 
 
 @dataclass(frozen=True)

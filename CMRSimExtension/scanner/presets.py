@@ -8,7 +8,8 @@ Typical breath-hold cine settings at each vendor, within what these papers repor
 - Campello VM et al., Multi-centre, multi-vendor and multi-disease cardiac segmentation: the M&Ms challenge. IEEE Trans
   Med Imaging 2021;40:3543-3554 (Siemens, Philips, GE and Canon; 0.85 to 1.45 mm in plane, 9.2 to 10 mm slices).
 - Bernard O et al., Deep learning techniques for automatic MRI cardiac multi-structures segmentation and diagnosis: is
-  the problem solved? IEEE Trans Med Imaging 2018;37:2514-2525 (ACDC; 1.37 to 1.68 mm in plane, 5 to 10 mm slices).
+  the problem solved? IEEE Trans Med Imaging 2018;37:2514-2525 (ACDC; 1.37 to 1.68 mm in plane as stated there, a slice
+  every 5 to 10 mm).
 """
 
 import numpy as np

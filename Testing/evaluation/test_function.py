@@ -76,8 +76,13 @@ def test_a_spacing_of_zero_is_refused():
 def test_normal_ranges_of_men_and_women_differ_as_published():
     men, women = normal_ranges("M", 50), normal_ranges("F", 50)
     # Petersen 2017: mass index 53 +- 9 g/m2 in men, 42 +- 7 g/m2 in women.
-    assert np.mean(men["lv_mass_g_per_m2"]) > np.mean(women["lv_mass_g_per_m2"]) + 5
+    assert men["lv_mass_g_per_m2"] == pytest.approx((53 - 1.96 * 9, 53 + 1.96 * 9))
+    assert women["lv_mass_g_per_m2"] == pytest.approx((42 - 1.96 * 7, 42 + 1.96 * 7))
     assert men["lv_ef_percent"][0] > 45 and women["lv_ef_percent"][1] < 75
+
+
+def test_no_range_is_claimed_for_children():
+    assert normal_ranges("F", 9) == {}
 
 
 def test_bias_and_limits_of_agreement_follow_bland_and_altman():

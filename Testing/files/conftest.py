@@ -6,7 +6,7 @@ import subprocess
 import pytest
 
 _UNKNOWN_TO_OLD_CHECKERS = "</(0008,001c)> - Attribute with an even group number is not a recognized standard attribute"
-"""Synthetic Data (0008,001C) came into DICOM in 2023; dciodvfy from before then does not know it."""
+"""Synthetic Data (0008,001C) is newer than some versions of dciodvfy, which do not know it."""
 
 
 @pytest.fixture

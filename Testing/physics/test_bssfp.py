@@ -89,7 +89,8 @@ def test_opposite_off_resonance_gives_the_conjugate() -> None:
 
 
 def test_fat_and_water_are_in_opposed_phase_at_the_middle_of_the_repetition() -> None:
-    # -217 Hz lies beyond the band at -166.7 Hz and before -333 Hz, so fat refocuses upside down (Scheffler 2003).
+    # -217 Hz lies beyond the band at -166.7 Hz and before -333 Hz, so fat refocuses upside down (Scheffler
+    # and Hennig, Magn Reson Med 2003;49:395).
     sequence = {"repetition_time_ms": 3.0, "echo_time_ms": 1.5, "flip_angle_deg": 60.0}
     fat = bssfp_signal(288.0, 165.0, 1.0, -217.0, **sequence)
     water = bssfp_signal(950.0, 55.0, 1.0, 0.0, **sequence)

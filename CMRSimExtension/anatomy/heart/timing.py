@@ -48,7 +48,8 @@ class CardiacTiming:
         return float(remaining * (1.0 - u * u * (3.0 - 2.0 * u)))
 
     def twist(self, phase: float) -> float:
-        """Torsion as a share of its end-systolic value; untwisting runs ahead of filling (Notomi et al. 2006)."""
+        """Torsion as a share of its end-systolic value; untwisting runs ahead of filling (Notomi et al., Circulation
+        2006;113:2524)."""
         end = self.systole_fraction
         if phase <= end:
             return self.ejection(phase)

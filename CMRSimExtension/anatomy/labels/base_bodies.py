@@ -1,8 +1,9 @@
 """Atria and great vessels above the valve plane of a label map that ends there, sized by its own ventricles.
 
 Signed distances on a fine grid in heart coordinates, mm, negative inside. Positions and sizes are those of a normal
-adult heart (aortic annulus 23 mm, atrial diameters 45 to 55 mm; Kawel-Boehm et al., JCMR 2020;22:87), scaled by the
-radius of the LV at its base.
+adult heart (aortic annulus 23 mm: Davis et al., J Cardiovasc Magn Reson 2014;16:9; atria 45 to 55 mm across, which is
+the 21 cm2 that four-chamber views show: Anderson et al., J Cardiovasc Magn Reson 2005;7:671), scaled by the radius of
+the LV at its base.
 """
 
 from collections.abc import Iterator

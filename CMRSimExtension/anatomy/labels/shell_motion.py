@@ -87,7 +87,7 @@ class ShellMotion(ShellMap):
         free = epi + (tables.free - tables.epi) * rv
         outer = free + (tables.outer - tables.free) / stretch
         share = np.clip((level - tables.base_mm) / (tables.apex_mm - tables.base_mm), 0.0, 1.0)
-        # The base turns back by a third of the difference (Rademakers et al., Circulation 1992;85:1572).
+        # The base turns back by a third of the difference (Weiner et al., Circ Cardiovasc Imaging 2010;3:672).
         below = 1.0 - ramp(level, tables.apex_mm, tables.apex_mm + 12.0)
         fade = ramp(level, tables.base_mm - 30.0, tables.base_mm) * below
         twist = state.twist_rad * (share - 0.33) * fade

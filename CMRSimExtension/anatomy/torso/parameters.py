@@ -11,7 +11,7 @@ from CMRSimExtension.errors import InputError
 Sex = Literal["F", "M"]
 
 # Median height (cm) and BMI (kg/m2) of children by age, rounded from the CDC 2000 growth charts (Kuczmarski et al.,
-# Vital Health Stat 2002;11(246)); boys and girls part company at puberty.
+# Vital Health Stat 2002;11(246); the BMI at 1 year is assumed); boys and girls part company at puberty.
 _AGES = (1.0, 2.0, 4.0, 6.0, 8.0, 10.0, 12.0, 14.0, 16.0, 18.0, 20.0)
 _HEIGHTS = {
     "M": (75.0, 87.0, 102.0, 116.0, 128.0, 139.0, 149.0, 164.0, 173.5, 176.0, 176.5),
@@ -167,13 +167,14 @@ class TorsoParameters:
     ) -> "TorsoParameters":
         """Draw a plausible torso; what is given is kept.
 
-        Sources: adult height and BMI as in large European cohorts (UK Biobank: Fry et al., Am J Epidemiol
-        2017;186:1026); children as above; body fat from BMI, age and sex (Deurenberg et al., Br J Nutr 1991;65:105);
-        thoracic sizes after Bellemare et al., Am J Respir Crit Care Med 2003;168:305; liver span 14.0 +- 1.7 cm in the
-        midclavicular line (Kratzer et al., J Ultrasound Med 2003;22:1155); spleen 10.9 cm (Spielmann et al., AJR
-        2005;184:45); kidney 11 cm (Emamian et al., AJR 1993;160:83); descending aorta (Wolak et al., JACC Cardiovasc
-        Imaging 2008;1:200); quiet breathing 18 +- 3 mm in men, 16 +- 3 mm in women (Boussuges et al., Chest
-        2009;135:391), less at the end expiration hold that cines are acquired in.
+        Sources: adult height and BMI chosen for Europeans of 20 to 75 years (the older ones of UK Biobank are heavier:
+        Fry et al., Am J Epidemiol 2017;186:1026); children as above; body fat from BMI, age and sex (Deurenberg et al.,
+        Br J Nutr 1991;65:105); thoracic sizes after Bellemare et al., Am J Respir Crit Care Med 2003;168:305; liver
+        span near 15.0 +- 1.5 cm in the midclavicular line (Patzak et al., J Clin Ultrasound 2014, doi
+        10.1002/jcu.22151); spleen near 10.7 +- 1.6 cm (Hosey et al., Br J Sports Med 2006;40:251); kidney 11 cm
+        (Emamian et al., AJR 1993;160:83); descending aorta (Wolak et al., JACC Cardiovasc Imaging 2008;1:200); quiet
+        breathing 18 +- 3 mm in men, 16 +- 3 mm in women (Boussuges et al., Chest 2009;135:391), less at the end
+        expiration hold that cines are acquired in.
         """
         # Every draw happens whether or not it is used, so one given value does not change all the others.
         drawn_sex = "F" if rng.random() < 0.5 else "M"
