@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from CMRSimExtension.errors import CMRSimError, InputError
 from CMRSimExtension.evaluation.function import FunctionCurves, function_from_labels, normal_ranges, volumes_ml
@@ -128,19 +129,24 @@ def segment_cine(
     """
     trusted = options.spacing == "trust" or (options.spacing == "auto" and spacing_is_plausible(cine.grid))
     chosen = frame_numbers(options.frames, len(cine.image))
+    notes: list[str] = []
     if options.frames == "edes" and len(cine.image) > 2:
         quick = segment(
             cine.image, cine.grid, model, device=options.device, views="none", spacing_trusted=trusted,
             progress=lambda fraction: progress(0.6 * fraction),
         )  # fmt: skip
         volumes = volumes_ml(quick.labels, (1.0, 1.0, 1.0))[:, 0]
-        chosen = tuple(sorted({int(np.argmax(volumes)), int(np.argmin(volumes))}))
+        chosen = _extremes(volumes)
+        unseen = np.flatnonzero(volumes == 0).tolist()
+        if unseen and len(unseen) < len(volumes):
+            notes.append(f"the quick look saw no LV blood pool in the frames {unseen}: they were not chosen from")
     start = 0.6 if options.frames == "edes" and len(cine.image) > 2 else 0.0
     found = segment(
         cine.image, cine.grid, model, frames=chosen, device=options.device, views=options.views,
         spacing_trusted=trusted, probabilities=options.probabilities,
         progress=lambda fraction: progress(start + (1.0 - start) * fraction),
     )  # fmt: skip
+    found.notes.extend(notes)
     if not trusted:
         found.notes.append(
             f"voxel sizes {tuple(round(side, 3) for side in cine.grid.spacing_mm)} mm cannot be true or were to be "
@@ -149,14 +155,27 @@ def segment_cine(
     return _with_function(cine, found, options, trusted)
 
 
+def _extremes(volumes: NDArray[np.floating]) -> tuple[int, ...]:
+    """Frames of the largest and the smallest LV; one without an LV is a failure of the quick look, no end systole."""
+    shown = np.flatnonzero(volumes > 0)
+    if not len(shown):
+        return (0,)
+    return tuple(sorted({int(shown[np.argmax(volumes[shown])]), int(shown[np.argmin(volumes[shown])])}))
+
+
 def _with_function(cine: Cine, found: Segmentation, options: SegmentationOptions, trusted: bool) -> SegmentedCine:
     frames = [frame for frame in found.frames if (found.labels[frame] == 1).any()]
     if not frames:
         found.notes.append("no LV blood pool was found, so there is no function to measure")
         return SegmentedCine(found, None, {})
     dx, dy, dz = cine.grid.spacing_mm
+    without = sorted(set(found.frames) - set(frames))
+    if without:
+        found.notes.append(
+            f"no LV blood pool was found in the frames {without}: function is measured without them; look at them first"
+        )
     curves = function_from_labels(
-        found.labels, (dz, dy, dx), frames=found.frames, height_cm=options.height_cm, weight_kg=options.weight_kg
+        found.labels, (dz, dy, dx), frames=frames, height_cm=options.height_cm, weight_kg=options.weight_kg
     )
     ratios = {
         "lv_ef_percent": curves.function.lv_ef_percent,

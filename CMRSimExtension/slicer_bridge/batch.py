@@ -189,7 +189,7 @@ def segmented_in_file(result: Path, cine: Any) -> dict[str, Any]:
     curves = None
     if record["function"] is not None:  # it is None where voxel sizes cannot be true
         dx, dy, dz = cine.grid.spacing_mm
-        curves = asdict(function_from_labels(labels, (dz, dy, dx), frames=record["frames"]))
+        curves = asdict(function_from_labels(labels, (dz, dy, dx)))  # of the frames that show an LV, as the file's own
         curves["indexed"] = record["indexed"]
     maps: dict[str, Any] = {}
     if "probability_channels" in record:

@@ -3,7 +3,7 @@
 import csv
 import json
 import shutil
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 import nibabel
 import numpy as np
@@ -11,11 +11,13 @@ import pytest
 
 from CMRSimExtension.command_line.main import main
 from CMRSimExtension.errors import InputError
+from CMRSimExtension.files.cine_files import read_cine
 from CMRSimExtension.files.nifti import read_nifti
 from CMRSimExtension.segmentation import measurement
 from CMRSimExtension.segmentation.comparison import compare_files
 from CMRSimExtension.segmentation.job import SegmentationOptions, frame_numbers, segment_file, segment_folder
 from CMRSimExtension.segmentation.measurement import DataSet, accuracy_table, error_table, measure, worst_cases
+from CMRSimExtension.slicer_bridge.batch import segmented_in_file
 from Testing.segmentation.conftest import heart_labels, picture
 
 SIZES = (1.0, 0.8, 0.6, 0.9)
@@ -70,6 +72,27 @@ def test_ed_and_es_are_found_and_the_other_frames_empty(cine, oracle, tmp_path):
     labels = read_nifti(tmp_path / "seg.nii.gz").values
     assert record["frames"] == [0, 2] and record["empty_frames"] == [1, 3]
     assert [bool(frame.any()) for frame in labels] == [True, False, True, False]
+
+
+@pytest.fixture
+def cine_with_a_lost_frame(tmp_path, truth):
+    """Its last frame shows nothing, so that no network finds an LV there."""
+    image = picture(truth)
+    image[3] = 0.0
+    write(tmp_path / "lost.nii.gz", image)
+    return tmp_path / "lost.nii.gz"
+
+
+@pytest.mark.parametrize("frames", ["all", "edes"])
+def test_a_frame_without_an_lv_is_no_end_systole(cine_with_a_lost_frame, oracle, tmp_path, frames):
+    options = SegmentationOptions(frames, "cpu", "none")
+    _, result = segment_file(cine_with_a_lost_frame, tmp_path / "seg.nii.gz", oracle, options)
+    record = json.loads((tmp_path / "seg.json").read_text())
+    assert record["end_systole"] == 2 and record["function"]["lv_ef_percent"] == pytest.approx(64.0, abs=4)
+    assert any("the frames [3]" in note for note in record["notes"])
+    assert record["frames"] == ([0, 1, 2, 3] if frames == "all" else [0, 2])
+    curves = segmented_in_file(tmp_path / "seg.nii.gz", read_cine(cine_with_a_lost_frame, truths=()))["curves"]
+    assert curves["end_systole"] == 2 and curves["function"] == asdict(result.function)["function"]
 
 
 def test_probability_and_uncertainty_maps_are_written_when_asked_for(cine, oracle, tmp_path):
