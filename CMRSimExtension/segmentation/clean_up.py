@@ -21,13 +21,14 @@ class CleanUp:
     fill_wall
         Fill holes: within the outer contour of the left ventricle there is nothing but blood and wall.
     blood_inside
-        LV blood that is not within the wall's outer contour but off on its own becomes background.
+        A piece of LV blood off the pool that is not within the wall's outer contour becomes background. One within it
+        stays blood: that is where papillary muscles cut off a part of the pool, and readers count both as blood.
     smallest_fraction
         A second piece within a slice survives when it is at least this fraction of the largest.
     enclosed
         At either end of the stack a slice counts as ventricle when at least this fraction of the blood's border is
-        wall: one half, the rule for the most basal slice of the SCMR guideline (Schulz-Menger et al., JCMR 2020;22:19).
-        Beyond it there is atrium or outflow tract.
+        wall: one half, from the guideline's rule for the base (Schulz-Menger et al., JCMR 2020;22:19), beyond which
+        there is atrium or outflow tract. The guideline has no such rule for the apex; ours is the same one.
     right_with_left
         Slices without a left ventricle have no right one, as readers of cines label it.
     """
@@ -95,7 +96,9 @@ class CleanUp:
             result[left & ~kept] = 0
             blood = result == LV
             if self.blood_inside and blood.any():
-                result[blood & ~self._main_parts(blood)] = MYOCARDIUM
+                detached = blood & ~self._main_parts(blood)
+                ventricle = np.isin(result, (LV, MYOCARDIUM)) & ~detached
+                result[detached & ~_enclosed_pieces(detached, ventricle)] = 0
             if self.fill_wall:
                 left = np.isin(result, (LV, MYOCARDIUM))
                 holes = ndimage.binary_fill_holes(left) & ~left
@@ -117,6 +120,11 @@ class CleanUp:
             return mask
         sizes = ndimage.sum_labels(mask, parts, np.arange(1, count + 1))
         return np.isin(parts, 1 + np.flatnonzero(sizes >= self.smallest_fraction * sizes.max()))
+
+
+def _enclosed_pieces(pieces: NDArray[np.bool_], ventricle: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Those of some pieces that have nothing but the ventricle around them."""
+    return pieces & ndimage.binary_fill_holes(ventricle)
 
 
 def _enclosure(labels: NDArray[np.uint8]) -> float:

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from scipy import ndimage
 
 from CMRSimExtension.errors import Cancelled, InputError
 from CMRSimExtension.evaluation.overlap import dice
@@ -221,6 +222,25 @@ def test_clean_up_fills_holes_in_wall_and_pool():
     middle = wall[np.argmin(np.abs(np.hypot(*(wall - pool.mean(0)).T) - 12.5))]
     spoilt[1][tuple(middle)] = 0
     spoilt[1][tuple(pool.mean(0).round().astype(int))] = 2
+    assert np.array_equal(CleanUp()(spoilt), truth)
+
+
+def test_a_pocket_of_blood_that_papillary_muscle_cuts_off_stays_blood():
+    """A strip of muscle through the pool leaves a pocket between itself and the wall."""
+    pocket = ring_frame()
+    columns = np.broadcast_to(np.arange(70) - 60.0 / 1.6, (60, 70))
+    pocket[1][(pocket[1] == 1) & (columns > 5.5) & (columns < 7.5)] = 2
+    pieces, count = ndimage.label(pocket[1] == 1)
+    sizes = np.bincount(pieces.ravel())[1:]
+    assert count == 2 and sizes.min() < CleanUp().smallest_fraction * sizes.max()
+    assert np.array_equal(CleanUp()(pocket), pocket)
+
+
+def test_blood_that_leans_on_the_outside_of_the_wall_is_background():
+    spoilt, truth = ring_frame(), ring_frame()
+    wall = np.argwhere(truth[1] == 2)
+    row, column = wall[np.argmax(wall[:, 1])]  # the lateral side, away from the right ventricle
+    spoilt[1, row - 1 : row + 2, column + 1 : column + 4] = 1
     assert np.array_equal(CleanUp()(spoilt), truth)
 
 
