@@ -34,6 +34,8 @@ class Comparison:
         Volumes.
     pathology
         Group of the case, where known.
+    phase
+        ``ED`` or ``ES`` where the frame is the reference's end diastole or end systole.
     """
 
     case: str
@@ -46,6 +48,7 @@ class Comparison:
     predicted_ml: float
     reference_ml: float
     pathology: str = ""
+    phase: str = ""
 
 
 def dice(predicted: NDArray[np.bool_], reference: NDArray[np.bool_]) -> float:
@@ -117,6 +120,22 @@ def slice_positions(reference: NDArray[np.integer]) -> dict[int, str]:
     return {int(index): POSITIONS[min(2, 3 * (int(index) - first) // count)] for index in shown}
 
 
+def begins_at_apex(reference: NDArray[np.integer]) -> bool:
+    """Whether slice 0 is apical, as the left ventricle's outline narrows towards the apex.
+
+    Parameters
+    ----------
+    reference
+        (slices, rows, columns) labels, or (frames, slices, rows, columns) to decide once for all frames. False where
+        fewer than two slices show the left ventricle.
+    """
+    inside = np.isin(reference, (1, 2))
+    area = inside.sum(axis=(*range(reference.ndim - 3), -2, -1))
+    shown = area[area > 0]
+    half = len(shown) // 2
+    return bool(half and shown[:half].mean() < shown[-half:].mean())
+
+
 def compare(
     predicted: NDArray[np.integer],
     reference: NDArray[np.integer],
@@ -125,6 +144,7 @@ def compare(
     case: str = "",
     frame: str = "",
     pathology: str = "",
+    phase: str = "",
     structures: Mapping[int, str] = STRUCTURES,
     distances: bool = True,
     per_slice: bool = True,
@@ -142,8 +162,10 @@ def compare(
         Whether to compute HD and HD95.
     per_slice
         Whether to add one row per slice, by position.
+    case, frame, pathology, phase
+        What the rows say about themselves, see `Comparison`.
     apex_first
-        Whether slice 0 is the most apical.
+        Whether slice 0 is the most apical (see `begins_at_apex`).
 
     Raises
     ------
@@ -175,6 +197,7 @@ def compare(
                 float(found.sum()) * voxel_ml,
                 float(truth.sum()) * voxel_ml,
                 pathology,
+                phase,
             )
         )
         for index, position in positions.items():
@@ -193,6 +216,7 @@ def compare(
                         float(one.sum()) * voxel_ml,
                         float(other.sum()) * voxel_ml,
                         pathology,
+                        phase,
                     )
                 )
     return rows

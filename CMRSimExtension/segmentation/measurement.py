@@ -3,15 +3,15 @@
 import csv
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from CMRSimExtension.errors import Cancelled, InputError
-from CMRSimExtension.evaluation.overlap import STRUCTURES, Comparison, compare, summarise
-from CMRSimExtension.files.nifti import read_nifti
+from CMRSimExtension.evaluation.overlap import STRUCTURES, Comparison, begins_at_apex, compare, summarise
+from CMRSimExtension.files.nifti import NiftiImage, read_nifti
 from CMRSimExtension.segmentation.model import SegmentationModel
 from CMRSimExtension.segmentation.segment import segment
 from CMRSimExtension.simulation.cine import Cine
@@ -102,10 +102,10 @@ def measure(
     distances
         Whether to compute Hausdorff distances (where voxel sizes are true); they cost more than the segmentation.
     every
-        Take every n-th pair of cases only (the known sets list end diastole and end systole of a patient in turn).
+        Take every n-th patient only, with all of its frames.
     change
-        Applied to each patient's end diastole and end systole, as a cine of two frames with its labels, before it is
-        segmented: tagging, for instance. Without it each file is a case of its own.
+        Applied to each patient's end diastole and end systole, in this order, as a cine of two frames with its labels,
+        before it is segmented: tagging, for instance. Without it each file is a case of its own.
     progress
         Told the fraction done; returning False cancels.
 
@@ -120,7 +120,7 @@ def measure(
     for done, (entry, pair) in enumerate(todo):
         if not progress(done / len(todo)):
             raise Cancelled("measuring was cancelled")
-        for names, cine in _cines(entry, pair, together=change is not None):
+        for volumes, cine in _cines(_volumes(entry, pair), together=change is not None):
             changed = cine if change is None else change(cine)
             found = segment(
                 changed.image, cine.grid, model, device=device, views=views, spacing_trusted=entry.spacing_trusted
@@ -128,24 +128,22 @@ def measure(
             assert changed.labels is not None
             dx, dy, dz = cine.grid.spacing_mm
             spacing = (dz, dy, dx) if entry.spacing_trusted else (float("nan"),) * 3
-            for index, case in enumerate(names):
+            for index, volume in enumerate(volumes):
+                name = f"{entry.name}/{volume.case.name}"
                 part = compare(
                     found[index],
                     changed.labels[index],
                     spacing,
-                    case=f"{entry.name}/{case.name}",
-                    frame=_phase(entry, case) or str(index),
-                    pathology=_pathology(entry, case),
+                    case=name,
+                    frame=volume.phase or str(index),
+                    pathology=_pathology(entry, volume.case),
+                    phase=volume.phase,
                     distances=distances,
-                    apex_first=_apex_first(changed.labels[index]),
+                    apex_first=begins_at_apex(changed.labels[index]),
                 )
                 rows += part
                 overall = float(np.mean([row.dice for row in part if row.position == "volume"]))
-                cases.append(
-                    MeasuredCase(
-                        f"{entry.name}/{case.name}", changed.image[index], changed.labels[index], found[index], overall
-                    )
-                )
+                cases.append(MeasuredCase(name, changed.image[index], changed.labels[index], found[index], overall))
     progress(1.0)
     return rows, cases
 
@@ -158,8 +156,18 @@ def _pairs(cases: Sequence[LabelledCase]) -> list[list[LabelledCase]]:
     return list(groups.values())
 
 
-def _cines(entry: DataSet, pair: Sequence[LabelledCase], together: bool) -> Iterator[tuple[list[LabelledCase], Cine]]:
-    """The cases as cines of one frame each, or as one cine of all of them, with their labels."""
+@dataclass(frozen=True)
+class _Volume:
+    """One labelled file, read."""
+
+    case: LabelledCase
+    phase: str
+    image: NiftiImage
+    reference: NDArray[np.uint8]
+
+
+def _volumes(entry: DataSet, pair: Sequence[LabelledCase]) -> list[_Volume]:
+    """The files of a patient, end diastole first."""
     read = []
     for case in pair:
         with warnings.catch_warnings():
@@ -167,22 +175,35 @@ def _cines(entry: DataSet, pair: Sequence[LabelledCase], together: bool) -> Iter
             warnings.simplefilter("ignore")
             image, labels = read_nifti(case.image), read_nifti(case.labels)
         reference = translate_labels(labels.values, label_table(entry.labels_map), case.labels.name)
-        read.append((case, image, reference))
+        read.append(_Volume(case, "", image, reference))
+    pools = [int((volume.reference == 1).sum()) for volume in read]
+    volumes = [replace(volume, phase=_phase(entry, volume.case, pools, at)) for at, volume in enumerate(read)]
+    return sorted(volumes, key=lambda volume: volume.phase != "ED")
+
+
+def _phase(entry: DataSet, case: LabelledCase, pools: Sequence[int], at: int) -> str:
+    """ED or ES, as the file's name says it; of ACDC's frames of a patient the larger LV is end diastole."""
+    if case.name.endswith(("_ED", "_ES")):
+        return case.name[-2:]
+    if entry.name != "acdc":
+        return ""
+    if len(pools) == 1:
+        return "ED" if case.name.endswith("_frame01") else ""
+    # Mostly the first frame, but not always: patient 90's end diastole is frame 11, its end systole frame 4.
+    return "ED" if at == int(np.argmax(pools)) else "ES"
+
+
+def _cines(volumes: Sequence[_Volume], together: bool) -> Iterator[tuple[list[_Volume], Cine]]:
+    """The files as cines of one frame each, or as one cine of all of them, with their labels."""
     if not together:
-        for case, image, reference in read:
-            names = [case] * len(reference)
-            yield names, Cine(np.asarray(image.values, np.float32), image.grid, labels=reference)
+        for volume in volumes:
+            image = np.asarray(volume.image.values, np.float32)
+            yield [volume] * len(image), Cine(image, volume.image.grid, labels=volume.reference)
         return
-    images = np.concatenate([np.asarray(image.values, np.float32) for _, image, _ in read])
-    truths = np.concatenate([reference for _, _, reference in read])
-    yield [case for case, _, reference in read for _ in reference], Cine(images, read[0][1].grid, labels=truths)
-
-
-def _phase(entry: DataSet, case: LabelledCase) -> str:
-    """ED or ES, as the known sets' file names say it."""
-    if entry.name == "acdc":
-        return "ED" if case.name.endswith("_frame01") else "ES"  # ACDC's end diastole is the first frame
-    return case.name.rsplit("_", 1)[-1] if case.name.endswith(("_ED", "_ES")) else ""
+    images = np.concatenate([np.asarray(volume.image.values, np.float32) for volume in volumes])
+    truths = np.concatenate([volume.reference for volume in volumes])
+    names = [volume for volume in volumes for _ in volume.reference]
+    yield names, Cine(images, volumes[0].image.grid, labels=truths)
 
 
 def _pathology(entry: DataSet, case: LabelledCase) -> str:
@@ -190,14 +211,6 @@ def _pathology(entry: DataSet, case: LabelledCase) -> str:
         return ""
     number = int(case.name.removeprefix("patient").split("_")[0])
     return _ACDC_GROUPS[min(4, (number - 1) // 20)]
-
-
-def _apex_first(reference: NDArray[np.uint8]) -> bool:
-    """Whether slice 0 is apical: the left ventricle's outline narrows towards the apex."""
-    area = np.isin(reference, (1, 2)).sum(axis=(1, 2))
-    shown = area[area > 0]
-    half = len(shown) // 2
-    return bool(half and shown[:half].mean() < shown[-half:].mean())
 
 
 def accuracy_table(rows: Sequence[Comparison]) -> str:

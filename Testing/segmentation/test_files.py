@@ -190,6 +190,27 @@ def test_a_model_is_measured_by_set_phase_position_and_pathology(tmp_path, oracl
     assert len(names) == 2 and (tmp_path / "worst.png").stat().st_size > 10_000
 
 
+def test_the_larger_ventricle_of_a_patient_is_end_diastole_whatever_its_frames_number(tmp_path, oracle):
+    """ACDC's patient 90: end systole is frame 4, end diastole frame 11."""
+    folder = tmp_path / "acdc"
+    folder.mkdir()
+    for frame, scale in ((4, 0.7), (11, 1.0)):
+        one = heart_labels((5, 90, 110), (8.0, 1.6, 1.3), scale=scale)[None]
+        affine = np.diag([1.3, 1.6, 8.0, 1.0])
+        write(folder / f"patient090_frame{frame:02d}.nii.gz", picture(one), affine)
+        write(folder / f"patient090_frame{frame:02d}_gt.nii.gz", np.array([0, 3, 2, 1], np.uint8)[one], affine)
+    seen = []
+
+    def keep(cine):
+        seen.append([int((frame == 1).sum()) for frame in cine.labels])
+        return cine
+
+    rows, _ = measure(oracle, [DataSet("acdc", folder, "acdc")], device="cpu", views="none", change=keep)
+    phases = {row.case: (row.frame, row.phase) for row in rows}
+    assert phases == {"acdc/patient090_frame04": ("ES", "ES"), "acdc/patient090_frame11": ("ED", "ED")}
+    assert seen[0][0] > seen[0][1]  # a cine begins at end diastole
+
+
 def test_images_can_be_changed_before_they_are_measured(tmp_path, oracle):
     """End diastole and end systole of a patient come as one cine, so that tags can follow the motion."""
     folder = tmp_path / "mms_A"
