@@ -5,7 +5,6 @@ JSON each after `MARK`, so that whatever a library prints in between does no har
 """
 
 import json
-import os
 import sys
 import threading
 import time
@@ -53,15 +52,8 @@ def report_error(error: Exception) -> int:
     return 1
 
 
-def lead_own_group() -> None:
-    """Make this process leader of a group: cancelling ends it and all that it started, and nothing else."""
-    if hasattr(os, "setsid") and os.getpgrp() != os.getpid():
-        os.setsid()
-
-
 def main(arguments: list[str]) -> int:
     """Run the job; 0 for success, else as `report_error`."""
-    lead_own_group()
     from CMRSimExtension.slicer_bridge.jobs import run
     from CMRSimExtension.slicer_bridge.store import read_values, write_values
 

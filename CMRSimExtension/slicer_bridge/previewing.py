@@ -84,12 +84,13 @@ class LivePreview:
         self._status.text = ""
 
     def _end_process(self) -> None:
-        if self._process is not None:
-            self._process.end()
-            self._process = None
+        # The folder first: without it the process ends of itself, should it not hear that it is to end.
         if self._folder is not None:
             shutil.rmtree(self._folder, ignore_errors=True)
             self._folder = None
+        if self._process is not None:
+            process, self._process = self._process, None
+            process.end()
         self._number, self._waiting, self._version = 0, False, None
 
     def _poll(self) -> None:

@@ -19,7 +19,7 @@ from CMRSimExtension.scanner.geometry import ImageGrid
 from CMRSimExtension.scanner.planning import plan
 from CMRSimExtension.scanner.protocol import Protocol
 from CMRSimExtension.slicer_bridge import jobs
-from CMRSimExtension.slicer_bridge.job import lead_own_group, report, report_error
+from CMRSimExtension.slicer_bridge.job import report, report_error
 from CMRSimExtension.slicer_bridge.store import RECORD, read_values, write_values
 
 SUB_SAMPLES = 2
@@ -82,7 +82,6 @@ class Previews:
 
 def main(folder: Path) -> int:
     """Answer until the folder goes."""
-    lead_own_group()
     previews, number, asked = Previews(), 1, time.monotonic()
     while folder.is_dir() and time.monotonic() - asked < LONGEST_IDLE_S:
         request = folder / f"request-{number}"

@@ -2,8 +2,14 @@
 
 The whole job runs in the child, so a long run neither blocks the application nor leaves it with torch loaded, and
 Cancel ends it at once with all that it has started.
+
+``slicer.util.launchConsoleProcess`` is not used. On Linux and macOS PythonSlicer is a launcher that runs the real
+Python as its own child and passes no signal on, so a job can be ended only if launcher, Python and workers share a
+process group of their own; that function cannot make one. It also reads the output in the system's encoding, where one
+odd byte is an error.
 """
 
+import contextlib
 import json
 import os
 import queue
@@ -18,8 +24,6 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import slicer
-
 import CMRSimExtension
 from CMRSimExtension.errors import Cancelled, InputError
 from CMRSimExtension.slicer_bridge.bare_scene import inside_application
@@ -29,6 +33,9 @@ from CMRSimExtension.slicer_bridge.store import read_values, write_values
 POLL_MS = 50
 """How often a panel looks for news; well under what a user feels as a delay."""
 END_TIMEOUT_S = 5.0
+GRACE_S = 1.0
+"""For what a job has started to put its things away when the job is ended."""
+LOOK_S = 0.02
 KEPT_LOG_LINES = 40
 JOB_MODULE = "CMRSimExtension.slicer_bridge.job"
 
@@ -73,20 +80,24 @@ class ChildProcess:
             "PYTHONPATH": library if not existing else os.pathsep.join((library, existing)),
             "PYTHONIOENCODING": "utf-8",
         }
-        # The same call in every supported version; the newer ones can also poll, but hide the process then.
-        self._process = slicer.util.launchConsoleProcess(
-            [python_executable(), "-m", module, *arguments], useStartupEnvironment=False,
-            updateEnvironment=environment)
+        # A session of its own makes a group of its own, whose number is the process's: `end_process_tree` relies on it.
+        self._process = subprocess.Popen(
+            [python_executable(), "-m", module, *arguments], env=os.environ | environment, stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, encoding="utf-8", errors="replace",
+            start_new_session=os.name != "nt", creationflags=getattr(subprocess, "CREATE_NO_WINDOW", 0))
         self._lines: queue.SimpleQueue[str | None] = queue.SimpleQueue()
         self.ended = False
         self.log: list[str] = []
         threading.Thread(target=self._read, daemon=True).start()
 
     def _read(self) -> None:
-        for line in self._process.stdout:
-            self._lines.put(line.rstrip())
-        self._process.wait()
-        self._lines.put(None)
+        assert self._process.stdout is not None  # it is a pipe
+        try:
+            for line in self._process.stdout:
+                self._lines.put(line.rstrip())
+            self._process.wait()
+        finally:
+            self._lines.put(None)  # whoever waits for the end must hear of it, whatever went wrong
 
     @property
     def process_id(self) -> int:
@@ -96,8 +107,7 @@ class ChildProcess:
     @property
     def exit_code(self) -> int | None:
         """None while it runs."""
-        code: int | None = self._process.returncode
-        return code
+        return self._process.poll()
 
     def messages(self, *, to_the_end: bool = False) -> Iterator[dict[str, Any]]:
         """What the child has reported since the last call; `to_the_end` waits until it has ended."""
@@ -116,11 +126,10 @@ class ChildProcess:
                 self.log.append(line)
 
     def end(self) -> None:
-        """End it and everything that it has started; returns when it has gone."""
+        """End it and everything that it has started; returns when it has gone, and never waits for its output."""
         if not self.ended:
             end_process_tree(self._process)
-        for _message in self.messages(to_the_end=True):
-            pass
+            self.ended = True
 
 
 class ChildJob:
@@ -195,8 +204,10 @@ class ChildJob:
     def cancel(self) -> None:
         """End the child and everything that it started; returns when it has gone."""
         self._cancelled = True
-        self._process.end()
-        self._remove_folder()
+        try:
+            self._process.end()
+        finally:
+            self._remove_folder()
 
     def _remove_folder(self) -> None:
         shutil.rmtree(self._folder, ignore_errors=True)
@@ -208,24 +219,34 @@ def reported_error(message: dict[str, Any]) -> Exception:
 
 
 def end_process_tree(process: "subprocess.Popen[str]") -> None:
-    """End a child process with all of its descendants."""
-    if process.poll() is not None:
-        return
+    """End a child process with all of its descendants.
+
+    Parameters
+    ----------
+    process
+        Leads a process group of its own (`ChildProcess` makes it so), except on Windows, which knows parents instead.
+    """
     if os.name == "nt":
         subprocess.run(["taskkill", "/PID", str(process.pid), "/T", "/F"], capture_output=True, check=False)
-        process.wait(END_TIMEOUT_S)
-        return
-    for sign in (signal.SIGTERM, signal.SIGKILL):
-        try:
-            # The job makes itself leader of a group; in its first instant it may not be yet, and has no children then.
-            if os.getpgid(process.pid) == process.pid:
-                os.killpg(process.pid, sign)
-            else:
-                process.send_signal(sign)
-        except ProcessLookupError:
-            return
-        try:
+        with contextlib.suppress(subprocess.TimeoutExpired):  # it has been told; a panel must not wait for ever
             process.wait(END_TIMEOUT_S)
-            return
-        except subprocess.TimeoutExpired:
-            continue
+        return
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGTERM)
+        if not _group_ends(process, GRACE_S):
+            os.killpg(process.pid, signal.SIGKILL)
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        process.wait(END_TIMEOUT_S)
+
+
+def _group_ends(process: "subprocess.Popen[str]", limit_s: float) -> bool:
+    """Whether no process of the group is left within `limit_s`."""
+    until = time.monotonic() + limit_s
+    while time.monotonic() < until:
+        process.poll()  # an ended child counts until it has been asked for
+        try:
+            os.killpg(process.pid, 0)
+        except ProcessLookupError:
+            return True
+        time.sleep(LOOK_S)
+    return False

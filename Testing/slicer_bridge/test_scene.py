@@ -1,13 +1,17 @@
 """Failed work leaves no trace, and a child process ends with all that it started."""
 
 import os
+import sys
+import threading
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
 import slicer
 
 from CMRSimExtension.errors import Cancelled, InputError
+from CMRSimExtension.slicer_bridge import process
 from CMRSimExtension.slicer_bridge.process import ChildJob, JobFailed
 from CMRSimExtension.slicer_bridge.scene import AllOrNothing, new_node
 from CMRSimExtension.slicer_bridge.segmentations import add_label_frames
@@ -98,6 +102,21 @@ def test_a_cancelled_child_is_gone_when_cancel_returns():
         os.kill(job.process_id, 0)
 
 
+def assert_gone(process_id: int) -> None:
+    """The orphan is reaped by init, a moment after it has ended; until then it is a zombie."""
+    status = Path(f"/proc/{process_id}/stat")
+    for _ in range(100):
+        try:
+            os.kill(process_id, 0)
+            if status.exists() and status.read_text(encoding="utf-8").rpartition(")")[2].split()[0] == "Z":
+                return
+        except (ProcessLookupError, FileNotFoundError):
+            return
+        time.sleep(0.05)
+    raise AssertionError(f"process {process_id} still runs")
+
+
+@pytest.mark.skipif(not hasattr(os, "setsid"), reason="process groups are POSIX; taskkill ends the tree on Windows")
 def test_cancel_ends_the_grandchildren_too(tmp_path):
     """What a job has started itself (a worker of a population) must not go on alone."""
     from CMRSimExtension.slicer_bridge.process import end_process_tree
@@ -109,21 +128,62 @@ def test_cancel_ends_the_grandchildren_too(tmp_path):
         "child = subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(600)'])\n"
         "print(child.pid, flush=True)\n"
         "time.sleep(600)\n", encoding="utf-8")
-    if not hasattr(os, "setsid"):
-        pytest.skip("process groups are POSIX; taskkill ends the tree on Windows")
-    import sys
+    parent = slicer.util.launchConsoleProcess([sys.executable, str(script)], useStartupEnvironment=False)
+    grandchild = int(parent.stdout.readline())
+    end_process_tree(parent)
+    assert_gone(grandchild)
 
-    process = slicer.util.launchConsoleProcess([sys.executable, str(script)], useStartupEnvironment=False)
-    grandchild = int(process.stdout.readline())
-    end_process_tree(process)
-    for _ in range(100):  # the orphan is reaped by init, a moment later
-        try:
-            state = (open(f"/proc/{grandchild}/stat").read().split()[2]  # noqa: PTH123, SIM115
-                     if os.path.exists("/proc") else "")  # noqa: PTH110
-            os.kill(grandchild, 0)
-        except (ProcessLookupError, FileNotFoundError):
-            return
-        if state == "Z":
-            return
-        time.sleep(0.05)
-    raise AssertionError(f"process {grandchild} still runs")
+
+@pytest.fixture
+def launcher(tmp_path, monkeypatch):
+    """PythonSlicer as on Linux and macOS, a launcher with the real Python as its child; gives the file of its pid."""
+    if os.name == "nt":
+        pytest.skip("the stand-in is a shell script")
+    script, number = tmp_path / "PythonSlicer", tmp_path / "child"
+    script.write_text(
+        f'#!/bin/sh\n"{sys.executable}" "$@" &\necho $! > "{number}.part"\nmv "{number}.part" "{number}"\nwait $!\n',
+        encoding="utf-8")
+    script.chmod(0o755)
+    monkeypatch.setattr(process, "python_executable", lambda: str(script))
+    return number
+
+
+def wait_until(true) -> None:
+    """Wait for a child's first words; only a hang takes two minutes."""
+    until = time.monotonic() + 120
+    while not true():
+        assert time.monotonic() < until
+        time.sleep(0.01)
+
+
+def in_time(work) -> None:
+    """Fail instead of hanging where `work` waits for what never comes."""
+    thread = threading.Thread(target=work, daemon=True)
+    thread.start()
+    thread.join(30)
+    assert not thread.is_alive()
+
+
+def test_cancel_ends_the_python_behind_a_launcher(launcher):
+    heard = []
+    job = ChildJob("simulate", tiny_scan(phases=60), lambda share, text: heard.append(share))
+    wait_until(lambda: job.poll() or heard)
+    in_time(job.cancel)
+    assert_gone(int(launcher.read_text(encoding="utf-8")))
+
+
+def test_a_preview_ends_behind_a_launcher(launcher, tmp_path):
+    """Its folder is still there: the process ends because it is told to."""
+    folder = tmp_path / "requests"
+    write_values(folder / "request-1", {"unusable": True})
+    child = process.ChildProcess("CMRSimExtension.slicer_bridge.previews", [str(folder)])
+    wait_until(lambda: any("error" in message for message in child.messages()))  # it runs, and goes on
+    in_time(child.end)
+    assert_gone(int(launcher.read_text(encoding="utf-8")))
+
+
+def test_a_line_that_is_no_utf_8_does_not_keep_the_end_from_being_heard():
+    child = process.ChildProcess("timeit", ["-n1", "-r1", "import sys; sys.stdout.buffer.write(b'\\xff\\nafter\\n')"])
+    in_time(lambda: list(child.messages(to_the_end=True)))
+    assert child.ended and child.exit_code == 0
+    assert "after" in child.log
