@@ -2,6 +2,7 @@
 
 import dataclasses
 from dataclasses import dataclass
+from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,9 @@ PHASE_DIRECTIONS = ("rows", "columns")
 PARTIAL_FOURIER_METHODS = ("zero_fill", "homodyne")
 COMBINATIONS = ("adaptive", "rss")
 TRAJECTORIES = ("cartesian", "radial", "golden_angle")
+_OPTIONAL = ("slices", "spokes", "breath_hold_heartbeats")
+_WHOLE = ("phases", "views_per_segment", "coils", "acceleration", *_OPTIONAL)
+"""Attributes that count something."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -107,6 +111,8 @@ class Protocol:
     def __post_init__(self) -> None:
         for name, kind in (("fov_mm", float), ("matrix", int), ("acquired_resolution_mm", float)):
             object.__setattr__(self, name, _pair(name, getattr(self, name), kind))
+        for name in _WHOLE:
+            object.__setattr__(self, name, _whole(name, getattr(self, name), optional=name in _OPTIONAL))
         _one_of("sequence", self.sequence, SEQUENCES)
         _one_of("phase_direction", self.phase_direction, PHASE_DIRECTIONS)
         _one_of("partial_fourier_method", self.partial_fourier_method, PARTIAL_FOURIER_METHODS)
@@ -117,6 +123,7 @@ class Protocol:
             raise InputError(f"field_t is {self.field_t}; choose 1.5 or 3.0 tesla")
         _within("repetition_time_ms", self.repetition_time_ms, 1.0, 100.0)
         _within("flip_angle_deg", self.flip_angle_deg, 1.0, 120.0)
+        _number("echo_time_ms", self.echo_time_ms)
         if not 0.2 <= self.echo_time_ms < self.repetition_time_ms:
             raise InputError(
                 f"echo_time_ms is {self.echo_time_ms}; it must be at least 0.2 and below the repetition time of "
@@ -145,6 +152,8 @@ class Protocol:
             )
         if self.spokes is not None:
             _within("spokes", self.spokes, 1, 4096)
+        if self.breath_hold_heartbeats is not None:
+            _within("breath_hold_heartbeats", self.breath_hold_heartbeats, 1, 1000)
         _within("time_bandwidth", self.time_bandwidth, 1.0, 20.0)
         for name, acquired, reconstructed in zip(("rows", "columns"), self.acquired_matrix, self.matrix, strict=True):
             if acquired > reconstructed:
@@ -231,7 +240,23 @@ def _pair(name: str, value: Any, kind: type) -> tuple[Any, Any]:
     return pair
 
 
+def _number(name: str, value: Any) -> None:
+    if not isinstance(value, Real) or isinstance(value, bool):
+        raise InputError(f"{name} is {value!r}; give a number")
+
+
+def _whole(name: str, value: Any, *, optional: bool) -> int | None:
+    """`value` as a Python int; None where it may be left out."""
+    if value is None and optional:
+        return None
+    _number(name, value)
+    if not float(value).is_integer():
+        raise InputError(f"{name} is {value}; give a whole number")
+    return int(value)
+
+
 def _within(name: str, value: float, low: float, high: float) -> None:
+    _number(name, value)
     if not low <= value <= high:
         raise InputError(f"{name} is {value}; choose a value from {low:g} to {high:g}")
 

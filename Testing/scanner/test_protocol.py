@@ -66,6 +66,19 @@ def test_the_pixel_is_the_field_of_view_over_the_matrix() -> None:
         ({"slices": 0}, "slices is 0"),
         ({"coils": 2, "acceleration": 4}, "4 with 2 coils"),
         ({"slice_gap_mm": -8.0}, "slice_gap_mm is -8.0"),
+        ({"slices": 3.5}, "slices is 3.5; give a whole number"),
+        ({"phases": 25.5}, "phases is 25.5; give a whole number"),
+        ({"coils": 2.5}, "coils is 2.5; give a whole number"),
+        ({"acceleration": 1.5}, "acceleration is 1.5; give a whole number"),
+        ({"spokes": 40.5}, "spokes is 40.5; give a whole number"),
+        ({"views_per_segment": 0.5}, "views_per_segment is 0.5; give a whole number"),
+        ({"views_per_segment": float("inf")}, "views_per_segment is inf; give a whole number"),
+        ({"breath_hold_heartbeats": 0}, "breath_hold_heartbeats is 0; choose"),
+        ({"phases": None}, "phases is None; give a number"),
+        ({"phases": "25"}, "phases is '25'; give a number"),
+        ({"phases": True}, "phases is True; give a number"),
+        ({"snr": "high"}, "snr is 'high'; give a number"),
+        ({"echo_time_ms": "1.5"}, "echo_time_ms is '1.5'; give a number"),
     ],
 )
 def test_a_wrong_value_is_turned_down_with_its_limit(change: dict, message: str) -> None:
@@ -86,6 +99,12 @@ def test_an_unknown_preset_is_turned_down_with_the_known_ones() -> None:
 def test_a_record_gives_the_protocol_back() -> None:
     protocol = Protocol.random(np.random.default_rng(4))
     assert Protocol.from_dict(json.loads(json.dumps(protocol.as_dict()))) == protocol
+
+
+def test_counts_are_plain_whole_numbers_however_they_came() -> None:
+    protocol = Protocol(phases=np.int64(20), coils=8.0, slices=np.int32(3))
+    assert (protocol.phases, protocol.coils, protocol.slices) == (20, 8, 3)
+    assert json.loads(json.dumps(protocol.as_dict()))["phases"] == 20
 
 
 def test_the_same_seed_draws_the_same_protocol() -> None:
