@@ -126,9 +126,10 @@ class Subject:
         drawn = str(group.choice(["normal", "dcm", "hcm", "minf", "rv", "dmd"], p=[0.5, 0.12, 0.12, 0.12, 0.1, 0.04]))
         disease = drawn if pathology is None else pathology
         drawn_age = float(group.uniform(7.0, 17.0))
-        if disease == "dmd" and age_years is None:
-            age_years = drawn_age
+        if disease == "dmd":
+            # X-linked: boys have it, but for a girl who was asked for.
             sex = sex or "M"
+            age_years = drawn_age if age_years is None else age_years
         if edv_ml is not None and esv_ml is not None and esv_ml >= edv_ml:
             raise InputError(f"ESV {esv_ml:g} ml is not below EDV {edv_ml:g} ml: lower esv_ml or raise edv_ml")
         body = TorsoParameters.random(

@@ -108,3 +108,10 @@ def test_esv_above_edv_is_refused() -> None:
 def test_children_have_smaller_hearts() -> None:
     child, adult = Subject.random(5, age_years=7.0), Subject.random(5, age_years=45.0)
     assert child.function.lv_edv_ml < 0.7 * adult.function.lv_edv_ml
+
+
+def test_duchenne_is_drawn_in_boys_at_any_age_asked_for() -> None:
+    # This seed draws a girl where the disease leaves it open.
+    assert Subject.random(5, age_years=11.0).parameters.torso.sex == "F"
+    assert Subject.random(5, pathology="dmd", age_years=11.0).parameters.torso.sex == "M"
+    assert Subject.random(5, pathology="dmd", age_years=11.0, sex="F").parameters.torso.sex == "F"
