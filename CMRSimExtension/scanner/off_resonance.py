@@ -1,9 +1,11 @@
 """The static field's inhomogeneity: what bends it in a chest, and what the shim leaves.
 
-Every term is harmonic (it satisfies Laplace's equation, as a static field outside its sources must): dipoles where air
-meets tissue near the heart, solid harmonics up to third order from the body's outline, and the first-order shim that
-takes mean and slope out over the heart. Magnitudes follow Reeder SB et al., Magn Reson Med 1998;39:988-998 (70 Hz peak
-to peak over the heart at 1.5 T, steepest at the posterior veins) and Noeske R et al., Magn Reson Med 2000;44:978-982.
+It is a sum of dipoles where air meets tissue near the heart, of solid harmonics up to third order from the body's
+outline, and of the first-order shim that takes mean and slope out over the heart. A static field outside its sources
+satisfies Laplace's equation; this one does so nearly, not everywhere: dipoles are softened at their surface (within
+about two radii), and the solid harmonics level off away from the heart. Magnitudes follow Reeder SB et al., Magn Reson
+Med 1998;39:988-998 (70 Hz peak to peak over the heart at 1.5 T, steepest at the posterior veins) and Noeske R et al.,
+Magn Reson Med 2000;44:978-982.
 """
 
 from dataclasses import dataclass
@@ -14,10 +16,11 @@ from numpy.typing import NDArray
 
 from CMRSimExtension.anatomy.material import HeartFrame
 from CMRSimExtension.errors import InputError
+from CMRSimExtension.physics.bloch import GAMMA_BAR_HZ_PER_T
 from CMRSimExtension.scanner.geometry import ImageGrid
 from CMRSimExtension.scanner.smooth_field import on_grid
 
-HZ_PER_PPM_PER_T = 42.577478518
+HZ_PER_PPM_PER_T = GAMMA_BAR_HZ_PER_T * 1e-6
 """Proton frequency: hertz in a part per million at one tesla."""
 _AIR_TISSUE_PPM = 9.4
 """Volume susceptibility of air minus that of tissue (Schenck JF, Med Phys 1996;23:815-850): 0.36 + 9.05 ppm."""

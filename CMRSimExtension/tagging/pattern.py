@@ -200,8 +200,8 @@ class TaggedAcquisition:
         """What tags make of the signal of simulated points: the `Preparation` of a `SliceScene`.
 
         The signal meant is that of this acquisition's own readout in its steady state (a protocol with the same
-        sequence, flip angle, TR and TE; of a ramp, its last angle). 1 is untagged muscle; inflow takes blood above 1; where tags inverted the
-        magnetisation the factor is negative.
+        sequence, flip angle, TR and TE; of a ramp, its last angle). 1 is untagged muscle; inflow takes blood above 1;
+        where tags inverted the magnetisation the factor is negative.
 
         Parameters
         ----------

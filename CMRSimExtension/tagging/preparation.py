@@ -15,9 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from CMRSimExtension.errors import InputError
-
-GYROMAGNETIC_RATIO_HZ_PER_T = 42.577e6
-"""Proton gyromagnetic ratio over 2 pi (CODATA 2018: 42.577 478 518 MHz/T for the free proton)."""
+from CMRSimExtension.physics.bloch import GAMMA_BAR_HZ_PER_T
 
 TRAINS: dict[str, tuple[int, ...]] = {
     "1-1": (1, 1),
@@ -139,4 +137,4 @@ def gradient_area_mt_ms_per_m(spacing_mm: float) -> float:
     if not spacing_mm > 0:
         raise InputError(f"tag spacing is {spacing_mm} mm; it must be above 0")
     # T s / m is 1e6 mT ms / m.
-    return 1e6 / (GYROMAGNETIC_RATIO_HZ_PER_T * spacing_mm * 1e-3)
+    return 1e6 / (GAMMA_BAR_HZ_PER_T * spacing_mm * 1e-3)
