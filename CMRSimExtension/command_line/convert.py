@@ -37,7 +37,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace, console: Console) -> None:
     from CMRSimExtension.errors import InputError
-    from CMRSimExtension.files.cine_files import TRUTHS
+    from CMRSimExtension.files.cine_files import TRUTHS, refuse_own_input
     from CMRSimExtension.files.data_sets import MONAI, NNUNET, cines_in_folder, write_data_set
     from CMRSimExtension.files.formats import (
         DICOM_SEG,
@@ -57,6 +57,7 @@ def run(options: argparse.Namespace, console: Console) -> None:
         raise InputError("--reference belongs to --format dicom-seg; leave it out")
     if source.resolve() == target.resolve():
         raise InputError(f"{source} would be replaced by its own conversion; give OUT another name")
+    refuse_own_input(target, [name for name in (source, options.reference) if name])
     if kind in (NNUNET, MONAI) and source.is_dir():
         cines = cines_in_folder(source)
         if cines:

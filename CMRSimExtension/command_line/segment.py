@@ -16,6 +16,7 @@ EXAMPLES = """\
 examples:
   cmrsim segment heart.nii.gz --out heart_seg.nii.gz
   cmrsim segment heart.nii.gz --out heart_seg.nii.gz --frames edes
+  cmrsim segment heart.seq.nrrd --out heart_seg.nii.gz
   cmrsim segment study_folder --out seg.nii.gz --model tagged_sax
   cmrsim segment cases --out results --views none
   cmrsim segment heart.nii.gz --out s.nii.gz --sex F --age-years 54 --height-cm 165 --weight-kg 62
@@ -23,7 +24,8 @@ examples:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("input", metavar="IN", help="NIfTI image, folder of DICOM images, or folder of NIfTI images")
+    parser.add_argument("input", metavar="IN",
+                        help="image (.nii.gz, .nrrd, .h5, .dcm), folder of DICOM images, or folder of NIfTI images")
     parser.add_argument(
         "--out", metavar="X.nii.gz", required=True, help="label file to write, or a folder for a folder"
     )

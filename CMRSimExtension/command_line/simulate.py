@@ -40,11 +40,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace, console: Console) -> None:
     from CMRSimExtension.command_line.scanning import scan
-    from CMRSimExtension.files.cine_files import check_target, write_cine
+    from CMRSimExtension.files.cine_files import check_target, refuse_own_input, write_cine
 
     path = Path(options.out)
     check_target(path)
     values = chosen(options)
+    read = [options.config, *(values.get(name) for name in ("anatomy", "xcat_vectors"))]
+    refuse_own_input(path, [name for name in read if name])
     wanted = truths(values)
     protocol = build_protocol(values)
     with ExitStack() as stack:

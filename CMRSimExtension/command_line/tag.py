@@ -54,15 +54,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace, console: Console) -> None:
     from CMRSimExtension.command_line.tag_input import read_tag_input, tag_method
-    from CMRSimExtension.errors import InputError
-    from CMRSimExtension.files.cine_files import check_target, write_cine
+    from CMRSimExtension.files.cine_files import check_target, refuse_own_input, write_cine
     from CMRSimExtension.tagging.options import TagOptions
     from CMRSimExtension.tagging.tag_cine import myocardium_label, tag_cine
 
     target = Path(options.out)
     check_target(target)
-    if target.resolve() in {Path(path).resolve() for path in options.input}:
-        raise InputError(f"{target} would be replaced by its own tagged images; give --out another name")
+    refuse_own_input(target, [*options.input, *(options.labels or ())])
     chosen: dict[str, Any] = {
         name: getattr(options, name)
         for name in ("pattern", "spacing_mm", "spacing_px", "angle_deg", "train", "flip_deg", "cspamm", "readout",

@@ -6,7 +6,7 @@
 """
 
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,13 +17,17 @@ from numpy.typing import NDArray
 from CMRSimExtension.errors import CMRSimError, FileFormatError, InputError
 from CMRSimExtension.files.atomic import StagedFiles, check_writable
 from CMRSimExtension.files.nifti import NiftiImage, read_nifti, write_nifti
-from CMRSimExtension.files.sidecar import Sidecar, read_sidecar, sidecar_text
+from CMRSimExtension.files.sidecar import Sidecar, read_sidecar, sidecar_beside, sidecar_text
 from CMRSimExtension.files.third_party import GeometryWarning
 from CMRSimExtension.scanner.geometry import ImageGrid
 from CMRSimExtension.simulation.cine import Cine
 
 NIFTI_ENDINGS = (".nii.gz", ".nii")
 TRUTHS = ("labels", "anatomy", "motion", "fractions")
+COMPANIONS = (*TRUTHS, "myocardium", "probabilities", "uncertainty")
+"""What the commands write as ``X_<name>.nii.gz`` beside an image or label file ``X.nii.gz``."""
+_NRRD_ENDINGS = (".seg.nrrd", ".seq.nrrd", ".nrrd", ".nhdr")
+_ONE_FILE_SUFFIXES = (".nrrd", ".nhdr", ".h5", ".mrd", ".dcm")
 SINGLE_PRECISION_MM = 1e-3
 """Positions further apart than this differ by more than NIfTI's single precision: 200 mm / 2^24, with room."""
 
@@ -42,6 +46,11 @@ def base_path(path: Path, endings: tuple[str, ...] = NIFTI_ENDINGS) -> Path:
     raise InputError(f"{path.name} does not end in {' or '.join(endings)}; name the output so")
 
 
+def is_nifti_name(path: Path) -> bool:
+    """Whether `path` is named as a NIfTI image: with something before its ending."""
+    return any(path.name.lower().endswith(ending) and len(path.name) > len(ending) for ending in NIFTI_ENDINGS)
+
+
 def companion(path: Path, truth: str) -> Path:
     """Name of the file that holds `truth` ("labels", "anatomy", "motion", "fractions") of the image at `path`."""
     base = base_path(path)
@@ -58,6 +67,53 @@ def check_target(path: Path) -> None:
     """As `check_writable`, for a NIfTI image: its name must have the right ending too."""
     base_path(path)
     check_writable(path)
+
+
+def refuse_own_input(target: Path | str, inputs: Iterable[Path | str]) -> None:
+    """Raise where writing `target` would replace or delete one of the files that it is made from.
+
+    Parameters
+    ----------
+    target
+        Image or label file to write. Its sidecar and every companion that any command writes beside such a file
+        (`COMPANIONS`, ``X_kspace.h5``, and what the sidecar of an older `target` lists) count as well.
+    inputs
+        Files that are read. Those that belong to them, their sidecars and what these list, are protected too.
+
+    Raises
+    ------
+    InputError
+        One of them is meant by both.
+    """
+    target = Path(target)
+    outputs = [path for path in {target, *_files_beside(target), *_possible_companions(target)} if path.exists()]
+    for source in map(Path, inputs):
+        for path in (source, *sorted(_files_beside(source))):
+            # `samefile` sees through links and through file systems that do not tell capital from small letters.
+            if path.exists() and any(path.samefile(output) for output in outputs):
+                whose = "" if path == source else f", which belongs to {source.name},"
+                raise InputError(
+                    f"{path}{whose} would be replaced when {target.name} is written; give the output another name or "
+                    "folder"
+                )
+
+
+def _files_beside(path: Path) -> set[Path]:
+    """Where the sidecar of an image or label file would lie, and the files that it lists."""
+    if is_nifti_name(path):
+        return {sidecar_path(path), *(path.with_name(name) for name in names_beside(path))}
+    # A DICOM folder must be new, and its sidecar (``X.dicom.json``) has a name that nothing else has.
+    return {sidecar_beside(path)} if path.suffix.lower() in _ONE_FILE_SUFFIXES else set()
+
+
+def _possible_companions(path: Path) -> set[Path]:
+    if not (is_nifti_name(path) or path.name.lower().endswith(_NRRD_ENDINGS)):
+        return set()
+    base = base_path(path, (*NIFTI_ENDINGS, *_NRRD_ENDINGS))
+    ending = path.name[len(base.name):]
+    return {base.with_name(f"{base.name}_{name}{ending}") for name in COMPANIONS} | {
+        base.with_name(f"{base.name}_kspace.h5")
+    }
 
 
 def write_cine(

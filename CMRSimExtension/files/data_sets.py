@@ -20,11 +20,11 @@ from CMRSimExtension.anatomy.terminology import structure_of_segment
 from CMRSimExtension.errors import FileFormatError, InputError
 from CMRSimExtension.files.atomic import atomic_folder
 from CMRSimExtension.files.cine_files import (
-    NIFTI_ENDINGS,
-    TRUTHS,
+    COMPANIONS,
     as_labels,
     check_cine,
     companion,
+    is_nifti_name,
     mean_step_ms,
     names_beside,
     uneven_distances,
@@ -111,8 +111,8 @@ def cines_in_folder(folder: Path) -> list[Path]:
     """The NIfTI cines right in `folder` (companions such as ``X_labels.nii.gz`` left out); none in a data set."""
     if is_data_set(folder):
         return []
-    images = sorted(path for path in folder.iterdir() if path.name.endswith(NIFTI_ENDINGS))
-    companions = {companion(path, truth).name for path in images for truth in TRUTHS}
+    images = sorted(path for path in folder.iterdir() if is_nifti_name(path))
+    companions = {companion(path, name).name for path in images for name in COMPANIONS}
     for path in images:
         companions |= names_beside(path)
     return [path for path in images if path.name not in companions]

@@ -14,13 +14,15 @@ from CMRSimExtension.errors import CMRSimError, InputError
 from CMRSimExtension.evaluation.function import FunctionCurves, function_from_labels, normal_ranges, volumes_ml
 from CMRSimExtension.files.atomic import StagedFiles
 from CMRSimExtension.files.cine_files import (
-    NIFTI_ENDINGS,
+    COMPANIONS,
     base_path,
     check_target,
     mean_step_ms,
-    read_cine,
+    refuse_own_input,
     sidecar_path,
 )
+from CMRSimExtension.files.data_sets import cines_in_folder
+from CMRSimExtension.files.formats import read_image
 from CMRSimExtension.files.nifti import write_nifti
 from CMRSimExtension.scanner.geometry import ImageGrid
 from CMRSimExtension.segmentation.model import SegmentationModel
@@ -28,7 +30,7 @@ from CMRSimExtension.segmentation.segment import Segmentation, segment
 from CMRSimExtension.simulation.cine import Cine
 from CMRSimExtension.version import __version__
 
-LABEL_ENDINGS = ("_gt", "_labels", "_seg", "_anatomy", "_motion", "_fractions", "_probabilities", "_uncertainty")
+LABEL_ENDINGS = ("_gt", "_seg", *(f"_{name}" for name in COMPANIONS))
 """Files of a folder whose names end so (before .nii.gz) are no images."""
 
 _LONGEST_STACK_OF_UNIT_VOXELS = 40
@@ -196,7 +198,7 @@ def segment_file(
     Parameters
     ----------
     source
-        NIfTI file, or a folder of DICOM images.
+        Whatever `files.formats.read_image` reads: a NIfTI, NRRD, ISMRMRD or DICOM file, or a folder of DICOM images.
     out
         Label file, .nii.gz or .nii; probability and uncertainty maps and the JSON file are named after it.
 
@@ -204,10 +206,16 @@ def segment_file(
     -------
     tuple
         The files written, and what they hold.
+
+    Raises
+    ------
+    InputError
+        The files to write would replace the image or what belongs to it; the image cannot be read or segmented.
     """
     source, out = Path(source), Path(out)
     check_target(out)
-    cine = read_image(source)
+    refuse_own_input(out, [source])
+    cine = read_image(source, truths=())
     result = segment_cine(cine, model, options, progress)
     found, affine, step = result.segmentation, cine.grid.affine_ras, mean_step_ms(cine)
     written = [out]
@@ -231,22 +239,6 @@ def segment_file(
     return written, result
 
 
-def read_image(source: Path) -> Cine:
-    """A cine from a NIfTI file or a folder of DICOM images.
-
-    Raises
-    ------
-    InputError, FileFormatError
-        When it cannot be read.
-    """
-    source = Path(source)
-    if source.name.lower().endswith(NIFTI_ENDINGS):
-        return read_cine(source, truths=())
-    from CMRSimExtension.files.dicom_reading import read_dicom
-
-    return read_dicom(source)
-
-
 def images_of(folder: Path) -> list[Path]:
     """The image files of a folder of cases, sorted: NIfTI files that are no labels or maps.
 
@@ -255,8 +247,7 @@ def images_of(folder: Path) -> list[Path]:
     InputError
         When there is none.
     """
-    files = sorted(path for path in Path(folder).iterdir() if path.name.lower().endswith(NIFTI_ENDINGS))
-    images = [path for path in files if not base_path(path).name.endswith(LABEL_ENDINGS)]
+    images = [path for path in cines_in_folder(Path(folder)) if not base_path(path).name.endswith(LABEL_ENDINGS)]
     if not images:
         raise InputError(f"{folder} holds no NIfTI image; give a folder of .nii.gz files, or one DICOM folder")
     return images
@@ -278,8 +269,15 @@ def segment_folder(
     -------
     tuple
         The label files and the table, and the number of cases that failed.
+
+    Raises
+    ------
+    InputError
+        There is no image, or one of them would be replaced by labels.
     """
     images, out = images_of(source), Path(out)
+    for path in images:
+        refuse_own_input(out / path.name, [path])
     out.mkdir(parents=True, exist_ok=True)
     written: list[Path] = []
     rows: list[dict[str, Any]] = []
