@@ -30,6 +30,7 @@ from CMRSimExtension.slicer_bridge.volumes import (
     fill_volume,
     grid_of_volume,
     in_marked_order,
+    refuse_transformed,
     require_same_grid,
 )
 
@@ -187,6 +188,11 @@ def times_of_sequence(sequence: Any, slices: int) -> NDArray[np.float64] | None:
     return np.tile(np.array(index), (slices, 1))
 
 
+def is_multivolume(node: Any) -> bool:
+    """Whether a node keeps its frames as components of one image."""
+    return bool(node.IsA("vtkMRMLMultiVolumeNode")) or node.GetAttribute("MultiVolume.FrameLabels") is not None
+
+
 def cine_of_node(node: Any) -> Cine:
     """Read a cine from a volume node, a volume sequence or the proxy of one, or a MultiVolume.
 
@@ -199,16 +205,17 @@ def cine_of_node(node: Any) -> Cine:
     Raises
     ------
     InputError
-        If the node holds no greyscale volumes, or its frames differ in geometry.
+        If the node holds no greyscale volumes, stands under a transform, or its frames differ in geometry.
     """
     node = require(
         node, ("vtkMRMLScalarVolumeNode", "vtkMRMLSequenceNode", "vtkMRMLMultiVolumeNode"),
         "volume, volume sequence or MultiVolume")
+    refuse_transformed(node)
     if node.IsA("vtkMRMLLabelMapVolumeNode"):
         raise InputError(
             f"'{node.GetName()}' is a label map, where an image is needed; choose the image, or convert the label map "
             "to a scalar volume if it is one (Volumes module)")
-    if node.IsA("vtkMRMLMultiVolumeNode") or node.GetAttribute("MultiVolume.FrameLabels") is not None:
+    if is_multivolume(node):
         return _cine_of_multivolume(node)
     sequence = sequence_of(node)
     if sequence is None:

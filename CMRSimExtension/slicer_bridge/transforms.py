@@ -18,7 +18,7 @@ from CMRSimExtension.scanner.geometry import ImageGrid
 from CMRSimExtension.slicer_bridge.hierarchy import place_beside
 from CMRSimExtension.slicer_bridge.scene import get_attribute, new_node, require
 from CMRSimExtension.slicer_bridge.sequences import CineNodes, sequence_of, show_frames
-from CMRSimExtension.slicer_bridge.volumes import THICKNESS, in_marked_order, mark_slices
+from CMRSimExtension.slicer_bridge.volumes import THICKNESS, in_marked_order, mark_slices, refuse_transformed
 
 
 def fill_transform(node: Any, displacement_mm: NDArray[np.floating], grid: ImageGrid) -> None:
@@ -128,8 +128,15 @@ def add_motion(displacement_mm: NDArray[np.floating], grid: ImageGrid, name: str
 
 
 def displacement_of_node(node: Any) -> tuple[NDArray[np.float32], ImageGrid]:
-    """(frames, slices, rows, columns, 3) displacement of a grid transform, its sequence, or the proxy of one."""
+    """(frames, slices, rows, columns, 3) displacement of a grid transform, its sequence, or the proxy of one.
+
+    Raises
+    ------
+    InputError
+        If the node holds no displacement grids, or stands under a transform itself.
+    """
     node = require(node, ("vtkMRMLTransformNode", "vtkMRMLSequenceNode"), "grid transform or a sequence of them")
+    refuse_transformed(node)
     sequence = sequence_of(node)
     nodes = [node] if sequence is None else [
         sequence.GetNthDataNode(frame) for frame in range(sequence.GetNumberOfDataNodes())]

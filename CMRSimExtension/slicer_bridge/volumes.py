@@ -36,6 +36,17 @@ def to_array(matrix: vtk.vtkMatrix4x4) -> NDArray[np.float64]:
     return np.array([[matrix.GetElement(row, column) for column in range(4)] for row in range(4)])
 
 
+def refuse_transformed(node: Any) -> None:
+    """Raise an `InputError` if a node stands under a transform: its voxels lie elsewhere than its own geometry says.
+
+    For a sequence this has to be asked of its proxy, which the user has moved; the frames know nothing of it.
+    """
+    if node.IsA("vtkMRMLTransformableNode") and node.GetParentTransformNode() is not None:
+        raise InputError(
+            f"'{node.GetName()}' stands under the transform '{node.GetParentTransformNode().GetName()}'; take it out "
+            "of the transform, or harden the transform if it is no sequence (Transforms module), and try again")
+
+
 def grid_of_volume(volume: Any) -> ImageGrid:
     """The grid of a volume node, in RAS, with its parent transform not applied.
 
@@ -47,10 +58,7 @@ def grid_of_volume(volume: Any) -> ImageGrid:
     image = volume.GetImageData()
     if image is None or min(image.GetDimensions()) < 1:
         raise InputError(f"volume '{volume.GetName()}' holds no image; load one into it or choose another volume")
-    if volume.GetParentTransformNode() is not None:
-        raise InputError(
-            f"volume '{volume.GetName()}' stands under the transform '{volume.GetParentTransformNode().GetName()}'; "
-            "harden the transform (Transforms module) or take the volume out of it, and try again")
+    refuse_transformed(volume)
     matrix = vtk.vtkMatrix4x4()
     volume.GetIJKToRASMatrix(matrix)
     columns, rows, slices = image.GetDimensions()

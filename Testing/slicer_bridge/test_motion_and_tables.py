@@ -121,3 +121,10 @@ def test_the_chart_shows_one_series_per_chamber(scene, shown, cine):
     table = nodes.table.GetTable()
     assert [table.GetColumnName(c) for c in range(2)] == ["Time (ms)", "LV volume (ml)"]
     assert table.GetValue(2, 1).ToDouble() == curves["LV"][2]
+
+
+def test_motion_under_a_transform_is_refused_with_the_cure(motion, scene):
+    transform = scene.AddNewNodeByClass("vtkMRMLLinearTransformNode", "moved")
+    motion.proxy.SetAndObserveTransformNodeID(transform.GetID())
+    with pytest.raises(InputError, match="stands under the transform 'moved'; take it out"):
+        displacement_of_node(motion.proxy)

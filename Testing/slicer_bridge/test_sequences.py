@@ -205,3 +205,14 @@ def test_fat_near_the_coils_does_not_darken_the_heart():
     image[0, 0, :4] = 1000.0
     assert display_window(image, labels) == (10.0, 125.0)
     assert display_window(image)[1] == 1000.0
+
+
+@pytest.mark.parametrize("kind", ["sequence", "multivolume"])
+def test_a_cine_under_a_transform_is_refused_with_the_cure(scene, cine, kind):
+    node = add_cine(cine, "Cine").proxy
+    if kind == "multivolume":
+        node.SetAttribute("MultiVolume.FrameLabels", "0,30,60,90,120")
+    transform = scene.AddNewNodeByClass("vtkMRMLLinearTransformNode", "moved")
+    node.SetAndObserveTransformNodeID(transform.GetID())
+    with pytest.raises(InputError, match="'Cine' stands under the transform 'moved'; take it out"):
+        cine_of_node(node)
