@@ -34,6 +34,7 @@ from CMRSimExtension.slicer_bridge.volumes import (
     grid_of_volume,
     in_marked_order,
     mark_slices,
+    refuse_transformed,
     require_same_grid,
     to_array,
     to_vtk_matrix,
@@ -250,7 +251,13 @@ def labels_of_segmentation(
     """(slices, rows, columns) `Structure` numbers of a segmentation on `grid` (nearest neighbour if its own differs).
 
     Where segments overlap, the later one wins, as in Slicer's own export.
+
+    Raises
+    ------
+    InputError
+        If the segmentation stands under a transform, has segments that are not known, or cannot be read.
     """
+    refuse_transformed(segmentation_node)
     labels = segment_labels(segmentation_node, label_of_segment)
     result = np.zeros(grid.shape, dtype=np.uint8)
     if not labels:
@@ -278,8 +285,9 @@ def grid_of_segmentation(segmentation_node: Any) -> ImageGrid:
     Raises
     ------
     InputError
-        If it has none (a segmentation of surfaces that was never tied to a volume).
+        If it has none (a segmentation of surfaces that was never tied to a volume), or stands under a transform.
     """
+    refuse_transformed(segmentation_node)
     text = segmentation_node.GetSegmentation().GetConversionParameter(
         slicer.vtkSegmentationConverter.GetReferenceImageGeometryParameterName())
     image = slicer.vtkOrientedImageData()
@@ -315,9 +323,15 @@ def labels_of_node(
         Segmentation node, label map volume, a sequence of either, or the proxy of such a sequence.
     grid
         Grid to put the labels on; by default their own.
+
+    Raises
+    ------
+    InputError
+        If the node holds no labels that we know, or stands under a transform.
     """
     kinds = ("vtkMRMLSegmentationNode", "vtkMRMLScalarVolumeNode")
     node = require(node, (*kinds, "vtkMRMLSequenceNode"), "segmentation, label volume or sequence of them")
+    refuse_transformed(node)
     sequence = sequence_of(node)
     frames = [node] if sequence is None else [
         sequence.GetNthDataNode(frame) for frame in range(sequence.GetNumberOfDataNodes())]
@@ -344,12 +358,24 @@ def labels_of_node(
 
 
 def show_3d(segmentation_node: Any) -> None:
-    """Make the closed surfaces of a segmentation and show them in the 3D views."""
+    """Make the closed surfaces of a segmentation, of a sequence in every frame, and show them in the 3D views.
+
+    Raises
+    ------
+    RuntimeError
+        If Slicer cannot make a surface of a frame.
+    """
     segmentations_logic()  # registers the converters between representations
-    if not segmentation_node.CreateClosedSurfaceRepresentation():
-        raise RuntimeError(f"no surface could be made of segmentation '{segmentation_node.GetName()}'")
+    sequence = sequence_of(segmentation_node)
+    frames = [] if sequence is None else [
+        sequence.GetNthDataNode(frame) for frame in range(sequence.GetNumberOfDataNodes())]
+    for node in (*frames, segmentation_node):
+        if not node.CreateClosedSurfaceRepresentation():
+            raise RuntimeError(f"no surface could be made of segmentation '{node.GetName()}'")
     display = segmentation_node.GetDisplayNode()
     if display is not None:
+        display.SetPreferredDisplayRepresentationName3D(
+            slicer.vtkSegmentationConverter.GetSegmentationClosedSurfaceRepresentationName())
         display.SetVisibility3D(True)
 
 

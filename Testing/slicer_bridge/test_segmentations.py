@@ -233,3 +233,31 @@ def test_an_edit_of_a_series_is_noticed_and_a_change_of_frame_is_not(scene, cine
     slicer.vtkSlicerSegmentationsModuleLogic.SetBinaryLabelmapToSegment(
         oriented_image(edited, grid), proxy, "lv_blood", 0)
     assert version_of(proxy) != before
+
+
+@pytest.mark.parametrize("read", [
+    labels_of_node, grid_of_segmentation, lambda node: labels_of_segmentation(node, grid_of_segmentation(node))])
+@pytest.mark.parametrize("sequence", [True, False])
+def test_a_segmentation_under_a_transform_is_refused_with_the_cure(shown, cine, scene, sequence, read):
+    node = (add_label_frames(cine.labels, cine.grid, "Heart", shown).proxy if sequence
+            else add_segmentation(cine.labels[0], cine.grid, "Heart", source=shown.proxy))
+    transform = scene.AddNewNodeByClass("vtkMRMLLinearTransformNode", "moved")
+    node.SetAndObserveTransformNodeID(transform.GetID())
+    with pytest.raises(InputError, match="'Heart' stands under the transform 'moved'; take it out"):
+        read(node)
+
+
+def surface_points(node, segment_id: str) -> int:
+    surface = vtk.vtkPolyData()
+    return surface.GetNumberOfPoints() if node.GetClosedSurfaceRepresentation(segment_id, surface) else 0
+
+
+def test_surfaces_follow_the_frame(segmented, cine):
+    show_3d(segmented.proxy)
+    sizes = []
+    for frame in (0, 2):
+        segmented.browser.SetSelectedItemNumber(frame)
+        sizes.append(surface_points(segmented.proxy, "lv_blood"))
+    assert sizes[0] > sizes[1] > 0  # the pool of frame 2 is the smaller one
+    assert segmented.proxy.GetDisplayNode().GetDisplayRepresentationName3D() == "Closed surface"
+    np.testing.assert_array_equal(labels_of_node(segmented.sequence)[0], cine.labels)
