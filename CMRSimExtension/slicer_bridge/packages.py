@@ -1,7 +1,10 @@
 """Installs what a job needs at the moment it is asked for, the way each version of 3D Slicer recommends."""
 
 import importlib.metadata
+import os
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -76,13 +79,29 @@ def ensure(requirements: Path, requester: str, *, torch: str | None = None) -> N
             f"slicer.util.pip_install('{' '.join(still)}') in the Python console")
 
 
+@contextmanager
+def _wheels_only() -> Iterator[None]:
+    """Let pip, started within, take wheels alone: Slicer's users have no compilers."""
+    name = "PIP_ONLY_BINARY"
+    before = os.environ.get(name)
+    os.environ[name] = ":all:"
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ[name]
+        else:
+            os.environ[name] = before
+
+
 def _install(missing: list[str], requester: str) -> None:
     try:
         packaging = importlib.import_module("slicer.packaging")
     except ImportError:
         packaging = None
     if packaging is not None:
-        packaging.pip_ensure(missing, requester=requester)
+        with _wheels_only():
+            packaging.pip_ensure(missing, requester=requester)
         return
     # 3D Slicer 5.10 has no slicer.packaging: ask, then install.
     names = ", ".join(missing)

@@ -1,5 +1,6 @@
 """What a job needs is installed when it is asked for, and only if the user agrees."""
 
+import os
 import sys
 import types
 
@@ -68,11 +69,13 @@ def test_the_question_names_who_asks_and_for_what(requirements, without_packagin
 def test_slicer_s_own_installer_is_used_where_there_is_one(requirements, monkeypatch):
     calls = []
     module = types.ModuleType("slicer.packaging")
-    module.pip_ensure = lambda names, requester: calls.append((names, requester))
+    module.pip_ensure = lambda names, requester: calls.append((names, requester, os.environ.get("PIP_ONLY_BINARY")))
+    monkeypatch.setenv("PIP_ONLY_BINARY", "numpy")
     monkeypatch.setitem(sys.modules, "slicer.packaging", module)
     with pytest.raises(MissingDependencyError):
         packages.ensure(requirements, "Test")
-    assert calls == [(["cmrsim-no-such-package>=2"], "Test")]
+    assert calls == [(["cmrsim-no-such-package>=2"], "Test", ":all:")]
+    assert os.environ["PIP_ONLY_BINARY"] == "numpy"
 
 
 def test_torch_comes_through_its_extension_only(requirements, monkeypatch):
