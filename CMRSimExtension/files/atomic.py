@@ -16,12 +16,15 @@ from types import TracebackType
 
 from CMRSimExtension.errors import InputError
 
+_FULL = (errno.ENOSPC, errno.EDQUOT)
 # Windows: "sharing violation" and "lock violation", another program has the target open.
 _IN_USE_WINERRORS = (32, 33)
 
 
 class StagedFiles:
     """A set of files that replace their targets together when the ``with`` block ends without an error.
+
+    An `OSError` of the block that says that the disk is full becomes an `InputError` that names the first target.
 
     Examples
     --------
@@ -87,14 +90,16 @@ class StagedFiles:
         try:
             if kind is None:
                 self._commit()
+            elif self._staged and isinstance(error, OSError) and error.errno in _FULL:
+                raise unwritable(next(iter(self._staged)), error) from error
         finally:
             self.forget()
 
     def _commit(self) -> None:
         umask = os.umask(0)
         os.umask(umask)
-        for temporary in self._staged.values():
-            _flush(temporary)
+        for target, temporary in self._staged.items():
+            _flush(temporary, target)
             # mkstemp makes files that only their owner can read; give them the mode any other new file would have.
             temporary.chmod(0o666 & ~umask)
         for target in self._staged:
@@ -143,7 +148,8 @@ def atomic_folder(target: Path | str) -> Iterator[Path]:
     Raises
     ------
     InputError
-        `target` exists and holds something (two series in one folder could not be told apart), or cannot be written.
+        `target` exists and holds something (two series in one folder could not be told apart), cannot be written, or
+        the disk is full.
     """
     target = Path(target)
     if target.name in ("", ".."):
@@ -159,10 +165,15 @@ def atomic_folder(target: Path | str) -> Iterator[Path]:
     except OSError as error:
         raise unwritable(target.parent, error) from error
     try:
-        yield temporary
+        try:
+            yield temporary
+        except OSError as error:
+            if error.errno in _FULL:
+                raise unwritable(target, error) from error
+            raise
         for path in temporary.rglob("*"):
             if path.is_file():
-                _flush(path)
+                _flush(path, target)
         umask = os.umask(0)
         os.umask(umask)
         temporary.chmod(0o777 & ~umask)
@@ -198,14 +209,20 @@ def unwritable(path: Path, error: OSError) -> InputError:
         return InputError(f"{path} is open in another program; close it there and try again")
     if error.errno == errno.ENOSPC:
         return InputError(f"no space is left on the disk of {path}; free some or write to another one")
+    if error.errno == errno.EDQUOT:
+        return InputError(f"your quota on the disk of {path} is used up; free some space or write to another disk")
     if error.errno == errno.ENAMETOOLONG:
         return InputError(f"{path} is a longer name than this file system takes; give a shorter one")
     return InputError(f"{path} cannot be written ({error.strerror or error}); choose a place you may write to")
 
 
-def _flush(path: Path) -> None:
-    with path.open("rb+") as stream:
-        os.fsync(stream.fileno())
+def _flush(path: Path, target: Path) -> None:
+    """Some file systems tell only here that the disk is full."""
+    try:
+        with path.open("rb+") as stream:
+            os.fsync(stream.fileno())
+    except OSError as error:
+        raise unwritable(target, error) from error
 
 
 def _refuse_if_in_use(target: Path) -> None:

@@ -1,5 +1,6 @@
 """Files appear whole or not at all."""
 
+import errno
 import os
 import subprocess
 import sys
@@ -98,6 +99,31 @@ def test_a_file_open_in_another_program_is_called_so():
     error = OSError(13, "sharing violation")
     error.winerror = 32  # what Windows says; elsewhere the attribute does not exist
     assert "open in another program" in str(unwritable("a.nii.gz", error))
+
+
+@pytest.mark.parametrize(("number", "words"), [(errno.ENOSPC, "no space is left"), (errno.EDQUOT, "quota")])
+@pytest.mark.parametrize("make", [atomic_file, atomic_folder])
+def test_a_disk_that_fills_up_while_writing_is_named_to_the_user(tmp_path, make, number, words):
+    with pytest.raises(InputError, match=f"{words}.*heart"), make(tmp_path / "heart"):
+        raise OSError(number, os.strerror(number))
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("make", [atomic_file, atomic_folder])
+def test_a_disk_that_tells_only_at_the_end_that_it_is_full_is_named_to_the_user(tmp_path, make, monkeypatch):
+    def full(number):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr("CMRSimExtension.files.atomic.os.fsync", full)
+    with pytest.raises(InputError, match="no space is left.*heart"), make(tmp_path / "heart") as temporary:
+        (temporary / "1.dcm" if temporary.is_dir() else temporary).write_text("x")
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("make", [atomic_file, atomic_folder])
+def test_other_errors_of_the_system_stay_what_they_are(tmp_path, make):
+    with pytest.raises(FileNotFoundError), make(tmp_path / "heart"):
+        (tmp_path / "nowhere").read_text()
 
 
 @pytest.mark.skipif(os.name == "nt", reason="POSIX signals")
