@@ -7,14 +7,18 @@ from CMRSimExtension.command_line.console import Console
 
 HELP = "compare a segmentation with its reference"
 DESCRIPTION = """\
-Dice, Hausdorff distance and its 95th percentile per structure, for whole volumes and by slice position (basal, mid,
-apical thirds), with medians and quartiles; for cases with several frames also the agreement of volumes, ejection
-fractions and mass (Bland and Altman). Two folders are matched by file name.
+Dice, Hausdorff distance and its 95th percentile per structure, with medians and quartiles: for whole volumes, by slice
+position (basal, mid, apical thirds), at end diastole and end systole, and by pathology (--groups). Then volumes,
+ejection fractions, mass, and wall thickness at end diastole in the segments of the American Heart Association's model,
+with their agreement over the cases (Bland and Altman).
+
+Two folders are matched by file name. Files of one frame named P_frame01 and P_frame12, or P_ED and P_ES, are one
+patient's: the larger LV is end diastole. Frames that 'cmrsim segment' was told to leave empty are not compared.
 """
 EXAMPLES = """\
 examples:
   cmrsim evaluate seg.nii.gz truth.nii.gz
-  cmrsim evaluate results references --labels-map acdc --out table.csv
+  cmrsim evaluate results references --labels-map acdc --out table.csv --groups cases.csv
   cmrsim evaluate seg.nii.gz truth.nii.gz --labels-map 1=rv,2=myo,3=lv
 """
 
@@ -30,31 +34,51 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="MAP",
         help="numbers of the reference: cmrsim, acdc, mms, or 1=rv,2=myo,3=lv",
     )
-    parser.add_argument("--out", metavar="T.csv", help="write every comparison to this table")
+    parser.add_argument(
+        "--out", metavar="T.csv",
+        help="write every comparison to this table, the values of each case to T_values.csv, and their agreement to "
+        "T_agreement.csv",
+    )  # fmt: skip
+    parser.add_argument(
+        "--groups", metavar="CASES.csv", help="table with the columns case and pathology, to report by pathology too"
+    )
+    parser.add_argument(
+        "--spacing", choices=("auto", "trust", "ignore"), default="auto",
+        help="whether to believe the reference's voxel sizes (default: auto, unless they cannot be true)",
+    )  # fmt: skip
     parser.add_argument(
         "--no-distances", action="store_true", help="leave out the Hausdorff distances, which take longest"
     )
 
 
 def run(options: argparse.Namespace, console: Console) -> None:
-    from CMRSimExtension.files.atomic import StagedFiles
-    from CMRSimExtension.segmentation.comparison import compare_files, comparison_table
+    from CMRSimExtension.evaluation.case_values import agreement_table, write_agreement, write_values
+    from CMRSimExtension.files.atomic import StagedFiles, check_writable
+    from CMRSimExtension.segmentation.comparison import compare_files, comparison_table, read_groups
     from CMRSimExtension.segmentation.measurement import write_rows
 
+    out = Path(options.out) if options.out else None
+    if out is not None:
+        check_writable(out)
     found = compare_files(
-        Path(options.prediction), Path(options.reference), options.labels_map, distances=not options.no_distances
+        Path(options.prediction),
+        Path(options.reference),
+        options.labels_map,
+        distances=not options.no_distances,
+        spacing=options.spacing,
+        groups=read_groups(Path(options.groups)) if options.groups else None,
     )
     console.result(comparison_table(found.rows))
-    if found.agreement:
-        console.result(f"\n{'quantity':16}{'n':>5}{'bias':>9}{'SD':>9}{'limits of agreement':>23}{'mean |diff|':>13}")
-        for name, value in found.agreement.items():
-            limits = f"{value.lower:.1f} to {value.upper:.1f}"
-            console.result(
-                f"{name:16}{value.count:5d}{value.bias:9.2f}{value.sd:9.2f}{limits:>23}{value.mean_absolute:13.2f}"
-            )
+    if found.values:
+        console.result("\n" + agreement_table(found.values))
     for name in found.unmatched:
         console.warn(f"{name} has no partner and was left out")
-    if options.out:
+    for note in found.notes:
+        console.warn(note)
+    if out is not None:
+        values, agreement = (out.with_name(f"{out.stem}_{name}{out.suffix}") for name in ("values", "agreement"))
         with StagedFiles() as staged:
-            write_rows(staged.path(Path(options.out)), found.rows)
-        console.say(f"table: {options.out}")
+            write_rows(staged.path(out), found.rows)
+            write_values(staged.path(values), found.values)
+            write_agreement(staged.path(agreement), found.values)
+        console.say(f"tables: {out}, {values}, {agreement}")

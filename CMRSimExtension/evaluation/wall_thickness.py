@@ -1,6 +1,6 @@
 """Wall thickness per segment of the American Heart Association's model (see `CMRSimExtension.anatomy.aha`)."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -34,19 +34,22 @@ def wall_thickness(
     *,
     septum_ras: NDArray[np.floating] | None = None,
     rays: int = 120,
+    apex_first: bool = False,
 ) -> WallThickness:
     """Thickness of the wall along rays from the centre of the blood pool, within each slice, per segment.
 
     Parameters
     ----------
     labels
-        (slices, rows, columns), slice 0 the most basal: 1 LV blood pool, 2 LV myocardium, 3 RV blood pool.
+        (slices, rows, columns): 1 LV blood pool, 2 LV myocardium, 3 RV blood pool.
     grid
         Their geometry.
     septum_ras
         Where no RV is labelled: the direction of the septum.
     rays
         Directions per slice.
+    apex_first
+        Whether slice 0 is the most apical, not the most basal (see `overlap.begins_at_apex`).
 
     Raises
     ------
@@ -55,6 +58,9 @@ def wall_thickness(
         told apart, or the labels do not fit the grid.
     """
     labels = np.asarray(labels)
+    if apex_first:
+        found = wall_thickness(labels[::-1], _turned(grid), septum_ras=septum_ras, rays=rays)
+        return replace(found, slices_mm=found.slices_mm[::-1])
     axes = VentricleAxes.from_labels(labels, grid, septum_ras)
     lengths, numbers = [], []
     per_slice = np.full(len(labels), np.nan)
@@ -73,6 +79,13 @@ def wall_thickness(
     per_segment = [values[segments == number] for number in range(1, len(SEGMENT_NAMES) + 1)]
     means = tuple(float(found.mean()) if len(found) else float("nan") for found in per_segment)
     return WallThickness(means, tuple(float(value) for value in per_slice))
+
+
+def _turned(grid: ImageGrid) -> ImageGrid:
+    """The grid of the same slices in the opposite order."""
+    turn = np.eye(4)
+    turn[2, 2], turn[2, 3] = -1.0, grid.shape[0] - 1.0
+    return replace(grid, affine_ras=grid.affine_ras @ turn)
 
 
 def _along_rays(
@@ -94,6 +107,8 @@ def _along_rays(
     met = thickness > 0.5 * min(dx, dy)
     middle = (wall @ radii)[met] * step / thickness[met]
     angles = angles[met]
-    place = np.stack([column + np.cos(angles) * middle / dx, row + np.sin(angles) * middle / dy,
-                      np.full(len(middle), float(index))], axis=-1)
+    place = np.stack(
+        [column + np.cos(angles) * middle / dx, row + np.sin(angles) * middle / dy, np.full(len(middle), float(index))],
+        axis=-1,
+    )
     return thickness[met], place @ grid.affine_ras[:3, :3].T + grid.affine_ras[:3, 3]

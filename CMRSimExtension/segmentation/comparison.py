@@ -1,18 +1,31 @@
 """Comparing label files: one pair, or two folders matched by name."""
 
+import csv
+import json
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from CMRSimExtension.errors import InputError
-from CMRSimExtension.evaluation.agreement import Agreement, bland_altman
-from CMRSimExtension.evaluation.function import function_from_labels
-from CMRSimExtension.evaluation.overlap import Comparison, compare
-from CMRSimExtension.files.cine_files import NIFTI_ENDINGS, base_path
+from CMRSimExtension.evaluation.agreement import Agreement
+from CMRSimExtension.evaluation.case_values import (
+    CaseValue,
+    agreements,
+    function_values,
+    patient_of,
+    phases_of,
+    wall_values,
+)
+from CMRSimExtension.evaluation.overlap import Comparison, begins_at_apex, compare, summarise
+from CMRSimExtension.evaluation.voxel_sizes import spacing_is_plausible
+from CMRSimExtension.files.cine_files import NIFTI_ENDINGS, base_path, sidecar_path
 from CMRSimExtension.files.nifti import NiftiImage, read_nifti
+from CMRSimExtension.files.third_party import reading
+from CMRSimExtension.scanner.geometry import ImageGrid
 from CMRSimExtension.training.labelled_folder import label_table, translate_labels
 
 _SAME_PLACE_MM = 0.1
@@ -27,74 +40,223 @@ class FileComparison:
     ----------
     rows
         One per structure and frame, and per slice.
+    values
+        Function and wall thickness of each case, by both sides; files of one frame of the same patient are one case.
     agreement
-        Agreement of function over the cases with two frames or more, by quantity; empty for fewer than two such cases.
+        Agreement of these over the cases, by quantity; empty for fewer than two cases.
     unmatched
         Names of files without a partner.
+    notes
+        Sentences on what was left out, and why.
     """
 
     rows: list[Comparison]
+    values: list[CaseValue]
     agreement: dict[str, Agreement]
     unmatched: list[str]
+    notes: list[str]
+
+
+@dataclass(frozen=True)
+class _Frame:
+    """One frame that both sides labelled, of one file."""
+
+    file: str
+    index: int
+    predicted: NDArray[np.uint8]
+    reference: NDArray[np.uint8]
+    grid: ImageGrid
+    known: bool
+
+    @property
+    def spacing_mm(self) -> tuple[float, float, float] | None:
+        """(slice, row, column), or None where the file's are not to be believed."""
+        dx, dy, dz = self.grid.spacing_mm
+        return (dz, dy, dx) if self.known else None
 
 
 def compare_files(
-    predicted: Path, reference: Path, labels_map: str = "cmrsim", *, distances: bool = True
+    predicted: Path,
+    reference: Path,
+    labels_map: str = "cmrsim",
+    *,
+    distances: bool = True,
+    spacing: str = "auto",
+    groups: Mapping[str, str] | None = None,
 ) -> FileComparison:
     """Compare a label file with its reference, or two folders of them.
 
-    Folders are matched by file name; an ending such as ``_gt`` or ``_labels`` on either side is ignored.
+    Folders are matched by file name; an ending such as ``_gt`` or ``_labels`` on either side is ignored. Frames that
+    the reference leaves empty are not compared, nor those that the prediction's sidecar says were not asked for. Files
+    of one frame whose names differ in ``_frame01``, ``_ED`` or ``_ES`` alone are one patient's, with an ejection
+    fraction.
 
     Parameters
     ----------
     labels_map
         Label numbers of the reference (see `anatomy.label_maps`); the prediction's are this library's.
+    distances
+        Whether to compute Hausdorff distances.
+    spacing
+        ``auto`` (believe the reference's voxel sizes unless they cannot be true), ``trust`` or ``ignore``. Without
+        them there are Dice and ejection fractions only.
+    groups
+        Pathology by case or patient (see `read_groups`).
 
     Raises
     ------
     InputError
         When one is a folder and the other a file, nothing matches, shapes or geometry differ, or a label is unknown.
     """
-    predicted, reference = Path(predicted), Path(reference)
+    if spacing not in ("auto", "trust", "ignore"):
+        raise InputError(f"spacing is {spacing!r}; choose auto, trust or ignore")
+    pairs, unmatched = _matched(Path(predicted), Path(reference))
+    notes: list[str] = []
+    patients: dict[tuple[str, bool], list[_Frame]] = {}
+    for name, first, second in pairs:
+        frames = _frames(name, first, second, labels_map, spacing, notes)
+        single = len(frames) == 1
+        patients.setdefault((patient_of(name) if single else name, single), []).extend(frames)
+    lost = sorted({frame.file for frames in patients.values() for frame in frames if not frame.known})
+    if lost:
+        notes.append(
+            f"voxel sizes cannot be true or were to be ignored: nothing is given in mm or ml for {', '.join(lost)}"
+        )
+    group_of = _group_lookup(groups, [name for name, _, _ in pairs], notes)
+    rows: list[Comparison] = []
+    values: list[CaseValue] = []
+    for (patient, _), frames in patients.items():
+        for case, members in _on_one_grid(patient, frames, notes):
+            pathology = group_of[members[0].file]
+            rows += _overlap(members, pathology, distances)
+            values += _values(case, members, pathology, notes)
+    if not rows:
+        raise InputError(f"{predicted} and {reference} have no labelled frame in common; there is nothing to compare")
+    return FileComparison(rows, values, agreements(values), unmatched, notes)
+
+
+def read_groups(path: Path) -> dict[str, str]:
+    """Pathology of each case from a CSV file with the columns ``case`` and ``pathology``.
+
+    A case is a label file's name without its ending, or its patient's, without ``_frame01``, ``_ED`` or ``_ES``.
+
+    Raises
+    ------
+    InputError
+        When the file does not exist, lacks a column or any row, or gives one case two groups.
+    """
+    path = Path(path)
+    with reading(path, "a table of cases"), path.open(newline="", encoding="utf-8-sig") as file:
+        table = csv.DictReader(file)
+        rows, columns = list(table), table.fieldnames or []
+    if not {"case", "pathology"} <= set(columns):
+        raise InputError(
+            f"{path.name} has the columns {list(columns)}; it needs case and pathology, with commas between"
+        )
+    groups: dict[str, str] = {}
+    for row in rows:
+        case, pathology = (row["case"] or "").strip(), (row["pathology"] or "").strip()
+        if groups.setdefault(case, pathology) != pathology:
+            raise InputError(f"{path.name} gives the case {case} two groups, {groups[case]} and {pathology}")
+    if not groups:
+        raise InputError(f"{path.name} lists no case; give a row for each")
+    return groups
+
+
+def _group_lookup(groups: Mapping[str, str] | None, names: Sequence[str], notes: list[str]) -> dict[str, str]:
+    """Pathology of each file, "" where the table has none."""
+    table = groups or {}
+    found = {name: table.get(name, table.get(patient_of(name))) for name in names}
+    without = [name for name, group in found.items() if group is None]
+    if groups is not None and len(without) == len(names):
+        raise InputError(f"the table of groups has none of the cases, such as {names[0]}, only {', '.join(groups)}")
+    if groups is not None and without:
+        notes.append(f"not in the table of groups: {', '.join(without)}")
+    return {name: group or "" for name, group in found.items()}
+
+
+def _matched(predicted: Path, reference: Path) -> tuple[list[tuple[str, Path, Path]], list[str]]:
+    """Name, prediction and reference of every case, and the names without a partner."""
     for path in (predicted, reference):
         if not path.exists():
             raise InputError(f"{path} does not exist; check the name")
     if predicted.is_dir() != reference.is_dir():
         raise InputError("one of the two is a folder and the other a file; give two files or two folders")
-    unmatched: list[str] = []
-    if predicted.is_dir():
-        found, truth = _by_name(predicted), _by_name(reference)
-        pairs = [(name, found[name], truth[name]) for name in sorted(found.keys() & truth.keys())]
-        unmatched = sorted(found.keys() ^ truth.keys())
-        if not pairs:
-            raise InputError(f"no label file of {predicted} has a partner of the same name in {reference}")
-    else:
-        pairs = [(_name(predicted), predicted, reference)]
+    if not predicted.is_dir():
+        return [(_name(predicted), predicted, reference)], []
+    found, truth = _by_name(predicted), _by_name(reference)
+    pairs = [(name, found[name], truth[name]) for name in sorted(found.keys() & truth.keys())]
+    if not pairs:
+        raise InputError(f"no label file of {predicted} has a partner of the same name in {reference}")
+    return pairs, sorted(found.keys() ^ truth.keys())
+
+
+def _frames(name: str, first: Path, second: Path, labels_map: str, spacing: str, notes: list[str]) -> list[_Frame]:
+    """The frames of a pair of files that are to be compared."""
+    one, other = read_nifti(first), read_nifti(second)
+    _check_same_grid(one, other, first.name, second.name)
+    labels = translate_labels(one.values, label_table("cmrsim"), first.name)
+    truths = translate_labels(other.values, label_table(labels_map), second.name)
+    known = spacing == "trust" or (spacing == "auto" and spacing_is_plausible(other.grid))
+    skipped = {index for index in _not_asked_for(first) if index < len(labels) and not labels[index].any()}
+    shown = [index for index in range(len(truths)) if truths[index].any() and index not in skipped]
+    if not shown:
+        notes.append(f"{name}: no frame is labelled in both files")
+    return [_Frame(name, index, labels[index], truths[index], other.grid, known) for index in shown]
+
+
+def _not_asked_for(labels: Path) -> set[int]:
+    """Frames that `cmrsim segment` was told to leave empty, from the sidecar of what it wrote; none without one."""
+    path = sidecar_path(labels)
+    if not path.is_file():
+        return set()
+    with reading(path, "a JSON sidecar"):
+        record = json.loads(path.read_text(encoding="utf-8"))
+        if not isinstance(record, dict) or record.get("format") != "cmrsim segmentation":
+            return set()
+        return {int(index) for index in record["empty_frames"]}
+
+
+def _on_one_grid(patient: str, frames: list[_Frame], notes: list[str]) -> list[tuple[str, list[_Frame]]]:
+    """The frames as one case, or, where a patient's files differ in size, each file as a case of its own."""
+    first = frames[0] if frames else None
+    if first is None or all(
+        frame.predicted.shape == first.predicted.shape
+        and frame.known == first.known
+        and np.allclose(frame.grid.spacing_mm, first.grid.spacing_mm, rtol=1e-3)
+        for frame in frames
+    ):
+        return [(patient, frames)] if frames else []
+    notes.append(f"{patient}: its frames differ in size, so each is a case of its own, without an ejection fraction")
+    return [(frame.file, [frame]) for frame in frames]
+
+
+def _overlap(frames: Sequence[_Frame], pathology: str, distances: bool) -> list[Comparison]:
+    phases = phases_of([frame.file for frame in frames], [float((frame.reference == 1).sum()) for frame in frames])
+    apex_first = begins_at_apex(np.stack([frame.reference for frame in frames]))
     rows: list[Comparison] = []
-    measured: dict[str, list[tuple[float, float]]] = {}
-    for name, first, second in pairs:
-        one, other = read_nifti(first), read_nifti(second)
-        _check_same_grid(one, other, first.name, second.name)
-        labels = translate_labels(one.values, label_table("cmrsim"), first.name)
-        truths = translate_labels(other.values, label_table(labels_map), second.name)
-        dx, dy, dz = other.grid.spacing_mm
-        spacing = (dz, dy, dx)
-        frames = [index for index in range(len(truths)) if truths[index].any()]
-        for index in frames:
-            rows += compare(labels[index], truths[index], spacing, case=name, frame=str(index), distances=distances)
-        if len(frames) > 1 and (labels[frames] == 1).any() and (truths[frames] == 1).any():
-            mine = function_from_labels(labels, spacing, frames=frames).function.as_dict()
-            theirs = function_from_labels(truths, spacing, frames=frames).function.as_dict()
-            for quantity, value in mine.items():
-                partner = theirs[quantity]
-                if value is not None and partner is not None and math.isfinite(value + partner):
-                    measured.setdefault(quantity, []).append((value, partner))
-    agreement = {
-        quantity: bland_altman([a for a, _ in values], [b for _, b in values])
-        for quantity, values in measured.items()
-        if len(values) > 1
-    }
-    return FileComparison(rows, agreement, unmatched)
+    for frame, phase in zip(frames, phases, strict=True):
+        rows += compare(
+            frame.predicted, frame.reference, frame.spacing_mm or (math.nan,) * 3, case=frame.file,
+            frame=str(frame.index), pathology=pathology, phase=phase, distances=distances, apex_first=apex_first,
+        )  # fmt: skip
+    return rows
+
+
+def _values(case: str, frames: Sequence[_Frame], pathology: str, notes: list[str]) -> list[CaseValue]:
+    """Function over the frames, and wall thickness at the reference's end diastole."""
+    labels, truths = (np.stack([getattr(frame, side) for frame in frames]) for side in ("predicted", "reference"))
+    values, said = function_values(labels, truths, frames[0].spacing_mm, case, pathology)
+    notes += said
+    if frames[0].known:
+        end_diastole = int(np.argmax((truths == 1).sum(axis=(1, 2, 3))))
+        walls, said = wall_values(
+            labels[end_diastole], truths[end_diastole], frames[end_diastole].grid, case, pathology,
+            apex_first=begins_at_apex(truths),
+        )  # fmt: skip
+        values += walls
+        notes += said
+    return values
 
 
 def _name(path: Path) -> str:
@@ -127,17 +289,26 @@ def _check_same_grid(one: NiftiImage, other: NiftiImage, first: str, second: str
 
 
 def comparison_table(rows: Sequence[Comparison]) -> str:
-    """Mean, SD, median and quartiles of Dice, and medians of HD and HD95, per structure and position, as text."""
-    from CMRSimExtension.evaluation.overlap import summarise
+    """Mean, SD, median and quartiles of Dice, and medians of HD and HD95, as text.
 
+    Per structure and position; then, of whole volumes, by phase (ED, ES) and by pathology where these are known.
+    """
+    volumes = [row for row in rows if row.position == "volume"]
+    parts = {
+        "position": list(rows),
+        "phase": [row for row in volumes if row.phase],
+        "pathology": [row for row in volumes if row.pathology],
+    }
+    width = max(9, *(1 + len(row.pathology) for row in rows))
     lines = [
-        f"{'structure':16}{'where':9}{'n':>5}{'Dice mean':>11}{'SD':>7}{'median':>8}{'Q1':>7}{'Q3':>7}"
+        f"{'structure':16}{'where':{width}}{'n':>5}{'Dice mean':>11}{'SD':>7}{'median':>8}{'Q1':>7}{'Q3':>7}"
         f"{'HD median':>11}{'HD95 median':>13}"
     ]
-    for entry in summarise(rows, ("structure", "position")):
-        lines.append(
-            f"{entry['structure']!s:16}{entry['position']!s:9}{entry['dice_n']:5d}{entry['dice_mean']:11.3f}"
-            f"{entry['dice_sd']:7.3f}{entry['dice_median']:8.3f}{entry['dice_q1']:7.3f}{entry['dice_q3']:7.3f}"
-            f"{entry['hd_mm_median']:11.2f}{entry['hd95_mm_median']:13.2f}"
-        )
+    for by, members in parts.items():
+        for entry in summarise(members, ("structure", by)):
+            lines.append(
+                f"{entry['structure']!s:16}{entry[by]!s:{width}}{entry['dice_n']:5d}{entry['dice_mean']:11.3f}"
+                f"{entry['dice_sd']:7.3f}{entry['dice_median']:8.3f}{entry['dice_q1']:7.3f}{entry['dice_q3']:7.3f}"
+                f"{entry['hd_mm_median']:11.2f}{entry['hd95_mm_median']:13.2f}"
+            )
     return "\n".join(lines)

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from CMRSimExtension.errors import CMRSimError, InputError
 from CMRSimExtension.evaluation.function import FunctionCurves, function_from_labels, normal_ranges, volumes_ml
+from CMRSimExtension.evaluation.voxel_sizes import spacing_is_plausible
 from CMRSimExtension.files.atomic import StagedFiles
 from CMRSimExtension.files.cine_files import (
     COMPANIONS,
@@ -24,7 +25,6 @@ from CMRSimExtension.files.cine_files import (
 from CMRSimExtension.files.data_sets import cines_in_folder
 from CMRSimExtension.files.formats import read_image
 from CMRSimExtension.files.nifti import write_nifti
-from CMRSimExtension.scanner.geometry import ImageGrid
 from CMRSimExtension.segmentation.model import SegmentationModel
 from CMRSimExtension.segmentation.segment import Segmentation, segment
 from CMRSimExtension.simulation.cine import Cine
@@ -32,9 +32,6 @@ from CMRSimExtension.version import __version__
 
 LABEL_ENDINGS = ("_gt", "_seg", *(f"_{name}" for name in COMPANIONS))
 """Files of a folder whose names end so (before .nii.gz) are no images."""
-
-_LONGEST_STACK_OF_UNIT_VOXELS = 40
-"""Slices. A heart is longer than 40 mm: a stack of fewer slices of exactly 1 mm has lost its true voxel sizes."""
 
 
 @dataclass(frozen=True)
@@ -88,12 +85,6 @@ class SegmentedCine:
     segmentation: Segmentation
     function: FunctionCurves | None
     ejection_fractions: dict[str, float | None]
-
-
-def spacing_is_plausible(grid: ImageGrid) -> bool:
-    """False for the header that lost its voxel sizes: a short stack of cubes of exactly 1 mm (M&Ms as published)."""
-    unit = all(abs(side - 1.0) < 1e-6 for side in grid.spacing_mm)
-    return not (unit and grid.shape[0] < _LONGEST_STACK_OF_UNIT_VOXELS)
 
 
 def frame_numbers(text: str, frames: int) -> tuple[int, ...] | None:

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from CMRSimExtension.errors import Cancelled, InputError
+from CMRSimExtension.evaluation.case_values import patient_of, phases_of
 from CMRSimExtension.evaluation.overlap import STRUCTURES, Comparison, begins_at_apex, compare, summarise
 from CMRSimExtension.files.nifti import NiftiImage, read_nifti
 from CMRSimExtension.segmentation.model import SegmentationModel
@@ -149,10 +150,10 @@ def measure(
 
 
 def _pairs(cases: Sequence[LabelledCase]) -> list[list[LabelledCase]]:
-    """Cases of the same patient together: those whose names agree up to the last underscore."""
+    """Cases of the same patient together, as their names say it."""
     groups: dict[str, list[LabelledCase]] = {}
     for case in cases:
-        groups.setdefault(case.name.rsplit("_", 1)[0], []).append(case)
+        groups.setdefault(patient_of(case.name), []).append(case)
     return list(groups.values())
 
 
@@ -176,21 +177,12 @@ def _volumes(entry: DataSet, pair: Sequence[LabelledCase]) -> list[_Volume]:
             image, labels = read_nifti(case.image), read_nifti(case.labels)
         reference = translate_labels(labels.values, label_table(entry.labels_map), case.labels.name)
         read.append(_Volume(case, "", image, reference))
-    pools = [int((volume.reference == 1).sum()) for volume in read]
-    volumes = [replace(volume, phase=_phase(entry, volume.case, pools, at)) for at, volume in enumerate(read)]
-    return sorted(volumes, key=lambda volume: volume.phase != "ED")
-
-
-def _phase(entry: DataSet, case: LabelledCase, pools: Sequence[int], at: int) -> str:
-    """ED or ES, as the file's name says it; of ACDC's frames of a patient the larger LV is end diastole."""
-    if case.name.endswith(("_ED", "_ES")):
-        return case.name[-2:]
-    if entry.name != "acdc":
-        return ""
-    if len(pools) == 1:
-        return "ED" if case.name.endswith("_frame01") else ""
-    # Mostly the first frame, but not always: patient 90's end diastole is frame 11, its end systole frame 4.
-    return "ED" if at == int(np.argmax(pools)) else "ES"
+    # ACDC's end diastole is mostly its first frame, but not always: patient 90's is frame 11.
+    phases = phases_of([case.name for case in pair], [float((volume.reference == 1).sum()) for volume in read])
+    if len(read) == 1 and entry.name == "acdc" and read[0].case.name.endswith("_frame01"):
+        phases = ["ED"]
+    found = [replace(volume, phase=phase) for volume, phase in zip(read, phases, strict=True)]
+    return sorted(found, key=lambda volume: volume.phase != "ED")
 
 
 def _cines(volumes: Sequence[_Volume], together: bool) -> Iterator[tuple[list[_Volume], Cine]]:
