@@ -22,6 +22,8 @@ from CMRSimExtension.scanner.geometry import ImageGrid
 from CMRSimExtension.simulation.cine import Cine
 
 ENDINGS = (".seq.nrrd", ".nrrd", ".nhdr")
+MS_PER_UNIT = {"ms": 1.0, "s": 1000.0}
+"""What Slicer's sequences count time in. Those whose index unit nobody set have seconds (vtkMRMLSequenceNode)."""
 _SLICE_TIMES, _HEARTBEATS = "cmrsim times ms", "cmrsim heartbeats ms"
 
 
@@ -248,6 +250,10 @@ def _refuse_integers_only(path: Path, image: NrrdImage) -> None:
 
 
 def _index_values(image: NrrdImage, frames: int) -> NDArray[np.float64] | None:
+    """Times in ms from the index of the list axis; None where its unit is not one of time."""
+    factor = MS_PER_UNIT.get(image.list_unit)
+    if factor is None:
+        return None
     for axis in (3, 0):
         text = image.fields.get(f"axis {axis} index values")
         if text is None:
@@ -258,7 +264,7 @@ def _index_values(image: NrrdImage, frames: int) -> NDArray[np.float64] | None:
             return None
         if len(values) == frames and np.all(np.isfinite(values)) and np.all(np.diff(values) > 0):
             # An index that merely counts is not a time.
-            return None if np.array_equal(values, np.arange(frames)) else values
+            return None if np.array_equal(values, np.arange(frames)) else factor * values
     return None
 
 

@@ -39,12 +39,15 @@ class NrrdImage:
         Slice thickness if the header says one, or None.
     fields
         Key/value pairs of the header.
+    list_unit
+        Unit of the index of the list axis; empty where the header names none.
     """
 
     values: NDArray
     affine_ras: NDArray[np.float64]
     thickness_mm: float | None
     fields: dict[str, str] = field(default_factory=dict)
+    list_unit: str = ""
 
 
 def write_nrrd(
@@ -125,8 +128,10 @@ def read_nrrd(path: Path) -> NrrdImage:
             values = np.moveaxis(values, axis, -1)
         affine = _affine(path, header, axis)
         known = {k: v for k, v in header.items() if isinstance(v, str)}
+        units = [str(unit).strip('" ') for unit in header.get("units", [])]
+        unit = "" if axis is None or len(units) != len(sizes) else units[axis]
         thickness = [float(t) for t in np.atleast_1d(header.get("thicknesses", [])) if np.isfinite(t) and t > 0]
-    return NrrdImage(values.transpose(3, 2, 1, 0), affine, thickness[0] if thickness else None, known)
+    return NrrdImage(values.transpose(3, 2, 1, 0), affine, thickness[0] if thickness else None, known, unit)
 
 
 def _list_axis(path: Path, header: dict[str, Any], kinds: list[str], count: int) -> int | None:

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from vtk.util.numpy_support import vtk_to_numpy
 
 from CMRSimExtension.errors import InputError
+from CMRSimExtension.files.nrrd_files import MS_PER_UNIT
 from CMRSimExtension.scanner.geometry import ImageGrid
 from CMRSimExtension.simulation.cine import Cine
 from CMRSimExtension.slicer_bridge.hierarchy import place_beside
@@ -40,7 +41,6 @@ TIME_NAME, TIME_UNIT = "time", "ms"
 FRAME_NAME = "frame"
 PLAYBACK_FPS_LIMIT = 30.0
 """Slice views cannot follow much faster; a longer list of phases then simply plays slower than the heart beats."""
-MS_PER_UNIT = {"ms": 1.0, "s": 1000.0}
 
 
 @dataclass(frozen=True)

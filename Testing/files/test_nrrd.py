@@ -105,13 +105,55 @@ def test_segments_in_several_layers_are_read(small_cine, tmp_path):
     np.testing.assert_array_equal(read_segmentation(tmp_path / "L.seg.nrrd").values[0], expected)
 
 
+@pytest.mark.parametrize(("unit", "expected"), [
+    # Seconds are the index unit of a sequence that nobody gave another (vtkMRMLSequenceNode).
+    ("s", [0, 30, 60, 90, 120, 150]), ("ms", [0, 0.03, 0.06, 0.09, 0.12, 0.15]), ("", None), ("mm", None),
+])
+def test_the_index_counts_in_the_unit_that_the_header_names(small_cine, tmp_path, unit, expected):
+    affine = np.diag([-1.0, -1, 1]) @ small_cine.grid.affine_ras[:3, :3]
+    header = {
+        "space": "left-posterior-superior", "kinds": ["domain", "domain", "domain", "list"],
+        "space directions": np.vstack([affine.T, [np.nan] * 3]), "space origin": [-12.25, 31.5, 77.125],
+        "axis 3 index values": "0 0.03 0.06 0.09 0.12 0.15", "units": ["", "", "", unit],
+    }
+    nrrd.write(str(tmp_path / "a.seq.nrrd"), small_cine.image.transpose(3, 2, 1, 0), header)
+    times = read_sequence(tmp_path / "a.seq.nrrd").times_ms
+    assert (times is None) == (expected is None)
+    if times is not None:
+        np.testing.assert_allclose(times, np.tile(expected, (3, 1)), rtol=1e-12)
+
+
+def test_a_sequence_that_slicer_saved_with_its_own_unit_of_seconds_keeps_its_times(small_cine, tmp_path):
+    slicer = pytest.importorskip("slicer")
+    import vtk
+    from vtk.util.numpy_support import numpy_to_vtk
+
+    scene = slicer.vtkMRMLScene()
+    node, storage = slicer.vtkMRMLSequenceNode(), slicer.vtkMRMLVolumeSequenceStorageNode()
+    scene.AddNode(node)
+    scene.AddNode(storage)
+    assert node.GetIndexUnit() == "s"
+    for frame, picture in enumerate(small_cine.image):
+        volume = slicer.vtkMRMLScalarVolumeNode()
+        data = vtk.vtkImageData()
+        data.SetDimensions(*picture.shape[::-1])
+        data.GetPointData().SetScalars(numpy_to_vtk(np.ascontiguousarray(picture).ravel(), deep=True))
+        volume.SetAndObserveImageData(data)
+        node.SetDataNodeAtValue(volume, f"{0.04 * frame:g}")
+    storage.SetFileName(str(tmp_path / "own.seq.nrrd"))
+    assert storage.WriteData(node) == 1
+    read = read_sequence(tmp_path / "own.seq.nrrd")
+    np.testing.assert_array_equal(read.image, small_cine.image)
+    np.testing.assert_allclose(read.times_ms[0], 40.0 * np.arange(6), rtol=1e-12)
+
+
 def test_a_sequence_with_time_in_front_is_read(small_cine, tmp_path):
     # Slicer before 5.10 put the list axis first.
     affine = np.diag([-1.0, -1, 1]) @ small_cine.grid.affine_ras[:3, :3]
     header = {
         "space": "left-posterior-superior", "kinds": ["list", "domain", "domain", "domain"],
         "space directions": np.vstack([[np.nan] * 3, affine.T]), "space origin": [-12.25, 31.5, 77.125],
-        "axis 0 index values": "0 30 60 90 120 150",
+        "axis 0 index values": "0 30 60 90 120 150", "units": ["ms", "mm", "mm", "mm"],
     }
     nrrd.write(str(tmp_path / "old.seq.nrrd"), small_cine.image.transpose(0, 3, 2, 1), header)
     read = read_sequence(tmp_path / "old.seq.nrrd")
