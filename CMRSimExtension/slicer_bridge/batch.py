@@ -5,10 +5,11 @@
 
 Commands and options are those of ``cmrsim``. Where the input or ``--out`` is a scene (``.mrb``, as input also
 ``.mrml``), the image is taken from the scene's node ``--node`` (its only image, where it has one only) and the results
-are added beside it. Exit codes are those of ``cmrsim``; the application ends in every case. Without the application the
-same file runs on ``slicer-core``.
+are added beside it; an image from a file is added to the new scene first. Exit codes are those of ``cmrsim``; the
+application ends in every case. Without the application the same file runs on ``slicer-core``.
 """
 
+import argparse
 import os
 import sys
 import tempfile
@@ -77,7 +78,7 @@ def _take_option(arguments: list[str], name: str) -> str | None:
 
 
 def _run_on_scene(arguments: list[str], folder: Path, target: Path, node_name: str | None) -> int:
-    from CMRSimExtension.command_line.main import main
+    from CMRSimExtension.command_line.main import build_parser, main
     from CMRSimExtension.files.cine_files import write_cine
     from CMRSimExtension.slicer_bridge.sequences import cine_of_node
 
@@ -92,11 +93,57 @@ def _run_on_scene(arguments: list[str], folder: Path, target: Path, node_name: s
             write_cine(replace(cine, labels=labels_beside(node, cine)), source)
             arguments[index] = str(source)
     result = folder / "result.nii.gz"
-    code = main([*arguments, "--out", str(result)])
+    arguments = [*arguments, "--out", str(result)]
+    if node is None and arguments[0] != "simulate":
+        try:
+            options = build_parser().parse_args(arguments)
+        except SystemExit as end:  # what is wrong has been said
+            return end.code if isinstance(end.code, int) else UNUSABLE_INPUT
+        node = add_image(arguments[0], options)
+    code = main(arguments)
     if code == SUCCESS:
         add_result(arguments[0], result, node)
         scene.write(target)
     return code
+
+
+def add_image(command: str, options: argparse.Namespace) -> Any:
+    """Add the image file that a command reads to the scene, and its labels if they lie beside it.
+
+    Parameters
+    ----------
+    command, options
+        ``tag`` or ``segment``, and what `cmrsim` understood of its arguments.
+
+    Returns
+    -------
+    vtkMRMLScalarVolumeNode
+        The proxy of its sequence.
+
+    Raises
+    ------
+    InputError, FileFormatError
+        If it cannot be read, or is a folder of cases, which one scene cannot show.
+    """
+    from CMRSimExtension.command_line.console import Console
+    from CMRSimExtension.command_line.tag_input import read_tag_input
+    from CMRSimExtension.slicer_bridge.segmentations import add_label_frames
+    from CMRSimExtension.slicer_bridge.sequences import add_cine
+
+    paths = [Path(name) for name in ([options.input] if isinstance(options.input, str) else options.input)]
+    for path in paths:
+        if not path.exists():
+            raise InputError(f"{path} does not exist; check the name")
+        if command == "segment" and path.is_dir() and any(path.glob("*.nii*")):
+            raise InputError(
+                f"{path} is a folder of cases, and a scene shows one; give one image, or a folder as --out")
+    cine, _ = read_tag_input(
+        paths, [], None, getattr(options, "series", None), Console(True), want_motion=False)
+    name = paths[0].name.split(".")[0]
+    nodes = add_cine(cine, name)
+    if cine.labels is not None:
+        add_label_frames(cine.labels, cine.grid, f"{name} heart", nodes)
+    return nodes.proxy
 
 
 def image_node(name: str | None) -> Any:
@@ -167,6 +214,9 @@ def add_result(command: str, result: Path, node: Any) -> None:
         return
     truths = tuple(truth for truth in ("labels", "anatomy", "motion") if companion(result, truth).is_file())
     cine = read_cine(result, truths=truths)
+    if cine.displacement_mm is not None and cine.grid.shape[0] < 2:
+        print("cmrsim: motion of a single slice cannot be a transform and is left out of the scene", file=sys.stderr)
+        cine = replace(cine, displacement_mm=None)
     if command == "simulate":
         add_simulation(cine, "Simulated cine")
     else:

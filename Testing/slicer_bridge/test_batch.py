@@ -160,3 +160,74 @@ def test_maps_of_probability_that_a_command_wrote_keep_step_with_the_image(scene
         proxy.browser.SetSelectedItemNumber(frame)
         np.testing.assert_array_equal(slicer.util.arrayFromVolume(wall), (cine.labels[frame] == 2) * share)
         assert (slicer.util.arrayFromVolume(doubt) == unsure).all()
+
+
+def single_slice(cine, tmp_path) -> Path:
+    """What a command leaves of one slice with its motion."""
+    from dataclasses import replace
+
+    from CMRSimExtension.files.cine_files import write_cine
+    from CMRSimExtension.scanner.geometry import ImageGrid
+
+    grid = ImageGrid(cine.grid.affine_ras, (1, *cine.grid.shape[1:]), 8.0)
+    one = replace(
+        cine, image=cine.image[:, 2:3], labels=cine.labels[:, 2:3], times_ms=cine.times_ms[2:3], grid=grid,
+        displacement_mm=cine.displacement_mm[:, 2:3], sidecar={})
+    write_cine(one, tmp_path / "result.nii.gz")
+    return tmp_path / "result.nii.gz"
+
+
+@pytest.mark.parametrize(("command", "name"), [("simulate", "Simulated cine"), ("tag", "Cine tagged")])
+def test_motion_that_cannot_be_a_transform_is_left_out_and_the_rest_kept(
+    scene, cine, tmp_path, capsys, command, name
+):
+    batch.add_result(command, single_slice(cine, tmp_path), add_cine(cine, "Cine").proxy)
+    assert scene.GetFirstNodeByName(f"{name} heart") is not None
+    assert scene.GetNumberOfNodesByClass("vtkMRMLGridTransformNode") == 0
+    assert "motion of a single slice" in capsys.readouterr().err
+
+
+def test_a_file_is_tagged_into_a_scene_of_its_own(tmp_path):
+    source, target = tmp_path / "heart.nii.gz", tmp_path / "Tagged.mrb"
+    assert batch.run(["simulate", *TINY, "--out", str(source), "--quiet"]) == 0
+    assert batch.run(["tag", str(source), "--method", "paper", "--spacing-mm", "20", "--out", str(target)]) == 0
+    bare = open_scene(target)
+    image, tagged = (cine_of_node(bare.scene.GetFirstNodeByName(name)).image for name in ("heart", "heart tagged"))
+    assert image.shape == tagged.shape and not np.array_equal(image, tagged)
+    assert bare.scene.GetFirstNodeByName("heart heart") is not None
+
+
+def test_a_file_is_segmented_into_a_scene_of_its_own(tmp_path, monkeypatch):
+    """The network is left out: what stands in for the command writes what it writes."""
+    from CMRSimExtension.command_line import main as command_line
+    from CMRSimExtension.files.cine_files import read_cine
+    from CMRSimExtension.files.nifti import write_nifti
+
+    source, target = tmp_path / "heart.nii.gz", tmp_path / "Segmented.mrb"
+    assert batch.run(["simulate", *TINY, "--out", str(source), "--quiet"]) == 0
+    truth = read_cine(source).labels
+
+    def segment(arguments: list[str]) -> int:
+        result = Path(arguments[arguments.index("--out") + 1])
+        write_nifti(result, truth, read_cine(source).grid.affine_ras)
+        result.with_name("result.json").write_text('{"frames": [0, 1], "function": null}', encoding="utf-8")
+        return 0
+
+    monkeypatch.setattr(command_line, "main", segment)
+    assert batch.run(["segment", str(source), "--out", str(target)]) == 0
+    bare = open_scene(target)
+    from CMRSimExtension.slicer_bridge.segmentations import labels_of_node
+
+    np.testing.assert_array_equal(labels_of_node(bare.scene.GetFirstNodeByName("heart segmentation"))[0], truth)
+
+
+def test_a_folder_of_cases_makes_no_scene(tmp_path):
+    (tmp_path / "cases").mkdir()
+    (tmp_path / "cases" / "one.nii.gz").touch()
+    with pytest.raises(InputError, match="is a folder of cases, and a scene shows one"):
+        batch.run(["segment", str(tmp_path / "cases"), "--out", str(tmp_path / "Scene.mrb")])
+
+
+def test_a_file_that_is_not_there_is_named_before_anything_runs(tmp_path):
+    with pytest.raises(InputError, match=r"none\.nii\.gz does not exist"):
+        batch.run(["tag", str(tmp_path / "none.nii.gz"), "--out", str(tmp_path / "Scene.mrb")])
