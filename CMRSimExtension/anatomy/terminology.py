@@ -201,6 +201,22 @@ def structure_of_segment(segment_id: str, name: str) -> Structure | None:
     return _BY_SEGMENT_ID.get(segment_id, _BY_NAME.get(name.casefold()))
 
 
+def structure_of_code(value: str, scheme: str, modifier: str | None = None) -> Structure | None:
+    """The structure with the type code `value` of `scheme` ("SCT") and that modifier's value (None: without one).
+
+    Where several structures share a code (`TERMS`), only the one that is called as the code is meant by it, such as the
+    left atrium by that of the left atrium; None where there is none or more than one.
+    """
+    meant = [
+        term for term in TERMS.values()
+        if (term.type_code.value, term.type_code.scheme) == (value, scheme)
+        and (None if term.modifier is None else term.modifier.value) == modifier
+    ]
+    if len(meant) > 1:
+        meant = [term for term in meant if term.name.casefold() == term.type_code.meaning.casefold()]
+    return meant[0].structure if len(meant) == 1 else None
+
+
 def terminology_context() -> dict[str, Any]:
     """All terms as a 3D Slicer terminology (the content of the shipped ``.term.json``)."""
 

@@ -1,14 +1,14 @@
 """DICOM Segmentation objects (through highdicom), one for each labelled frame, with references to its images."""
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from CMRSimExtension.anatomy.terminology import Code, term_of
+from CMRSimExtension.anatomy.terminology import Code, structure_of_code, structure_of_segment, term_of
 from CMRSimExtension.errors import FileFormatError, InputError
 from CMRSimExtension.files.dicom_identity import stored, uid
 from CMRSimExtension.files.dicom_images import SEGMENTATION, DicomImage, is_dicom
@@ -199,6 +199,9 @@ def _reference_datasets(
 def labels_beside(folder: Path, cine: Cine, stack: Sequence[Sequence[DicomImage]]) -> NDArray[np.uint8] | None:
     """Labels from the segmentations below `folder` that refer to the images of `stack`; None where there are none.
 
+    A plane refers to an image by its Derivation Image Sequence; segmentations of other images, or without it, and
+    segments that no such plane belongs to, are left alone, whatever they are of.
+
     Raises
     ------
     FileFormatError
@@ -221,23 +224,42 @@ def _read_into(labels: NDArray[np.uint8], path: Path, where: dict[tuple[str, int
         if header.get("SOPClassUID") != SEGMENTATION:
             return False
         dataset = pydicom.dcmread(path)
-        planes = np.atleast_3d(dataset.pixel_array) if int(dataset.NumberOfFrames) > 1 else dataset.pixel_array[None]
-        numbers = {int(s.SegmentNumber): _label_of(path, s) for s in dataset.SegmentSequence}
-        found = False
-        for plane, group in zip(planes, dataset.PerFrameFunctionalGroupsSequence):
-            number = int(group.SegmentIdentificationSequence[0].ReferencedSegmentNumber)
-            for source in group.DerivationImageSequence[0].SourceImageSequence:
-                frame = int(np.atleast_1d(source.get("ReferencedFrameNumber", 1))[0]) - 1
-                place = where.get((str(source.ReferencedSOPInstanceUID), frame))
-                if place is None:
-                    continue
+        referring = [
+            (index, number, places)
+            for index, (number, sources) in enumerate(_planes(dataset))
+            if (places := [where[source] for source in sources if source in where])
+        ]
+        if not referring:
+            return False
+        pixels = np.asarray(dataset.pixel_array)
+        planes = pixels[None] if pixels.ndim == 2 else pixels
+        used = {number for _, number, _ in referring}
+        numbers = {n: _label_of(path, s) for s in dataset.SegmentSequence if (n := int(s.SegmentNumber)) in used}
+        for index, number, places in referring:
+            for place in places:
                 target = labels[place]
-                if plane.shape != target.shape:
-                    raise FileFormatError(f"{path.name} has planes of {plane.shape}, its images {target.shape}; "
-                                          "export it again")
-                target[plane > 0] = numbers[number]
-                found = True
-        return found
+                if planes[index].shape != target.shape:
+                    raise FileFormatError(f"{path.name} has planes of {planes[index].shape}, its images "
+                                          f"{target.shape}; export it again")
+                target[planes[index] > 0] = numbers[number]
+        return True
+
+
+def _planes(dataset: Any) -> Iterator[tuple[int, list[tuple[str, int]]]]:
+    """Segment number and (SOP instance UID, frame from 0) of each image it refers to, of every plane in turn."""
+    shared = dataset.get("SharedFunctionalGroupsSequence") or [{}]
+
+    def group_of(plane: Any, name: str) -> Any:
+        return plane.get(name) or shared[0].get(name) or []
+
+    for plane in dataset.PerFrameFunctionalGroupsSequence:
+        sources = [
+            (str(source.ReferencedSOPInstanceUID), int(np.atleast_1d(source.get("ReferencedFrameNumber", 1))[0]) - 1)
+            for derivation in group_of(plane, "DerivationImageSequence")
+            for source in derivation.get("SourceImageSequence", [])
+        ]
+        segment = group_of(plane, "SegmentIdentificationSequence")
+        yield (int(segment[0].ReferencedSegmentNumber) if segment else 0), sources
 
 
 def _as_one_series(images: Sequence[Any]) -> list[Any]:
@@ -315,16 +337,18 @@ def _make_repeatable(dataset: Any, value: str) -> None:
 
 def _label_of(path: Path, segment: Any) -> int:
     """Our number of a segment: by its label, else by its coded type."""
-    from CMRSimExtension.anatomy.terminology import structure_of_segment
-
     code = segment.SegmentedPropertyTypeCodeSequence[0]
+    modifiers = code.get("SegmentedPropertyTypeModifierCodeSequence") or []
     tracking = str(segment.get("TrackingID", "") or "")
-    structure = structure_of_segment(tracking, str(segment.SegmentLabel))
+    structure = structure_of_segment(tracking, str(segment.SegmentLabel)) or structure_of_code(
+        str(code.get("CodeValue", "")), str(code.get("CodingSchemeDesignator", "")),
+        str(modifiers[0].get("CodeValue", "")) if modifiers else None,
+    )
     if structure is not None:
         return int(structure)
     raise FileFormatError(
-        f"{path.name} has a segment {segment.SegmentLabel!r} ({code.CodeMeaning}) that has no number here; rename it "
-        "to a known structure such as 'LV blood pool'"
+        f"{path.name} has a segment {segment.SegmentLabel!r} ({code.get('CodeMeaning', 'no code')}) that has no number "
+        "here; rename it to a known structure such as 'LV blood pool'"
     )
 
 

@@ -7,7 +7,9 @@ import numpy as np
 import pydicom
 import pytest
 
-from CMRSimExtension.errors import InputError
+from CMRSimExtension.anatomy.structures import Structure
+from CMRSimExtension.anatomy.terminology import structure_of_code
+from CMRSimExtension.errors import FileFormatError, InputError
 from CMRSimExtension.files.dicom_enhanced import write_enhanced
 from CMRSimExtension.files.dicom_segmentation import write_dicom_seg
 from CMRSimExtension.files.formats import read_image
@@ -82,3 +84,99 @@ def test_a_stack_of_several_enhanced_objects_is_refused(small_cine, tmp_path):
     with pytest.raises(InputError, match="several enhanced objects"):
         write_dicom_seg(None, labels, stack.grid, tmp_path / "seg", tmp_path / "study")
     assert not (tmp_path / "seg").exists()
+
+
+def changed(path, apply, name=None):
+    """`path` with `apply` done to it, written there or under `name` as another object."""
+    dataset = pydicom.dcmread(path)
+    apply(dataset)
+    if name is not None:
+        dataset.SOPInstanceUID = dataset.file_meta.MediaStorageSOPInstanceUID = pydicom.uid.generate_uid()
+    dataset.save_as(path if name is None else path.with_name(name))
+
+
+def as_lesion(dataset):
+    for segment in dataset.SegmentSequence:
+        segment.SegmentLabel, segment.TrackingID = "Liver lesion", "somebody's"
+        code = segment.SegmentedPropertyTypeCodeSequence[0]
+        code.CodeValue, code.CodeMeaning = "52988006", "Lesion"
+
+
+def of_another_study(dataset):
+    as_lesion(dataset)
+    for group in dataset.PerFrameFunctionalGroupsSequence:
+        for source in group.DerivationImageSequence[0].SourceImageSequence:
+            source.ReferencedSOPInstanceUID = "1.2.3.4"
+
+
+def without_references(dataset):
+    as_lesion(dataset)
+    for group in dataset.PerFrameFunctionalGroupsSequence:
+        del group.DerivationImageSequence
+
+
+@pytest.mark.parametrize("apply", [of_another_study, without_references])
+def test_segmentations_of_other_images_are_left_alone(study, small_cine, apply):
+    changed(study / "seg" / "frame001.dcm", apply, "other.dcm")
+    np.testing.assert_array_equal(read_image(study).labels, small_cine.labels)
+
+
+def test_a_segment_that_no_plane_of_these_images_has_needs_no_number(study, small_cine):
+    def add_one(dataset):
+        import copy
+
+        extra = copy.deepcopy(dataset.SegmentSequence[0])
+        extra.SegmentNumber = len(dataset.SegmentSequence) + 1
+        dataset.SegmentSequence.append(extra)
+        as_lesion(dataset)
+        for segment, label in zip(dataset.SegmentSequence, ("LV blood pool", "LV myocardium", "RV blood pool")):
+            segment.SegmentLabel = label
+
+    changed(study / "seg" / "frame001.dcm", add_one)
+    np.testing.assert_array_equal(read_image(study).labels, small_cine.labels)
+
+
+def test_a_segment_of_these_images_without_a_number_is_named(study):
+    changed(study / "seg" / "frame001.dcm", as_lesion)
+    with pytest.raises(FileFormatError, match=r"frame001.dcm has a segment 'Liver lesion' \(Lesion\)"):
+        read_image(study)
+
+
+def test_segments_of_any_name_are_known_by_their_code(study, small_cine):
+    def rename(dataset):
+        for number, segment in enumerate(dataset.SegmentSequence):
+            segment.SegmentLabel, segment.TrackingID = f"Segment_{number}", "somebody's"
+
+    for path in (study / "seg").iterdir():
+        changed(path, rename)
+    np.testing.assert_array_equal(read_image(study).labels, small_cine.labels)
+
+
+def test_a_segment_named_once_for_all_planes_is_read(study, small_cine):
+    """Writers may say what all planes share once, in the shared groups."""
+    def share(dataset):
+        kept = [g for g in dataset.PerFrameFunctionalGroupsSequence
+                if g.SegmentIdentificationSequence[0].ReferencedSegmentNumber == 1]
+        planes = np.stack([plane for g, plane in zip(dataset.PerFrameFunctionalGroupsSequence, dataset.pixel_array)
+                           if g in kept])
+        dataset.SharedFunctionalGroupsSequence[0].SegmentIdentificationSequence = kept[0].SegmentIdentificationSequence
+        for group in kept:
+            del group.SegmentIdentificationSequence
+        dataset.PerFrameFunctionalGroupsSequence = pydicom.sequence.Sequence(kept)
+        dataset.NumberOfFrames = len(kept)
+        dataset.PixelData = pydicom.pixels.utils.pack_bits(planes)
+
+    changed(study / "seg" / "frame001.dcm", share)
+    np.testing.assert_array_equal(read_image(study).labels[0], np.where(small_cine.labels[0] == 1, 1, 0))
+
+
+@pytest.mark.parametrize(("code", "structure"), [
+    (("87878005", "SCT"), Structure.LV_BLOOD), (("49848007", "SCT"), Structure.LV_MYOCARDIUM),
+    (("74281007", "SCT", "24028007"), Structure.RV_MYOCARDIUM),  # myocardium, right
+    (("74281007", "SCT"), None),  # of which side?
+    (("82471001", "SCT"), Structure.LA_BLOOD),  # its wall has the same code, and another name
+    (("248300009", "SCT"), None),  # fat of several places
+    (("87878005", "FMA"), None),
+])
+def test_a_code_means_a_structure_only_where_it_can_mean_no_other(code, structure):
+    assert structure_of_code(*code) is structure
