@@ -9,7 +9,8 @@ from CMRSimExtension.command_line.console import Console
 HELP = "train a segmentation network"
 DESCRIPTION = """\
 Train a network from simulated slices made on the fly, from labelled folders, or both, as a YAML file says. A run that
-was stopped goes on from its last finished round when the same command is given again. Writes rounds.csv, TensorBoard
+was stopped goes on from its last finished round when the same command is given again; one that is finished is not
+trained again. Writes rounds.csv, TensorBoard
 logs, checkpoints, the weights, and at the end a MONAI bundle that 'cmrsim models add' takes. The same command uses a
 CPU, a GPU, or many GPUs when started by torchrun.
 """
@@ -42,7 +43,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace, console: Console) -> None:
     import dataclasses
 
-    from CMRSimExtension.errors import InputError
+    from CMRSimExtension.errors import Cancelled, InputError
 
     # Threads that wait by spinning starve the processes that simulate; this must be set before torch is loaded.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
@@ -68,10 +69,13 @@ def run(options: argparse.Namespace, console: Console) -> None:
     from CMRSimExtension.segmentation.trained import bundle_of_run
     from CMRSimExtension.training.run import train
 
-    results = train(
-        configuration, folder, workers=workers, device=options.device, threads=options.threads,
-        resume=not options.no_resume, progress=not options.quiet and console.stream.isatty(), report=console.say,
-    )  # fmt: skip
+    try:
+        results = train(
+            configuration, folder, workers=workers, device=options.device, threads=options.threads,
+            resume=not options.no_resume, progress=not options.quiet and console.stream.isatty(), report=console.say,
+        )  # fmt: skip
+    except KeyboardInterrupt as error:
+        raise Cancelled(f"stopped; {folder} keeps what is finished, and the same command goes on from there") from error
     if int(os.environ.get("RANK", 0)) > 0:
         return  # one process of several writes and reports
     for result in results:

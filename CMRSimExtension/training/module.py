@@ -22,6 +22,12 @@ from CMRSimExtension.training.losses import build_loss
 _AUGMENT = 4
 """First element of the spawn keys of the augmentation's random numbers."""
 
+_FORWARD = 5
+"""First element of the spawn keys of the network's own random numbers (dropout, the noise of a variational part)."""
+
+_AVERAGE_LOSS = "average_training_loss"
+"""Where a checkpoint holds the moving average of the training loss."""
+
 
 class SegmentationModule(lightning.LightningModule):
     """Learns to segment; see `TrainingConfiguration` for what can be set."""
@@ -56,7 +62,7 @@ class SegmentationModule(lightning.LightningModule):
             ).requires_grad_(False)
 
     @property
-    def best_network(self) -> nn.Module:
+    def validated_network(self) -> nn.Module:
         """The network that is validated and exported: the average where there is one."""
         return self.network if self.averaged is None else self.averaged.module
 
@@ -65,11 +71,13 @@ class SegmentationModule(lightning.LightningModule):
         return _logits(self.network(images))[0]
 
     def training_step(self, batch: Mapping[str, Any], batch_idx: int) -> Tensor:
-        images, labels = batch["image"], self._merged(batch["label"])
+        images, labels = batch["image"], class_numbers(batch["label"], self.configuration)
         augmentation = self.configuration.augmentation
         if augmentation is not None:
-            generator = self._generator(int(batch["step"]))
+            generator = torch.Generator().manual_seed(self._number(_AUGMENT, int(batch["step"])))
             images, labels = augmentation(images, labels, generator)
+        # Dropout draws from torch's global generator, which no checkpoint holds: a resumed run must draw the same.
+        torch.manual_seed(self._number(_FORWARD, int(batch["step"])))
         images = self._arranged(normalise(images, self.configuration.network.normalisation))
         logits, regulariser = _logits(self.network(images))
         with torch.autocast(self.device.type, enabled=False):
@@ -104,9 +112,9 @@ class SegmentationModule(lightning.LightningModule):
         self._validation_losses = []
 
     def validation_step(self, batch: Sequence[Tensor], batch_idx: int) -> None:
-        images, labels = batch[0], self._merged(batch[1])
+        images, labels = batch[0], class_numbers(batch[1], self.configuration)
         images = self._arranged(normalise(images, self.configuration.network.normalisation))
-        network = self.best_network.eval()
+        network = self.validated_network.eval()
         logits, _ = _logits(network(images))
         with torch.autocast(self.device.type, enabled=False):
             self._validation_losses.append(self.loss(logits.float(), labels).detach())
@@ -131,7 +139,17 @@ class SegmentationModule(lightning.LightningModule):
 
     def on_train_epoch_end(self) -> None:
         """Log what `watch` may ask for."""
+        # Processes share their mean, so that the checkpoint, which the first one writes, holds what all go on from.
+        mean = self.all_gather(torch.tensor(self.average_training_loss, device=self.device))
+        assert isinstance(mean, Tensor)
+        self.average_training_loss = float(mean.mean())
         self.log("training_loss_average", self.average_training_loss, sync_dist=True)
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        checkpoint[_AVERAGE_LOSS] = self.average_training_loss
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        self.average_training_loss = float(checkpoint.get(_AVERAGE_LOSS, self.average_training_loss))
 
     def configure_optimizers(self) -> Any:
         plan = self.configuration.optimisation
@@ -156,27 +174,36 @@ class SegmentationModule(lightning.LightningModule):
         schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, lambda step: rate_factor(plan, step))
         return {"optimizer": optimiser, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
-    def _merged(self, labels: Tensor) -> Tensor:
-        merge, highest = self.configuration.merge, len(self.configuration.classes)
-        if merge:
-            table = torch.zeros(256, dtype=torch.long, device=labels.device)
-            for label, number in merge.items():
-                table[int(label)] = int(number)
-            return table[labels.long()]
-        if int(labels.max()) > highest:
-            raise InputError(
-                f"the training labels reach {int(labels.max())}, but only {highest} classes are named; "
-                "name more classes or give a merge table"
-            )
-        return labels.long()
-
     def _arranged(self, images: Tensor) -> Tensor:
         return images.contiguous(memory_format=torch.channels_last) if self._channels_last else images
 
-    def _generator(self, step: int) -> torch.Generator:
-        key = (_AUGMENT, self.global_rank, step)
+    def _number(self, purpose: int, step: int) -> int:
+        """A seed for torch, of this process and step alone."""
+        key = (purpose, self.global_rank, step)
         state = np.random.SeedSequence(self.configuration.seed, spawn_key=key).generate_state(1, np.uint64)
-        return torch.Generator().manual_seed(int(state[0] >> np.uint64(1)))
+        return int(state[0] >> np.uint64(1))
+
+
+def class_numbers(labels: Tensor, configuration: TrainingConfiguration) -> Tensor:
+    """Labels of a source as class numbers (int64): merged as configured, or as they are.
+
+    Raises
+    ------
+    InputError
+        When nothing is merged and a label is above the number of classes.
+    """
+    if configuration.merge:
+        table = torch.zeros(256, dtype=torch.long, device=labels.device)
+        for label, number in configuration.merge.items():
+            table[int(label)] = int(number)
+        return table[labels.long()]
+    highest = len(configuration.classes)
+    if int(labels.max()) > highest:
+        raise InputError(
+            f"the training labels reach {int(labels.max())}, but only {highest} classes are named; "
+            "name more classes or give a merge table"
+        )
+    return labels.long()
 
 
 def rate_factor(plan: Optimisation, step: int) -> float:

@@ -8,7 +8,7 @@ import os
 import statistics
 import time
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -16,12 +16,15 @@ import lightning
 import torch
 from lightning.pytorch.callbacks import Callback, EarlyStopping, ModelCheckpoint
 from lightning.pytorch.loggers import TensorBoardLogger
+from lightning.pytorch.trainer.states import TrainerStatus
 from torch.utils.data import DataLoader, TensorDataset
 
 from CMRSimExtension.errors import InputError
+from CMRSimExtension.files.atomic import atomic_file
 from CMRSimExtension.training.batches import BatchStream, FolderPool, Pool, SimulatedPool, read_folder, validation_set
 from CMRSimExtension.training.configuration import TrainingConfiguration, as_table
 from CMRSimExtension.training.module import SegmentationModule
+from CMRSimExtension.training.result import SCORES, WEIGHTS, TrainingResult, read_result, write_result
 from CMRSimExtension.training.transfer import load_start_weights
 
 log = logging.getLogger(__name__)
@@ -29,24 +32,8 @@ log = logging.getLogger(__name__)
 LAST = "last.ckpt"
 """Name of the checkpoint that a run goes on from."""
 
-
-@dataclasses.dataclass(frozen=True)
-class TrainingResult:
-    """What a run ended with.
-
-    Attributes
-    ----------
-    folder
-        Where its checkpoints and logs lie.
-    weights
-        Exported weights (``weights.pt``): a table of tensors and nothing that could run code.
-    scores
-        The last validation: loss and Dice per class.
-    """
-
-    folder: Path
-    weights: Path
-    scores: Mapping[str, float]
+_BEST = "best-"
+"""What names of checkpoints of the best round begin with."""
 
 
 def train(
@@ -61,14 +48,15 @@ def train(
     stop_at_round: int | None = None,
     report: Callable[[str], None] = lambda line: None,
 ) -> list[TrainingResult]:
-    """Train as configured; a run that was stopped goes on from its last round.
+    """Train as configured; a run that was stopped goes on from its last round, and one that is finished is not trained.
 
-    The same command serves a CPU, a GPU or, started by ``torchrun``, many.
+    The same command serves a CPU, a GPU or, started by ``torchrun``, many. What is exported are the weights of the last
+    round, or with early stopping (``stop_after``) those of the round with the lowest validation loss.
 
     Parameters
     ----------
     folder
-        Where checkpoints, logs (``rounds.csv`` and TensorBoard's) and exported weights go.
+        Where checkpoints, logs (``rounds.csv`` and TensorBoard's), exported weights and their scores go.
     workers
         Processes that draw simulated images beside the training.
     device
@@ -76,7 +64,7 @@ def train(
     threads
         CPU threads of the training process; None leaves torch's choice.
     resume
-        Go on from ``last.ckpt`` where there is one; False refuses to touch a folder that has one.
+        Go on from ``last.ckpt`` where there is one; False refuses to touch a folder that holds a run.
     progress
         Show a progress bar.
     stop_at_round
@@ -93,6 +81,8 @@ def train(
     ------
     InputError
         When the folder belongs to another configuration, a GPU is asked for that is not there, or the loss diverges.
+    KeyboardInterrupt
+        On Ctrl-C; the rounds that were finished are kept.
     """
     if threads is not None:
         torch.set_num_threads(threads)
@@ -121,16 +111,29 @@ def _train_once(
     stop_at_round: int | None,
     report: Callable[[str], None],
 ) -> TrainingResult:
-    checkpoint = _claim(folder, configuration, resume)
+    checkpoint, result = _claim(folder, configuration, resume)
+    if result is not None:
+        report(f"{folder} holds this run, finished before")
+        return result
     plan = configuration.optimisation
     module = SegmentationModule(configuration)
     if configuration.transfer is not None:
         load_start_weights(module.network, configuration.transfer, configuration.network.name)
     rounds = plan.rounds if stop_at_round is None else min(plan.rounds, stop_at_round)
-    # What torchrun says of itself; without it Lightning takes every GPU, or one CPU process.
+    # What torchrun says of itself; without it one GPU or one CPU process trains, and Lightning starts no others.
     processes = int(os.environ.get("LOCAL_WORLD_SIZE", 0))
+    stops_early = plan.stop_after is not None
     callbacks: list[Callback] = [
-        ModelCheckpoint(folder, filename="best-{epoch:03d}", monitor="dice_mean", mode="max", save_last=True),
+        ModelCheckpoint(
+            folder,
+            filename=_BEST + "{epoch:03d}",
+            monitor="validation_loss" if stops_early else "dice_mean",
+            mode="min" if stops_early else "max",
+            enable_version_counter=False,
+        ),
+        # Not `save_last`, which writes only in rounds that are the best so far: a run must go on from its last one.
+        # With the counter a folder that was moved would get a second one under another name.
+        ModelCheckpoint(folder, filename=Path(LAST).stem, enable_version_counter=False),
         _Record(folder / "rounds.csv", report),
     ]
     if plan.stop_after is not None:
@@ -139,10 +142,11 @@ def _train_once(
         # Lightning advises worker processes for loaders that hold tensors in memory, where they would only cost.
         warnings.filterwarnings("ignore", ".*does not have many workers.*")
         warnings.filterwarnings("ignore", ".*Checkpoint directory.*exists and is not empty.*")
+        warnings.filterwarnings("ignore", "The dirpath has changed.*")  # `_settle` and the names above see to it
         trainer = lightning.Trainer(
             default_root_dir=folder,
             accelerator={"auto": "auto", "cpu": "cpu", "cuda": "gpu"}[device],
-            devices=processes or ("auto" if device != "cpu" else 1),
+            devices=processes or 1,
             num_nodes=int(os.environ.get("GROUP_WORLD_SIZE", 1)) if processes else 1,
             precision=_precision(plan.precision, device),
             max_epochs=rounds,
@@ -176,25 +180,73 @@ def _train_once(
             lambda: trainer.current_epoch,
         )
         module.stream = stream
-        trainer.fit(module, stream, _validation_loader(configuration, workers), ckpt_path=checkpoint)
-    return TrainingResult(folder, _export(module, folder, trainer), _scores(trainer))
+        loader = _validation_loader(configuration, workers)
+        try:
+            trainer.fit(module, stream, loader, ckpt_path=checkpoint)
+        except SystemExit as error:
+            # Lightning turns Ctrl-C into the end of the process; what it means is for the caller to say.
+            if trainer.state.status is TrainerStatus.INTERRUPTED:
+                raise KeyboardInterrupt from error
+            raise
+        finished = trainer.current_epoch >= plan.rounds or trainer.should_stop
+        scores = _settle(module, trainer, loader, sorted(folder.glob(f"{_BEST}*.ckpt")) if stops_early else [])
+    if not trainer.is_global_zero:
+        return TrainingResult(folder, folder / WEIGHTS, scores)
+    return write_result(folder, module.validated_network, scores, finished)
 
 
-def _claim(folder: Path, configuration: TrainingConfiguration, resume: bool) -> Path | None:
-    """Write down which configuration a folder belongs to; give its last checkpoint where the run goes on."""
+def _claim(
+    folder: Path, configuration: TrainingConfiguration, resume: bool
+) -> tuple[Path | None, TrainingResult | None]:
+    """Write down which configuration a folder belongs to.
+
+    Returns
+    -------
+    tuple
+        The last checkpoint where a run goes on, and the result where it is finished.
+    """
     record = json.dumps(as_table(configuration), indent=1, sort_keys=True)
-    file, checkpoint = folder / "configuration.json", folder / LAST
-    if checkpoint.is_file():
+    file, checkpoint, result = folder / "configuration.json", folder / LAST, None
+    if checkpoint.is_file() or (folder / SCORES).is_file():
         if not resume:
             raise InputError(f"{folder} already holds a run; choose another folder, or let it resume")
-        if file.is_file() and json.loads(file.read_text(encoding="utf-8")) != json.loads(record):
+        known = file.is_file()
+        if known and json.loads(file.read_text(encoding="utf-8")) != json.loads(record):
             raise InputError(
                 f"{folder} holds a run of another configuration, which cannot be resumed with this one; choose "
                 "another folder"
             )
-    folder.mkdir(parents=True, exist_ok=True)
-    file.write_text(record, encoding="utf-8")
-    return checkpoint if checkpoint.is_file() else None
+        result = read_result(folder) if known else None
+    with atomic_file(file) as staged:
+        staged.write_text(record, encoding="utf-8")
+    return checkpoint if checkpoint.is_file() else None, result
+
+
+def _settle(
+    module: SegmentationModule, trainer: lightning.Trainer, loader: DataLoader, best: list[Path]
+) -> dict[str, float]:
+    """Leave the weights to export in `module`, those of the best checkpoint where there are any; give their scores.
+
+    There is one best checkpoint, and more only where a folder was moved while its run was stopped: Lightning then
+    begins to compare anew.
+    """
+    # A run that was stopped between its last round and its export has no validation left to speak of.
+    scores = _scores(trainer) or (_validated(module, trainer, loader) if not best else {})
+    lowest: dict[str, Any] | None = None
+    for path in best:
+        state = torch.load(path, map_location="cpu", weights_only=True)["state_dict"]
+        module.load_state_dict(state)
+        found = _validated(module, trainer, loader)
+        if lowest is None or found["validation_loss"] < scores["validation_loss"]:
+            lowest, scores = state, found
+    if lowest is not None:
+        module.load_state_dict(lowest)
+    return scores
+
+
+def _validated(module: SegmentationModule, trainer: lightning.Trainer, loader: DataLoader) -> dict[str, float]:
+    trainer.validate(module, loader, verbose=False)
+    return _scores(trainer)
 
 
 def _precision(choice: str, device: str) -> Any:
@@ -227,18 +279,6 @@ def _validation_loader(configuration: TrainingConfiguration, workers: int) -> Da
             raise InputError("validation has neither 'simulated' nor 'folder'; name one of them")
         images, labels = validation_set(first.simulated, configuration.seed, validation.count, workers)
     return DataLoader(TensorDataset(images, labels), batch_size=2 * configuration.optimisation.batch_size)
-
-
-def _export(module: SegmentationModule, folder: Path, trainer: lightning.Trainer) -> Path:
-    """Weights of the validated network in half precision, the form that bundles ship."""
-    path = folder / "weights.pt"
-    if trainer.is_global_zero:
-        state = {
-            name: value.half() if value.is_floating_point() else value
-            for name, value in module.best_network.state_dict().items()
-        }
-        torch.save({name: value.contiguous().cpu() for name, value in state.items()}, path)
-    return path
 
 
 def _write_summary(path: Path, results: list[TrainingResult]) -> None:

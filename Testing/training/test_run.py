@@ -2,11 +2,13 @@
 
 import csv
 import dataclasses
+import shutil
 
 import pytest
 import torch
 
 from CMRSimExtension.errors import InputError
+from CMRSimExtension.training import run as run_module
 from CMRSimExtension.training.configuration import read_configuration
 from CMRSimExtension.training.run import train
 
@@ -16,7 +18,8 @@ TOY = {
     "train": [
         {"simulated": {"draw": "Testing.training.toy_slices:draw", "chunk": 4, "settings": {"size": 32}}, "window": 64}
     ],
-    "network": {"settings": {"widths": [8, 16], "detail_width": 4}},
+    # With dropout: its random numbers are part of what a run must repeat.
+    "network": {"settings": {"widths": [8, 16], "detail_width": 4, "dropout": 0.2}},
     "optimisation": {"rounds": 3, "steps_per_round": 6, "batch_size": 4, "warmup_steps": 2, "precision": "32"},
     "validation": {"count": 8},
 }
@@ -37,6 +40,11 @@ def weights(result):
 
 def same(first, second):
     return all(torch.equal(first[name], second[name]) for name in first)
+
+
+def column(folder, name):
+    with (folder / "rounds.csv").open(newline="") as file:
+        return [row[name] for row in csv.DictReader(file)]
 
 
 @pytest.fixture(scope="module")
@@ -63,6 +71,79 @@ def test_a_run_that_was_stopped_ends_with_the_weights_of_one_that_was_not(whole,
     train(configuration, tmp_path, workers=0, device="cpu", progress=False, stop_at_round=1)
     (resumed,) = train(configuration, tmp_path, workers=0, device="cpu", progress=False)
     assert same(weights(whole), weights(resumed))
+
+
+def test_the_moving_average_of_the_loss_goes_on_where_a_run_was_stopped(whole, tmp_path):
+    configuration = read_configuration(TOY)
+    train(configuration, tmp_path, workers=0, device="cpu", progress=False, stop_at_round=1)
+    train(configuration, tmp_path, workers=0, device="cpu", progress=False)
+    assert column(tmp_path, "training_loss") == column(whole.folder, "training_loss")
+
+
+def test_a_run_whose_folder_was_moved_goes_on_in_the_new_place(whole, tmp_path):
+    configuration = read_configuration(TOY)
+    train(configuration, tmp_path / "old", workers=0, device="cpu", progress=False, stop_at_round=1)
+    shutil.move(tmp_path / "old", tmp_path / "new")
+    (resumed,) = train(configuration, tmp_path / "new", workers=0, device="cpu", progress=False)
+    assert same(weights(whole), weights(resumed))
+    assert [path.name for path in (tmp_path / "new").glob("last*")] == ["last.ckpt"]
+    assert torch.load(tmp_path / "new" / "last.ckpt", weights_only=True)["epoch"] == 2
+
+
+def test_a_finished_run_is_not_trained_again(whole, tmp_path):
+    shutil.copytree(whole.folder, tmp_path / "copy")
+    before = (tmp_path / "copy" / "weights.pt").stat().st_mtime_ns
+    (again,) = train(read_configuration(TOY), tmp_path / "copy", workers=0, device="cpu", progress=False)
+    assert again.scores == whole.scores and again.weights.stat().st_mtime_ns == before
+
+
+def test_a_run_that_was_killed_before_its_export_is_validated_anew(whole, tmp_path):
+    shutil.copytree(whole.folder, tmp_path / "copy")
+    for name in ("weights.pt", "scores.json"):
+        (tmp_path / "copy" / name).unlink()
+    (again,) = train(read_configuration(TOY), tmp_path / "copy", workers=0, device="cpu", progress=False)
+    assert again.scores == whole.scores and same(weights(whole), weights(again))
+
+
+def test_a_run_that_is_to_go_on_is_not_taken_for_a_finished_one(tmp_path):
+    configuration = read_configuration(TOY)
+    train(configuration, tmp_path, workers=0, device="cpu", progress=False, stop_at_round=1)
+    assert (tmp_path / "weights.pt").is_file() and not (tmp_path / "scores.json").exists()
+
+
+def test_a_finished_run_of_another_configuration_is_refused_without_its_checkpoint_too(whole, tmp_path):
+    shutil.copytree(whole.folder, tmp_path / "copy")
+    (tmp_path / "copy" / "last.ckpt").unlink()
+    with pytest.raises(InputError, match="another configuration"):
+        train(read_configuration(TOY | {"seed": 6}), tmp_path / "copy", workers=0, device="cpu", progress=False)
+
+
+def test_ctrl_c_is_passed_on_and_the_finished_rounds_stay(whole, tmp_path):
+    def interrupt(line):
+        if line.startswith("round 2"):
+            raise KeyboardInterrupt
+
+    configuration = read_configuration(TOY)
+    with pytest.raises(KeyboardInterrupt):
+        train(configuration, tmp_path, workers=0, device="cpu", progress=False, report=interrupt)
+    (resumed,) = train(configuration, tmp_path, workers=0, device="cpu", progress=False)
+    assert same(weights(whole), weights(resumed))
+
+
+def test_without_torchrun_a_single_process_trains(tmp_path, monkeypatch):
+    """Lightning would start one process per GPU, and each would take itself for the only one."""
+
+    class Asked(Exception):
+        pass
+
+    def trainer(**settings):
+        raise Asked(settings["devices"])
+
+    monkeypatch.delenv("LOCAL_WORLD_SIZE", raising=False)
+    monkeypatch.setattr(run_module.lightning, "Trainer", trainer)
+    with pytest.raises(Asked) as asked:
+        train(read_configuration(TOY), tmp_path, workers=0, device="auto", progress=False)
+    assert asked.value.args == (1,)
 
 
 def test_worker_processes_change_nothing(whole, tmp_path):

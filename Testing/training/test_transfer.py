@@ -1,5 +1,7 @@
 """Transfer, other networks, volumes: the papers' experiments in miniature."""
 
+import csv
+
 import pytest
 import torch
 
@@ -96,6 +98,31 @@ def test_early_stopping_ends_a_run_that_does_not_improve(tmp_path):
     rounds = (result.folder / "rounds.csv").read_text().splitlines()
     # The first round sets the mark, two more do not pass it (or by rounding only).
     assert len(rounds) - 1 < 12
+
+
+def test_early_stopping_exports_the_round_with_the_lowest_validation_loss(tmp_path):
+    # So fast that the loss soon goes up and down.
+    plan = SHORT | {"rounds": 20, "stop_after": 2, "learning_rate": 0.2, "schedule": "constant", "average": None}
+    result = run(tmp_path, optimisation=plan)
+    with (tmp_path / "rounds.csv").open(newline="") as file:
+        losses = [float(row["validation_loss"]) for row in csv.DictReader(file)]
+    lowest = losses.index(min(losses))
+    assert len(losses) == lowest + 3 < 20
+    # The record keeps six digits.
+    assert result.scores["validation_loss"] == pytest.approx(losses[lowest], rel=1e-5)
+    exported = torch.load(result.weights, weights_only=True)
+    best = read_weights(tmp_path / f"best-epoch={lowest:03d}.ckpt")
+    last = read_weights(tmp_path / "last.ckpt")
+    assert torch.load(tmp_path / "last.ckpt", weights_only=True)["epoch"] == len(losses) - 1
+    assert all(torch.equal(exported[name], best[name].half()) for name in best)
+    assert not all(torch.equal(exported[name], last[name].half()) for name in last)
+
+
+def test_a_run_that_stopped_early_is_not_trained_on(tmp_path):
+    plan = SHORT | {"rounds": 12, "stop_after": 2, "learning_rate": 1e-12, "schedule": "constant", "average": None}
+    first, rounds = run(tmp_path, optimisation=plan), (tmp_path / "rounds.csv").read_text()
+    assert run(tmp_path, optimisation=plan).scores == first.scores
+    assert (tmp_path / "rounds.csv").read_text() == rounds
 
 
 def test_a_learning_rate_that_diverges_is_named(tmp_path):
