@@ -15,6 +15,12 @@ from CMRSimExtension.training.simulated_source import SimulatedSource
 CLASS_NAMES = ("lv_blood", "lv_myocardium", "rv_blood")
 """Names of the classes 1, 2 and 3."""
 
+_LARGEST_LABEL = 255
+"""Labels are bytes."""
+
+_WHOLE = ("merge", "labels_map")
+"""Tables that a configuration replaces as a whole: what the one it is based on says of other labels must not stay."""
+
 
 def _one_of(name: str, value: object, choices: Sequence[str]) -> None:
     if value not in choices:
@@ -204,7 +210,8 @@ class TrainingConfiguration:
         Names of the foreground classes, in label order.
     merge
         Label -> class, where the source's labels are not the network's classes: labels not named become background
-        (P4: ``{2: 1}`` leaves the myocardium alone). Empty keeps the labels as they are.
+        (P4: ``{2: 1}`` leaves the myocardium alone). Empty keeps the labels as they are. A configuration that is based
+        on another replaces this table as a whole.
     seed
         Base of every random number of the run.
     repeats
@@ -231,6 +238,22 @@ class TrainingConfiguration:
             raise InputError(f"training configuration {self.name!r} has no training source; give at least one")
         if self.repeats < 1:
             raise InputError(f"repeats is {self.repeats}; it must be at least 1")
+        self._check_merge()
+
+    def _check_merge(self) -> None:
+        if not isinstance(self.merge, Mapping):
+            raise InputError(f"merge is {self.merge!r}; write a table of label: class, or {{}} to keep the labels")
+        classes = len(self.classes)
+        for label, number in self.merge.items():
+            try:
+                fits = 0 <= int(label) <= _LARGEST_LABEL and 0 <= int(number) <= classes
+            except (TypeError, ValueError):
+                fits = False
+            if not fits:
+                raise InputError(
+                    f"merge says {label}: {number}; a label lies between 0 and {_LARGEST_LABEL}, and a class between 0 "
+                    f"and {classes}, the number of classes that are named ({', '.join(self.classes)})"
+                )
 
 
 _PARTS: Mapping[str, type] = {
@@ -298,11 +321,12 @@ def _read_yaml(path: Path, depth: int = 0) -> dict[str, Any]:
 
 
 def _changed(base: dict[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
-    """`base` with `changes`: tables are changed entry by entry, everything else is replaced."""
+    """`base` with `changes`: tables of settings are changed entry by entry, everything else is replaced."""
     result = dict(base)
     for key, value in changes.items():
         old = result.get(key)
-        result[key] = _changed(old, value) if isinstance(old, dict) and isinstance(value, dict) else value
+        both = isinstance(old, dict) and isinstance(value, dict) and key not in _WHOLE
+        result[key] = _changed(old, value) if both else value
     return result
 
 

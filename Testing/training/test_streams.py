@@ -7,10 +7,13 @@ import numpy as np
 import pytest
 import torch
 
+from CMRSimExtension.anatomy.structures import Structure
 from CMRSimExtension.errors import FileFormatError, InputError
 from CMRSimExtension.training.batches import BatchStream, FolderPool, SimulatedPool, read_folder, validation_set
 from CMRSimExtension.training.configuration import as_table, read_configuration, shipped
-from CMRSimExtension.training.labelled_folder import FolderSource, find_cases
+from CMRSimExtension.training.labelled_folder import FolderSource, find_cases, label_table
+from CMRSimExtension.training.losses import one_hot
+from CMRSimExtension.training.module import class_numbers
 from CMRSimExtension.training.simulated_source import SimulatedSource, chunks
 from CMRSimExtension.training.transfer import read_weights
 
@@ -180,6 +183,54 @@ def test_every_shipped_configuration_reads_and_reads_back(name):
     configuration = read_configuration(shipped()[name])
     assert read_configuration(as_table(configuration)) == configuration
     assert configuration.name == name
+
+
+@pytest.mark.parametrize("name", sorted(shipped()))
+def test_every_label_a_shipped_configuration_can_meet_is_one_of_its_classes(name):
+    """Cheaper than drawing a batch of it, and stricter: no number that its sources can give is left out."""
+    configuration = read_configuration(shipped()[name])
+    for source in configuration.train:
+        if source.folder is not None:
+            labels = sorted(set(label_table(source.folder.labels_map).values()) & {1, 2, 3})
+        elif source.simulated.settings.get("truth") == "anatomy":
+            labels = [int(structure) for structure in Structure]
+        else:
+            labels = [1, 2, 3]
+        numbers = class_numbers(torch.tensor([[0, *labels]]), configuration)
+        classes = len(configuration.classes) + 1
+        assert one_hot(numbers, classes).shape == (1, classes, len(labels) + 1)
+        assert set(numbers.flatten().tolist()) == set(range(classes)), "a class never comes up"
+
+
+@pytest.mark.parametrize("name", sorted(shipped()))
+def test_a_shipped_configuration_is_used_on_the_pixels_it_learns_from(name):
+    configuration = read_configuration(shipped()[name])
+    for source in configuration.train:
+        if source.folder is not None:
+            assert configuration.use.size == min(source.folder.size[-2:])
+            if source.folder.spacing_mm is not None:
+                assert configuration.use.pixel_mm == source.folder.spacing_mm[-1]
+        else:
+            settings = source.simulated.settings
+            # What the drawing functions take where nothing is said.
+            volumes = source.simulated.draw.endswith("draw_volumes")
+            pixel_mm = settings.get("pixel_mm", 1.5625 if volumes else (1.0, 2.6))
+            assert np.min(pixel_mm) <= configuration.use.pixel_mm <= np.max(pixel_mm)
+            assert configuration.use.size == settings.get("rows", 128)
+
+
+def test_a_table_of_labels_replaces_that_of_the_configuration_it_changes(tmp_path):
+    (tmp_path / "six.yaml").write_text(
+        "{name: six, classes: [a, b], merge: {1: 1, 40: 2}, train: [{simulated: {draw: x:y}}]}"
+    )
+    (tmp_path / "one.yaml").write_text("{based_on: six, name: one, classes: [a], merge: {1: 1}}")
+    assert read_configuration(tmp_path / "one.yaml").merge == {1: 1}
+
+
+@pytest.mark.parametrize("merge", [{1: 4}, {1: -1}, {300: 1}, {"heart": 1}, {1: None}, [1, 2]])
+def test_a_merge_table_that_names_no_class_is_refused(merge):
+    with pytest.raises(InputError, match="merge"):
+        read_configuration({"name": "x", "train": [{"simulated": {"draw": "a:b"}}], "merge": merge})
 
 
 def test_a_data_folder_takes_the_place_of_its_prefix():
