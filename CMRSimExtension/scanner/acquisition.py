@@ -46,7 +46,8 @@ class Acquisition:
 
     @cached_property
     def _other_channels(self) -> ColouredChiSquare | None:
-        if self.protocol.coil_combination != "rss" or self.protocol.coils == 1:
+        # Unfolding makes one image of all channels, whose noise is complex Gaussian whatever the combination.
+        if self.protocol.coil_combination != "rss" or self.protocol.coils == 1 or self.protocol.acceleration > 1:
             return None
         # A channel's noise is complex, so it counts twice; homodyne detection leaves its real part alone.
         parts = 1 if self._homodyne else 2

@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.ndimage import shift
 
-from CMRSimExtension.scanner.acquisition import Acquisition
 from CMRSimExtension.scanner.faults import Fault
 from CMRSimExtension.scanner.kspace import CartesianEncoding
 from CMRSimExtension.scanner.multichannel import ChannelAcquisition
@@ -70,6 +70,11 @@ class BreathHold:
             schedule = fault.schedule(schedule, protocol, rng)
         return cls(schedule, delays)
 
+    @property
+    def nominal_ms(self) -> float:
+        """Mean R-R interval: the heartbeat over which the scanner spreads the frames."""
+        return float(np.mean(self.schedule.durations_ms))
+
     def as_dict(self) -> dict[str, Any]:
         """JSON-able ground truth."""
         return {
@@ -85,8 +90,6 @@ class BreathHold:
         protocol: Protocol,
         faults: Sequence[Fault],
         rng: np.random.Generator,
-        *,
-        still: NDArray[Any] | None = None,
     ) -> tuple[NDArray[Any], list[dict[str, Any]]]:
         """Noise-free k-space of every frame, and the spikes in it.
 
@@ -95,61 +98,14 @@ class BreathHold:
         objects
             (phases, ..., fine rows, fine columns) at evenly spaced cardiac phases from 0; a single one is a heart that
             stands still.
-        still
-            (..., fine rows, fine columns): the part of the object that the breath does not move, and that `objects` do
-            not hold.
         """
         states = np.stack([encoding.forward(state) for state in objects])
-        resting = None if still is None else encoding.forward(still)
-        samples = assemble(states, self.schedule, protocol, still=resting)
+        samples = assemble(states, self.schedule, protocol)
         spikes: list[dict[str, Any]] = []
         for fault in faults:
             samples, found = fault.kspace(samples, rng)
             spikes += found
         return samples, spikes
-
-
-def acquire_breath_hold(
-    objects: NDArray[Any],
-    protocol: Protocol,
-    faults: Sequence[Fault],
-    rng: np.random.Generator,
-    *,
-    cycle_ms: float,
-    noise_sd: float = 0.0,
-    still: NDArray[Any] | None = None,
-    workers: int = 1,
-) -> tuple[NDArray[np.float32], BreathHold]:
-    """One slice's images with everything that happened during its breath hold, channels combined (the fast path).
-
-    Parameters
-    ----------
-    objects
-        (phases, fine rows, fine columns) signal at evenly spaced cardiac phases from 0; more phases than the protocol
-        has frames follow the motion within a frame more closely.
-    protocol
-        The protocol that is really run (after `Fault.narrow`).
-    faults
-        May be empty: then lines still come from heartbeats of slightly different length.
-    rng
-        Source of heartbeats, faults and noise.
-    cycle_ms
-        The anatomy's heartbeat.
-    noise_sd
-        As for `CMRSimExtension.scanner.acquisition.Acquisition.magnitude`.
-    still
-        (fine rows, fine columns) the part of the object that the breath does not move, not held by `objects`.
-
-    Returns
-    -------
-    images, truth
-        (phases of the protocol, rows, columns) float32, and what happened.
-    """
-    acquisition = Acquisition(protocol, (int(objects.shape[-2]), int(objects.shape[-1])), workers)
-    plan = BreathHold.plan(protocol, faults, rng, cycle_ms=cycle_ms)
-    samples, spikes = plan.kspace(objects, acquisition.encoding, protocol, faults, rng, still=still)
-    images = acquisition.from_kspace(samples.astype(np.complex64, copy=False), rng, noise_sd)
-    return images, BreathHold(plan.schedule, plan.trigger_delays_ms, spikes)
 
 
 def acquire_channels(
@@ -160,17 +116,24 @@ def acquire_channels(
     *,
     cycle_ms: float,
     noise_sd: float = 0.0,
+    hold: BreathHold | None = None,
 ) -> tuple[Iterator[NDArray[Any]], BreathHold]:
     """Every channel's noisy k-space (coils, acquired rows, acquired columns), frame after frame, and what happened.
 
-    Hand each to `ChannelAcquisition.reconstruct` for its image, or write it as raw data. The states of all phases are
-    held in memory: (phases, coils, acquired rows, acquired columns).
+    The breath moves the body through the coils, which stay where they are. Hand each k-space to
+    `ChannelAcquisition.reconstruct` for its image, or write it as raw data. The states of all phases are held in
+    memory: (phases, coils, acquired rows, acquired columns).
+
+    Parameters
+    ----------
+    objects
+        (phases, fine rows, fine columns) signal at evenly spaced cardiac phases from 0.
+    hold
+        What `BreathHold.plan` drew from `rng` before; None plans it here.
     """
     protocol = acquisition.protocol
-    plan = BreathHold.plan(protocol, faults, rng, cycle_ms=cycle_ms)
-    weighted = (state * acquisition.object_sensitivities for state in objects)
-    states = np.stack([acquisition.encoding.forward(state) for state in weighted])
-    samples = assemble(states, plan.schedule, protocol)
+    plan = BreathHold.plan(protocol, faults, rng, cycle_ms=cycle_ms) if hold is None else hold
+    samples = _through_fixed_coils(objects, acquisition, plan.schedule)
     spikes: list[dict[str, Any]] = []
     for fault in faults:
         samples, found = fault.kspace(samples, rng)
@@ -181,3 +144,43 @@ def acquire_channels(
             yield acquisition.with_noise(frame, rng, noise_sd)
 
     return frames(), BreathHold(plan.schedule, plan.trigger_delays_ms, spikes)
+
+
+def _through_fixed_coils(
+    objects: NDArray[Any], acquisition: ChannelAcquisition, schedule: LineSchedule
+) -> NDArray[Any]:
+    """(frames, coils, acquired rows, acquired columns) noise-free k-space of a body that moves, coils that do not.
+
+    Tissue that the breath has moved by d is heard with the sensitivity of where it is then, S(r + d). Sensitivities
+    are smooth, so that between no and the farthest displacement they are taken to change linearly, and likewise across
+    it where the breath goes several ways: k-space is then a sum of two or three, each weighted line by line.
+    """
+    protocol, maps = acquisition.protocol, acquisition.object_sensitivities
+    moved = schedule.displacement_mm
+    terms = [(maps, np.ones(moved.shape[:2]))]
+    for way in _ways(moved):
+        share = moved @ way / (way @ way)
+        terms[0] = (maps, terms[0][1] - share)
+        steps = (0.0, *(-way / np.array(acquisition.object_pixel_mm)))
+        terms.append((shift(maps, steps, order=1, mode="nearest").astype(maps.dtype, copy=False), share))
+    total: NDArray[Any] | None = None
+    for sensitivities, weight in terms:
+        states = np.stack([acquisition.encoded(state, sensitivities) for state in objects])
+        part = assemble(states, schedule, protocol)
+        if len(terms) > 1:
+            lines = np.expand_dims(weight, (1, 3) if protocol.phase_axis == -2 else (1, 2))
+            part = part * lines.astype(part.real.dtype)
+        total = part if total is None else total + part
+    assert total is not None
+    return total
+
+
+def _ways(moved: NDArray[np.float64]) -> list[NDArray[np.float64]]:
+    """The farthest displacement (2,) among those of all lines (frames, lines, 2), and the farthest across it."""
+    along = moved.reshape(-1, 2)[np.argmax(np.sum(moved**2, axis=-1))]
+    if not np.any(along):
+        return []
+    unit = np.array([-along[1], along[0]]) / np.linalg.norm(along)
+    across = moved @ unit
+    farthest = across.flat[np.argmax(np.abs(across))]
+    return [along] if abs(farthest) < 1e-6 * np.linalg.norm(along) else [along, farthest * unit]

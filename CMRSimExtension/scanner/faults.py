@@ -124,8 +124,9 @@ class RespiratoryGhosting(Fault):
     def schedule(self, schedule: LineSchedule, protocol: Protocol, rng: np.random.Generator) -> LineSchedule:
         start, stretch = rng.uniform(), rng.uniform(0.85, 1.15)
         phase = schedule.since_start_ms / (self.period_ms * stretch) + start
-        # cos^4: longer at end expiration than at end inspiration (Lujan AE et al., Med Phys 1999;26:715-720).
-        depth = 1.0 - np.cos(np.pi * phase) ** 4
+        # 0 at end expiration, 1 at end inspiration; cos^4 dwells at the former (Lujan AE et al., Med Phys
+        # 1999;26:715-720).
+        depth = np.cos(np.pi * phase) ** 4
         direction = np.asarray(self.direction, dtype=np.float64)
         length = float(np.linalg.norm(direction))
         if not length > 0:

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from CMRSimExtension.errors import InputError
+from CMRSimExtension.scanner.aliasing import fold, fold_adjoint
 from CMRSimExtension.scanner.kspace import CartesianEncoding, homodyne_weights, in_phase, noise_gain_of
 from CMRSimExtension.scanner.noise import complex_noise
 from CMRSimExtension.scanner.protocol import Protocol
@@ -27,17 +28,21 @@ class ChannelAcquisition:
     protocol
         Matrix, apodisation, partial Fourier, acceleration, combination.
     object_sensitivities
-        (coils, fine rows, fine columns) complex, on the object's grid.
+        (coils, fine rows, fine columns) complex, on the object's grid; with `folded_samples` on the widened one.
     image_sensitivities
         (coils, rows, columns) complex, on the image's grid; needed for ``adaptive`` combination and acceleration.
     workers
         Threads of the Fourier transform.
+    folded_samples
+        How many samples of the object on both ends of the phase direction lie outside the field of view and fold into
+        it (`CMRSimExtension.scanner.aliasing`). Each is heard with the sensitivity of where it is.
     """
 
     protocol: Protocol
     object_sensitivities: NDArray[np.complexfloating]
     image_sensitivities: NDArray[np.complexfloating] | None = None
     workers: int = 1
+    folded_samples: int = 0
 
     def __post_init__(self) -> None:
         if self.object_sensitivities.ndim != 3:
@@ -55,6 +60,19 @@ class ChannelAcquisition:
             raise InputError(f"image_sensitivities has shape {self.image_sensitivities.shape}; it must be {expected}")
 
     @property
+    def _seen(self) -> tuple[int, int]:
+        """(rows, columns) of the object that fill the field of view."""
+        shape = list(self.object_sensitivities.shape[-2:])
+        shape[self.protocol.phase_axis] -= 2 * self.folded_samples
+        return shape[0], shape[1]
+
+    @property
+    def object_pixel_mm(self) -> tuple[float, float]:
+        """Spacing of the object's samples (from row to row, from column to column)."""
+        rows, columns = (fov / count for fov, count in zip(self.protocol.fov_mm, self._seen, strict=True))
+        return rows, columns
+
+    @property
     def coils(self) -> int:
         """Number of channels."""
         return len(self.object_sensitivities)
@@ -62,8 +80,7 @@ class ChannelAcquisition:
     @cached_property
     def encoding(self) -> CartesianEncoding:
         """Operators of one channel, undersampling included."""
-        rows, columns = self.object_sensitivities.shape[-2:]
-        return CartesianEncoding.of_protocol(self.protocol, (rows, columns), undersampled=True, workers=self.workers)
+        return CartesianEncoding.of_protocol(self.protocol, self._seen, undersampled=True, workers=self.workers)
 
     @cached_property
     def unfolding(self) -> SenseUnfolding | None:
@@ -76,8 +93,7 @@ class ChannelAcquisition:
 
     @cached_property
     def _full_gain(self) -> float:
-        rows, columns = self.object_sensitivities.shape[-2:]
-        return noise_gain_of(CartesianEncoding.of_protocol(self.protocol, (rows, columns)), self.protocol)
+        return noise_gain_of(CartesianEncoding.of_protocol(self.protocol, self._seen), self.protocol)
 
     def noise_sd_of_channels(self, noise_sd: float) -> float:
         """SD of a k-space sample's noise that a fully sampled channel image shows as `noise_sd`.
@@ -94,13 +110,25 @@ class ChannelAcquisition:
         noise_sd
             SD of the real part of the noise in a fully sampled, uncombined channel image.
         """
-        # Channel by channel: what is worked on stays in cache.
-        samples = np.stack([self.encoding.forward(image * channel) for channel in self.object_sensitivities])
+        samples = self.encoded(image, self.object_sensitivities)
         return samples if rng is None else self.with_noise(samples, rng, noise_sd)
+
+    def encoded(self, image: Any, sensitivities: NDArray[np.complexfloating]) -> NDArray[Any]:
+        """Noise-free `kspace` with these sensitivities in place of `object_sensitivities`."""
+
+        def seen(weighted: NDArray[Any]) -> NDArray[Any]:
+            if not self.folded_samples:
+                return weighted
+            return fold(weighted, self.protocol.phase_direction, self.folded_samples)
+
+        # Channel by channel: what is worked on stays in cache.
+        return np.stack([self.encoding.forward(seen(image * channel)) for channel in sensitivities])
 
     def forward_adjoint(self, samples: NDArray[Any]) -> NDArray[Any]:
         """The adjoint of noise-free `kspace`: an object from (coils, acquired rows, acquired columns)."""
         images = self.encoding.forward_adjoint(samples)
+        if self.folded_samples:
+            images = fold_adjoint(images, self.protocol.phase_direction, self.folded_samples)
         return np.asarray(np.sum(np.conj(self.object_sensitivities) * images, axis=0))
 
     def with_noise(self, samples: NDArray[Any], rng: np.random.Generator, noise_sd: float) -> NDArray[Any]:

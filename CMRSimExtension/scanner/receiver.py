@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from CMRSimExtension.errors import InputError
 from CMRSimExtension.scanner.acquisition import Acquisition
+from CMRSimExtension.scanner.aliasing import fold, widen
 from CMRSimExtension.scanner.breath_hold import BreathHold, acquire_channels
 from CMRSimExtension.scanner.coils import CoilArray
 from CMRSimExtension.scanner.faults import Fault
@@ -71,6 +72,10 @@ class Receiver:
         Draw and reconstruct every channel instead of taking the fast path.
     keep_kspace
         Hand out k-space; implies `by_channel`.
+    folded_pixels
+        Pixels by which objects stick out on both ends of the phase direction, to fold into the field of view. Channel
+        by channel, what folds in is heard with the sensitivity of where it is; the fast path folds it in at full
+        strength.
 
     Raises
     ------
@@ -85,6 +90,7 @@ class Receiver:
     cycle_ms: float = 1000.0
     by_channel: bool = False
     keep_kspace: bool = False
+    folded_pixels: int = 0
     _maps: dict[Any, Any] = field(default_factory=dict, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -97,6 +103,13 @@ class Receiver:
         unfolds = protocol.acceleration > 1 and self.cartesian
         if self.array is None and (unfolds or self.by_channel or self.keep_kspace):
             raise InputError("acceleration, channels and k-space need a coil array; give array")
+        if self.array is None and not self.cartesian and protocol.coil_combination == "rss" and protocol.coils > 1:
+            raise InputError(
+                f"the root sum of squares of {protocol.coils} channels of spokes needs a coil array; give array, or "
+                "choose adaptive combination"
+            )
+        if self.folded_pixels and unfolds and not self._channels_wanted:
+            raise InputError("a field of view too small for the body is unfolded channel by channel; set by_channel")
         if self.array is not None and self.array.coils != protocol.coils:
             raise InputError(f"the array has {self.array.coils} coils, the protocol {protocol.coils}; make them agree")
         lined = [fault.name for fault in self.faults if fault.by_line]
@@ -126,6 +139,12 @@ class Receiver:
         encoding = self._spokes(0)
         return np.abs(encoding.reconstruct(encoding.forward(objects))).astype(np.float32)
 
+    def plan(self, rng: np.random.Generator) -> BreathHold | None:
+        """What happens during one slice's breath hold, where faults act on lines; else None, and nothing is drawn."""
+        if not any(fault.by_line for fault in self.faults):
+            return None
+        return BreathHold.plan(self.protocol, self.faults, rng, cycle_ms=self.cycle_ms)
+
     def noise_map(self, grid: ImageGrid) -> NDArray[np.float32] | None:
         """(slices, rows, columns) amplification by parallel imaging, or None where there is none."""
         if self.array is None or self.protocol.acceleration == 1 or not self.cartesian:
@@ -139,13 +158,15 @@ class Receiver:
         rng: np.random.Generator,
         noise_sd: float,
         noise_map: NDArray[np.floating] | None = None,
+        hold: BreathHold | None = None,
     ) -> Reception:
         """Images of one slice.
 
         Parameters
         ----------
         objects
-            (frames, fine rows, fine columns) signal at evenly spaced cardiac phases.
+            (frames, fine rows, fine columns) signal at evenly spaced cardiac phases; with `folded_pixels` they stick
+            out of the field of view by as many.
         grid
             Geometry of the slice's images; one slice.
         rng
@@ -155,29 +176,40 @@ class Receiver:
         noise_map
             (rows, columns) amplification on the fast path: this slice of `noise_map`, so that it need not be made again
             for every slice; None makes it.
+        hold
+            What `plan` drew from `rng` just before, for callers who need to know it first; None draws it here.
         """
         if not self.cartesian:
             return self._receive_spokes(objects, grid, rng, noise_sd)
-        lined = any(fault.by_line for fault in self.faults)
+        hold = self.plan(rng) if hold is None else hold
         if self._channels_wanted:
-            return self._receive_channels(objects, grid, rng, noise_sd, lined)
+            return self._receive_channels(objects, grid, rng, noise_sd, hold)
+        objects = self._folded(objects)
         amplified = self.noise_map(grid) if noise_map is None else noise_map
         scale = None if amplified is None else amplified.reshape(self.protocol.matrix)
-        if not lined:
+        if hold is None:
             return Reception(self.acquisition.magnitude(objects, rng, noise_sd, scale))
-        hold = BreathHold.plan(self.protocol, self.faults, rng, cycle_ms=self.cycle_ms)
         samples, spikes = hold.kspace(objects, self.acquisition.encoding, self.protocol, self.faults, rng)
         images = self.acquisition.from_kspace(samples, rng, noise_sd, scale)
         return Reception(images, BreathHold(hold.schedule, hold.trigger_delays_ms, spikes))
 
     def _receive_channels(
-        self, objects: NDArray[Any], grid: ImageGrid, rng: np.random.Generator, noise_sd: float, lined: bool
+        self,
+        objects: NDArray[Any],
+        grid: ImageGrid,
+        rng: np.random.Generator,
+        noise_sd: float,
+        hold: BreathHold | None,
     ) -> Reception:
-        channels = ChannelAcquisition(self.protocol, self._sensitivities(grid, True), self._sensitivities(grid, False))
-        hold = None
-        if lined:
+        channels = ChannelAcquisition(
+            self.protocol,
+            self._sensitivities(grid, True),
+            self._sensitivities(grid, False),
+            folded_samples=self._folded_samples,
+        )
+        if hold is not None:
             frames, hold = acquire_channels(
-                objects, channels, self.faults, rng, cycle_ms=self.cycle_ms, noise_sd=noise_sd
+                objects, channels, self.faults, rng, cycle_ms=self.cycle_ms, noise_sd=noise_sd, hold=hold
             )
         else:
             frames = (channels.kspace(image, rng, noise_sd) for image in objects)
@@ -195,13 +227,14 @@ class Receiver:
         if self._channels_wanted or (self.protocol.coil_combination == "rss" and self.array is not None):
             fine, coarse = self._sensitivities(grid, True), self._sensitivities(grid, False)
         else:
+            objects = self._folded(objects)
             fine = np.ones((1, *self.object_shape), dtype=np.complex64)
             coarse = np.ones((1, *self.protocol.matrix), dtype=np.complex64)
         images = np.empty((len(objects), *self.protocol.matrix), dtype=np.float32)
         kept = []
         for index, image in enumerate(objects):
             encoding = self._spokes(index)
-            samples = encoding.forward(image.astype(np.complex64, copy=False) * fine)
+            samples = encoding.forward(self._folded(image.astype(np.complex64, copy=False) * fine))
             samples = samples + complex_noise(rng, samples.shape, noise_sd / encoding.noise_gain)
             channels = encoding.reconstruct(samples)
             if self.protocol.coil_combination == "rss":
@@ -213,6 +246,19 @@ class Receiver:
                 kept.append(samples.astype(np.complex64))
         return Reception(images, None, np.stack(kept) if kept else None)
 
+    @property
+    def _folded_samples(self) -> int:
+        """`folded_pixels` in samples of the object."""
+        axis = self.protocol.phase_axis
+        return self.folded_pixels * (self.object_shape[axis] // self.protocol.matrix[axis])
+
+    def _folded(self, objects: NDArray[Any]) -> NDArray[Any]:
+        """Objects (..., fine rows, fine columns) as the field of view shows them, also where they are so already."""
+        axis = self.protocol.phase_axis
+        if objects.shape[axis] == self.object_shape[axis]:
+            return objects
+        return fold(objects, self.protocol.phase_direction, self._folded_samples)
+
     def _spokes(self, frame: int) -> NonuniformEncoding:
         return NonuniformEncoding(self.object_shape, self.protocol.matrix, of_protocol(self.protocol, frame))
 
@@ -220,6 +266,8 @@ class Receiver:
         """(coils, rows, columns) of uniform root sum of squares, on the object's grid or the image's."""
         assert self.array is not None
         if fine:
+            if self.folded_pixels:
+                grid = widen(grid, self.protocol.phase_direction, self.folded_pixels)
             down, across = (n // m for n, m in zip(self.object_shape, self.protocol.matrix, strict=True))
             grid = finer_grid(grid, (down, across))
         maps = self.array.on(grid)[:, 0]

@@ -173,11 +173,7 @@ def _phase_in_series(
 
 
 def assemble(
-    states: NDArray[np.complexfloating],
-    schedule: LineSchedule,
-    protocol: Protocol,
-    *,
-    still: NDArray[np.complexfloating] | None = None,
+    states: NDArray[np.complexfloating], schedule: LineSchedule, protocol: Protocol
 ) -> NDArray[np.complexfloating]:
     """k-space of every frame, each line taken from the state that the heart was in.
 
@@ -189,10 +185,7 @@ def assemble(
     schedule
         When each line is acquired.
     protocol
-        Phase direction and field of view.
-    still
-        (..., acquired rows, acquired columns) k-space of what does not move with the breath (the spine, the back); it
-        is not part of `states`.
+        Phase direction and field of view. The breath moves all that the image shows, the back included.
 
     Returns
     -------
@@ -223,13 +216,13 @@ def assemble(
         result = result * _shift(schedule, protocol, states.dtype).reshape(
             schedule.frames, *(1,) * (states.ndim - 3), *shape
         )
-    return result if still is None else result + still
+    return result
 
 
 def assemble_adjoint(
     frames: NDArray[np.complexfloating], schedule: LineSchedule, protocol: Protocol, phases: int
 ) -> NDArray[np.complexfloating]:
-    """The adjoint of `assemble` without `still`: states (phases, ..., rows, columns) from frames."""
+    """The adjoint of `assemble`: states (phases, ..., rows, columns) from frames."""
     if np.any(schedule.displacement_mm):
         turns = np.conj(_shift(schedule, protocol, frames.dtype))
         frames = frames * turns.reshape(schedule.frames, *(1,) * (frames.ndim - 3), *frames.shape[-2:])

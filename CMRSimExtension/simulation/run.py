@@ -4,7 +4,7 @@ import platform
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -16,6 +16,7 @@ from CMRSimExtension.anatomy.material import Anatomy
 from CMRSimExtension.anatomy.structures import Tissue
 from CMRSimExtension.errors import InputError
 from CMRSimExtension.scanner.aliasing import fold, widen
+from CMRSimExtension.scanner.breath_hold import BreathHold
 from CMRSimExtension.scanner.coils import CoilArray
 from CMRSimExtension.scanner.faults import Fault
 from CMRSimExtension.scanner.geometry import ImageGrid
@@ -46,7 +47,7 @@ class Timing:
     phases
         (frames,) cardiac phase of each frame.
     cycle_ms
-        (slices,) length of the heartbeat in which each slice was acquired.
+        (slices,) length of the heartbeat in which each slice was acquired; their mean where it took several.
     """
 
     phases: NDArray[np.float64]
@@ -141,14 +142,17 @@ class Run:
         self.fractions = np.zeros((len(Tissue), *shape), np.float32) if "fractions" in truth else None
         self.displacement = np.zeros((*shape, 3), np.float32) if "motion" in truth else None
         self.noise_sd = 0.0
-        self._holds: dict[int, Any] = {}
+        self._holds: dict[int, BreathHold] = {}
         cycle = float(timing.cycle_ms.mean())
         self._preparation: Preparation | None = None
         if options.preparation is not None:
             self._preparation = options.preparation(grid, cycle)
         kept = on_kspace is not None
+        cartesian = protocol.trajectory == "cartesian"
+        # The fast path cannot unfold what folds in with the sensitivity of another place.
+        self._by_channel = options.by_channel or kept or bool(folded_pixels and cartesian and protocol.acceleration > 1)
         array = None
-        if protocol.acceleration > 1 or options.by_channel or kept:
+        if self._by_channel or protocol.acceleration > 1 or (protocol.coil_combination == "rss" and not cartesian):
             array = CoilArray.body_and_spine(protocol.coils, _heart_centre(anatomy))
         self.receiver = Receiver(
             protocol,
@@ -156,8 +160,9 @@ class Run:
             array,
             tuple(f for f in options.faults if f.by_line),
             anatomy.cycle_ms,
-            options.by_channel,
+            self._by_channel,
             kept,
+            folded_pixels,
         )
         self._noise_map = self.receiver.noise_map(grid)
 
@@ -229,6 +234,10 @@ class Run:
             _run_all(pool, start, slices)
             self.noise_sd = self._noise_level(diastole)
             _run_all(pool, finish, slices)
+        cycles = self.timing.cycle_ms.copy()
+        for index, hold in self._holds.items():
+            cycles[index] = hold.nominal_ms
+        self.timing = replace(self.timing, cycle_ms=cycles)
         return images
 
     def _report(self, share: float, text: str) -> None:
@@ -290,18 +299,19 @@ class Run:
 
     def _receive(self, scene: SliceScene, index: int) -> NDArray[np.float32]:
         """(frames, rows, columns) images of a slice; truths are filled in on the way."""
-        objects = np.empty((len(self.timing.phases), *self.grid.shape[1:]), np.complex64)
-        times = self.timing.times_ms[index]
+        objects = np.empty((len(self.timing.phases), *self._wide.shape[1:]), np.complex64)
+        rng = np.random.default_rng(self.seeds[index])
+        hold = self.receiver.plan(rng)
+        times = self.timing.times_ms[index] if hold is None else hold.nominal_ms * self.timing.phases
         for frame, phase in enumerate(self.timing.phases.tolist()):
             time = float(times[frame])
             content = scene.beating(phase, self._blood(phase), time)
-            objects[frame] = self._folded(scene.image(content, time))
+            objects[frame] = scene.image(content, time)
             self._keep(scene, content, frame, index, phase)
         noise_map = None if self._noise_map is None else self._noise_map[index]
-        rng = np.random.default_rng(self.seeds[index])
-        reception = self.receiver.receive(objects, one_slice(self.grid, index), rng, self.noise_sd, noise_map)
+        reception = self.receiver.receive(objects, one_slice(self.grid, index), rng, self.noise_sd, noise_map, hold)
         if reception.breath_hold is not None:
-            self._holds[index] = reception.breath_hold.as_dict()
+            self._holds[index] = reception.breath_hold
         if self._on_kspace is not None and reception.kspace is not None:
             with self._lock:
                 self._on_kspace(index, reception.kspace)
@@ -324,14 +334,14 @@ class Run:
         """The sidecar: everything that makes this cine again, and what was drawn on the way."""
         function = getattr(self.anatomy, "function", None)
         describe = getattr(self._preparation, "describe", None)
-        options = self.options
+        options, array = self.options, self.receiver.array
         return {
             "simulation": {
                 "seed": seed,
                 "plane": options.plane,
                 "truth": sorted(options.truth),
                 "sub_samples": options.sub_samples,
-                "by_channel": options.by_channel,
+                "by_channel": self._by_channel,
                 "phases": None if options.phases is None else list(options.phases),
                 "grid_given": options.grid is not None,
                 "grid": {
@@ -345,19 +355,25 @@ class Run:
             "protocol": self.protocol.as_dict(),
             "protocol_asked": self.asked.as_dict(),
             "appearance": self.appearance.as_dict(),
+            "coil_array": None if array is None else array.as_dict(),
             "preparation": None if describe is None else describe(),
             "noise_sd": self.noise_sd,
             "slice_shifts_mm": self._shifts.tolist(),
-            "breath_holds": [self._holds[index] for index in sorted(self._holds)],
+            "breath_holds": [self._holds[index].as_dict() for index in sorted(self._holds)],
             "times_ms": self.timing.times_ms.tolist(),
             "function": None if function is None else function.as_dict(),
-            "versions": {
-                "CMRSimExtension": __version__,
-                "numpy": np.__version__,
-                "scipy": scipy.__version__,
-                "python": platform.python_version(),
-            },
+            "versions": versions(),
         }
+
+
+def versions() -> dict[str, str]:
+    """What a cine depends on to the last bit."""
+    return {
+        "CMRSimExtension": __version__,
+        "numpy": np.__version__,
+        "scipy": scipy.__version__,
+        "python": platform.python_version(),
+    }
 
 
 def _heart_centre(anatomy: Anatomy) -> NDArray[np.float64]:

@@ -1,6 +1,7 @@
 """Faults do what they say, by the amount they say, and tell what they did."""
 
 import json
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pytest
@@ -8,7 +9,7 @@ import pytest
 from CMRSimExtension.errors import InputError
 from CMRSimExtension.scanner.acquisition import Acquisition
 from CMRSimExtension.scanner.aliasing import fold, fold_adjoint, widen
-from CMRSimExtension.scanner.breath_hold import BreathHold, acquire_breath_hold, acquire_channels
+from CMRSimExtension.scanner.breath_hold import BreathHold, acquire_channels
 from CMRSimExtension.scanner.coils import CoilArray
 from CMRSimExtension.scanner.faults import (
     FAULTS,
@@ -28,7 +29,8 @@ from CMRSimExtension.scanner.geometry import ImageGrid
 from CMRSimExtension.scanner.multichannel import ChannelAcquisition
 from CMRSimExtension.scanner.off_resonance import OffResonanceField
 from CMRSimExtension.scanner.protocol import Protocol
-from CMRSimExtension.scanner.segmented import segmented
+from CMRSimExtension.scanner.segmented import LineSchedule, segmented
+from Testing.scanner.breath_held import breath_held
 
 PROTOCOL = Protocol(
     fov_mm=(240.0, 300.0), matrix=(72, 84), acquired_resolution_mm=(4.0, 4.2), phases=12, views_per_segment=8,
@@ -44,7 +46,7 @@ def beating_disc(phases: int = 12, rows: int = 72, columns: int = 84) -> np.ndar
 
 
 def images(*faults: Fault, seed: int = 0, protocol: Protocol = PROTOCOL) -> tuple[np.ndarray, BreathHold]:
-    return acquire_breath_hold(beating_disc(), protocol, faults, np.random.default_rng(seed), cycle_ms=900.0)
+    return breath_held(beating_disc(), protocol, faults, seed)
 
 
 def outside() -> np.ndarray:
@@ -99,6 +101,13 @@ def test_breathing_moves_by_its_amplitude() -> None:
     # 36 s hold about ten breaths; the extremes are met to a few percent.
     assert np.linalg.norm(moved, axis=-1).max() == pytest.approx(9.0, rel=0.02)
     assert np.linalg.norm(moved, axis=-1).min() == pytest.approx(0.0, abs=0.2)
+
+
+def test_breathing_dwells_at_end_expiration() -> None:
+    schedule = segmented(PROTOCOL, np.full(80, 900.0), 900.0)
+    moved = RespiratoryGhosting(amount=8.0).schedule(schedule, PROTOCOL, np.random.default_rng(1)).displacement_mm
+    # Half of the time cos^4 lies below a quarter; 72 s hold about twenty breaths.
+    assert np.median(np.linalg.norm(moved, axis=-1)) == pytest.approx(0.25 * 8.0, rel=0.06)
 
 
 def test_mistriggered_heartbeats_see_a_later_phase() -> None:
@@ -245,6 +254,38 @@ def test_faults_act_on_every_receive_channel() -> None:
     assert truth.schedule.displacement_mm.max() > 3.0
 
 
+@dataclass(frozen=True)
+class Displaced(Fault):
+    """The body is off its place by a way (rows, columns) in mm, and by twice as much in the last frame."""
+
+    way_mm: tuple[float, float] = (0.0, 0.0)
+
+    def schedule(self, schedule: LineSchedule, protocol: Protocol, rng: np.random.Generator) -> LineSchedule:
+        moved = schedule.displacement_mm + np.array(self.way_mm)
+        moved[-1] *= 2
+        return replace(schedule, displacement_mm=moved)
+
+
+@pytest.mark.parametrize("direction", ["rows", "columns"])
+def test_the_breath_moves_the_body_and_not_the_coils(direction: str) -> None:
+    protocol = PROTOCOL.replace(phase_direction=direction, coil_combination="rss")
+    affine = np.diag([-300.0 / 84, -240.0 / 72, 8.0, 1.0])
+    affine[:3, 3] = [148.0, 118.0, 0.0]
+    maps = CoilArray.body_and_spine(6, np.zeros(3)).on(ImageGrid(affine, (1, 72, 84), 8.0))[:, 0]
+    acquisition = ChannelAcquisition(protocol, maps)
+    disc = np.repeat(beating_disc(1), 2, axis=0)
+    fault = Displaced(way_mm=(3 * 240.0 / 72, 2 * 300.0 / 84))
+    frames, _ = acquire_channels(disc, acquisition, [fault], np.random.default_rng(0), cycle_ms=900.0)
+    kspace = list(frames)
+    for samples, way, bound in ((kspace[0], (3, 2), 0.03), (kspace[-1], (6, 4), 1e-4)):
+        expected = acquisition.kspace(np.roll(disc[0], way, axis=(0, 1)))
+        energy = np.linalg.norm(expected)
+        # Coils that travelled with the body would keep the magnitudes that the body at rest has. Half the way is
+        # interpolated; at the farthest point nothing is.
+        wrong = np.linalg.norm(np.abs(acquisition.kspace(disc[0])) - np.abs(expected)) / energy
+        assert np.linalg.norm(samples - expected) / energy < bound < 0.15 < wrong
+
+
 def test_the_same_seed_has_the_same_faults() -> None:
     every = (RespiratoryGhosting(), Mistriggering(), Arrhythmia(), Spikes())
     (first, truth), (second, again) = images(*every, seed=4), images(*every, seed=4)
@@ -253,9 +294,7 @@ def test_the_same_seed_has_the_same_faults() -> None:
 
 
 def test_noise_and_faults_go_together() -> None:
-    noisy, _ = acquire_breath_hold(
-        beating_disc() * 0, PROTOCOL, [RespiratoryGhosting()], np.random.default_rng(0), cycle_ms=900.0, noise_sd=0.1
-    )
+    noisy, _ = breath_held(beating_disc() * 0, PROTOCOL, [RespiratoryGhosting()], noise_sd=0.1)
     # The Rayleigh mean; 12 x 4000 correlated values.
     assert noisy.mean() == pytest.approx(0.1 * np.sqrt(np.pi / 2), rel=0.02)
     assert Acquisition(PROTOCOL, (72, 84)).noise_free(beating_disc()).shape == noisy.shape

@@ -61,13 +61,16 @@ def test_the_reconstructed_noise_is_the_analytic_amplification(acceleration: int
     assert np.abs(ratio - 1).max() < 0.25
 
 
+@pytest.mark.parametrize("folded", [0, 6])
 @pytest.mark.parametrize("acceleration", [1, 3])
-def test_the_adjoint_of_all_channels_is_the_adjoint(acceleration: int) -> None:
+def test_the_adjoint_of_all_channels_is_the_adjoint(acceleration: int, folded: int) -> None:
     rng = np.random.default_rng(8)
+    wide = np.pad(maps(2).astype(np.complex128), ((0, 0), (folded, folded), (0, 0)), mode="edge")
     acquisition = ChannelAcquisition(
-        PROTOCOL.replace(acceleration=acceleration), maps(2).astype(np.complex128), maps().astype(np.complex128)
+        PROTOCOL.replace(acceleration=acceleration), wide, maps().astype(np.complex128), folded_samples=folded
     )
-    x = rng.standard_normal((2 * ROWS, 2 * COLUMNS)) + 1j * rng.standard_normal((2 * ROWS, 2 * COLUMNS))
+    shape = wide.shape[1:]
+    x = rng.standard_normal(shape) + 1j * rng.standard_normal(shape)
     y = rng.standard_normal((8, ROWS, COLUMNS)) + 1j * rng.standard_normal((8, ROWS, COLUMNS))
     left, right = np.vdot(y, acquisition.kspace(x)), np.vdot(acquisition.forward_adjoint(y), x)
     assert left == pytest.approx(right, rel=1e-10)
