@@ -27,7 +27,7 @@ from CMRSimExtension.slicer_bridge.logic import ModuleLogic, Task
 from CMRSimExtension.slicer_bridge.panel import ModulePanel
 from CMRSimExtension.slicer_bridge.scene import require
 from CMRSimExtension.slicer_bridge.segmentation_choices import Device, Frames, ModelChoice, Sex, Views
-from CMRSimExtension.slicer_bridge.views import plot_layout, show_chart_and_table, show_volume
+from CMRSimExtension.slicer_bridge.views import plot_layout, show_chart_and_table, show_controls, show_volume
 
 LEAST_TORCH = "2.4"
 MODEL_FROM_FOLDER = "folder"
@@ -276,6 +276,8 @@ class CMRSegmentLogic(ModuleLogic):
     def showResult(self, nodes: Any) -> None:
         """Bring the result into the views."""
         show_volume(nodes.source)
+        if nodes.sequence is not None:
+            show_controls(nodes.sequence.browser)
         if nodes.curves is not None:
             plot_layout()
         show_chart_and_table(None if nodes.curves is None else nodes.curves.chart, nodes.function)

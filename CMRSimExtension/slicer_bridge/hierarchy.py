@@ -32,7 +32,8 @@ def place_beside(node: Any, source: Any) -> None:
 def place_in_folder(nodes: list[Any], name: str) -> int:
     """Gather `nodes` in a new folder item `name`, so that one simulated subject is one entry; returns the folder."""
     hierarchy = _hierarchy()
+    items = [item_of(node) for node in nodes]  # before the folder, which no error may leave behind empty
     folder: int = hierarchy.CreateFolderItem(hierarchy.GetSceneItemID(), hierarchy.GenerateUniqueItemName(name))
-    for node in nodes:
-        hierarchy.SetItemParent(item_of(node), folder)
+    for item in items:
+        hierarchy.SetItemParent(item, folder)
     return folder

@@ -96,10 +96,12 @@ class TaskControls:
         self._job = None
         status = self._failureText
         try:
-            with slicer.util.tryWithErrorDisplay(self._failureText, waitCursor=True), AllOrNothing():
+            with slicer.util.tryWithErrorDisplay(self._failureText, waitCursor=True):
                 values = job.result()
-                task.show(task.add(values))
+                with AllOrNothing():
+                    nodes = task.add(values)
                 status = task.summary(values)
+                task.show(nodes)  # the result is whole: a view that fails must not take it away
         finally:
             self._ended(status)
 

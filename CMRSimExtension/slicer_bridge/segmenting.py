@@ -7,12 +7,20 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from CMRSimExtension.errors import InputError
 from CMRSimExtension.evaluation.function import FunctionCurves
 from CMRSimExtension.simulation.cine import Cine
 from CMRSimExtension.slicer_bridge.jobs import function_curves
 from CMRSimExtension.slicer_bridge.maps import add_map
 from CMRSimExtension.slicer_bridge.segmentations import CLINICAL_LABELS, add_label_frames, add_segmentation
-from CMRSimExtension.slicer_bridge.sequences import CineNodes, add_cine, browser_of, cine_of_node, sequence_of
+from CMRSimExtension.slicer_bridge.sequences import (
+    CineNodes,
+    add_cine,
+    browser_of,
+    cine_of_node,
+    is_multivolume,
+    sequence_of,
+)
 from CMRSimExtension.slicer_bridge.stacks import stack_of_node
 from CMRSimExtension.slicer_bridge.tables import CurveNodes, add_function_table, add_volume_curves
 
@@ -50,7 +58,20 @@ def read_input(node: Any, stack: bool) -> Cine:
 
 
 def current_frame(node: Any) -> int:
-    """The frame that a sequence's browser shows; 0 for a single volume."""
+    """The frame that a sequence's browser, or the display of a MultiVolume, shows; 0 for a single volume.
+
+    Raises
+    ------
+    InputError
+        If the display of a MultiVolume does not tell.
+    """
+    if is_multivolume(node):
+        shown = getattr(node.GetDisplayNode(), "GetFrameComponent", None)
+        if shown is None:
+            raise InputError(
+                f"which frame of MultiVolume '{node.GetName()}' is on show is not known; choose all frames, or end "
+                "diastole and end systole")
+        return int(shown())
     sequence = sequence_of(node)
     browser = None if sequence is None else browser_of(sequence)
     return 0 if browser is None else max(0, int(browser.GetSelectedItemNumber()))

@@ -12,12 +12,14 @@ from CMRSimExtension.scanner.geometry import ImageGrid
 from CMRSimExtension.simulation.cine import Cine
 from CMRSimExtension.slicer_bridge.hierarchy import item_of
 from CMRSimExtension.slicer_bridge.scene import sequences_logic
-from CMRSimExtension.slicer_bridge.sequences import cine_of_node, sequence_of
+from CMRSimExtension.slicer_bridge.sequences import browser_of, cine_of_node, sequence_of
 
 PARALLEL_COSINE = 0.9999
 """Slices that are tilted by more than 0.8 degrees belong to another stack."""
 EVEN_SPACING_MM = 0.5
 """Slice distances may differ by this much: operators' rounding, not a missing slice."""
+OFF_GRID_MM = 1.0
+"""No slice may lie farther from where the even stack has it: more is seen as a shift between slices."""
 
 
 def sequences_beside(node: Any) -> list[Any]:
@@ -32,20 +34,26 @@ def sequences_beside(node: Any) -> list[Any]:
         and sequences_logic().GetFirstBrowserNodeForProxyNode(other) is not None]
 
 
-
-
 def stack_of_node(node: Any) -> Cine:
-    """The stack that `node`'s sequence belongs to: all sequences beside it that are parallel to it.
+    """The stack that a sequence, or its proxy volume, belongs to: all sequences beside it that are parallel to it.
 
     Raises
     ------
     InputError
         If `node` shows no sequence, there is no other parallel one, or they make no regular stack.
     """
-    if sequence_of(node) is None:
+    sequence = sequence_of(node)
+    if sequence is None:
         raise InputError(
             f"'{node.GetName()}' is a single volume; a stack is put together from sequences. Untick 'stack', or choose "
             "the volume of a sequence")
+    if node is sequence:  # it stands in no study or folder; its volume does
+        browser = browser_of(sequence)
+        if browser is None:
+            raise InputError(
+                f"sequence '{node.GetName()}' is shown by no browser, so nothing stands beside it; show it (Sequences "
+                "module), or untick 'stack'")
+        node = browser.GetProxyNode(sequence)
     first = cine_of_node(node)
     normal = _normal(first.grid)
     cines = []
@@ -78,7 +86,8 @@ def assemble(cines: Sequence[Cine]) -> Cine:
     Raises
     ------
     InputError
-        If they differ in frames, pixels or orientation, two lie at one position, or a slice is missing between them.
+        If they differ in frames, pixels or orientation, two lie at one position, a slice is missing between them, or
+        they do not stand straight above one another.
     """
     frames = {len(cine.image) for cine in cines}
     if len(frames) > 1:
@@ -94,7 +103,6 @@ def assemble(cines: Sequence[Cine]) -> Cine:
             origin = step[:3, 3] + index * step[:3, 2]
             times = None if cine.times_ms is None else cine.times_ms[index]
             slices.append((float(origin @ _normal(first)), origin, cine.image[:, index], times))
-    # The order of the first series' own slices is kept where it has several; otherwise along the normal.
     slices.sort(key=lambda entry: entry[0])
     positions = np.array([entry[1] for entry in slices])
     gaps = np.linalg.norm(np.diff(positions, axis=0), axis=1)
@@ -104,8 +112,16 @@ def assemble(cines: Sequence[Cine]) -> Cine:
         raise InputError(
             f"slice distances from {gaps.min():.2f} to {gaps.max():.2f} mm: a slice is missing between the series or "
             "one belongs to another stack; put only the series of one even stack beside each other")
+    step = (positions[-1] - positions[0]) / (len(slices) - 1)
+    away = np.linalg.norm(positions - (positions[0] + np.arange(len(slices))[:, None] * step), axis=1)
+    slant = float(step @ _normal(first) / np.linalg.norm(step))
+    if away.max() > OFF_GRID_MM or slant < PARALLEL_COSINE:
+        raise InputError(
+            f"the slices do not stand straight above one another (up to {away.max():.2f} mm beside the line from the "
+            f"first to the last, which is {np.degrees(np.arccos(min(slant, 1.0))):.1f} degrees off their normal); put "
+            "only the series of one stack beside each other, or segment them one by one")
     affine = np.array(first.affine_ras)
-    affine[:3, 2] = (positions[-1] - positions[0]) / (len(slices) - 1)
+    affine[:3, 2] = step
     affine[:3, 3] = positions[0]
     known = [entry[3] for entry in slices]
     return Cine(

@@ -23,8 +23,15 @@ def show_volume(volume: Any, *, fit: bool = True) -> None:
         manager.sliceWidget(name).sliceLogic().FitSliceToBackground()
 
 
+def show_controls(browser: Any) -> None:
+    """Show the toolbar that plays, stops and steps through a sequence, unless the user's settings hide it."""
+    if getattr(slicer, "app", None) is not None:
+        slicer.modules.sequences.showSequenceBrowser(browser)
+
+
 def play(browser: Any, playing: bool = True) -> None:
-    """Start or stop the heartbeat in the views; it goes round until stopped."""
+    """Start or stop the heartbeat in the views; it goes round until stopped, for which the controls are shown."""
+    show_controls(browser)
     browser.SetPlaybackLooped(True)
     browser.SetPlaybackActive(playing)
 

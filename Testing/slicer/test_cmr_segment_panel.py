@@ -280,6 +280,11 @@ def test_maps_of_probability_and_uncertainty_keep_step_with_the_cine(panel, cine
         np.testing.assert_array_equal(slicer.util.arrayFromVolume(nodes.maps[2]), (cine.labels[frame] == 2) * share)
 
 
+def test_the_frames_can_be_stepped_through_in_the_toolbar(panel, cine, shown):
+    panel.logic.showResult(panel.logic.task(panel.logic.getParameterNode()).add(found(cine)))
+    assert slicer.modules.sequences.browser_in_toolbar == shown.browser
+
+
 def test_apply_makes_maps_when_they_are_asked_for(panel, host):
     parameters = panel.logic.getParameterNode()
     parameters.probabilities = True

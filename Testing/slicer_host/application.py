@@ -146,6 +146,22 @@ class Module(Strict):
         return self._widget
 
 
+class SequencesModule(Module):
+    """The Sequences module, which shows a browser in its toolbar."""
+
+    __slots__ = ("browser_in_toolbar",)
+
+    def __init__(self, logic: Any) -> None:
+        super().__init__("sequences", logic=logic)
+        self.browser_in_toolbar: Any = None
+
+    def showSequenceBrowser(self, browser: Any) -> bool:  # noqa: N802
+        if not browser.IsA("vtkMRMLSequenceBrowserNode"):
+            raise ValueError(f"{browser.GetClassName()} is no sequence browser")
+        self.browser_in_toolbar = browser
+        return True
+
+
 class SegmentEditorWidget(Strict):
     """What the Segment Editor's panel is asked for: ``self().editor`` with its two nodes."""
 
@@ -181,6 +197,7 @@ class Modules:
         for name, logic in logics.items():
             if name != "application":
                 setattr(self, name, Module(name, logic=logic))
+        self.sequences = SequencesModule(logics["sequences"])
         self.segmenteditor = Module("segmenteditor")
         self.segmenteditor._widget = SegmentEditorWidget()
         self.terminologies = Module("terminologies", logic=slicer.vtkSlicerTerminologiesModuleLogic())
