@@ -126,11 +126,17 @@ def begins_at_apex(reference: NDArray[np.integer]) -> bool:
     Parameters
     ----------
     reference
-        (slices, rows, columns) labels, or (frames, slices, rows, columns) to decide once for all frames. False where
-        fewer than two slices show the left ventricle.
+        (slices, rows, columns) labels, or (frames, slices, rows, columns) of one heart: its fullest frame decides for
+        all, since a heart at end systole may be widest anywhere. An apical aneurysm wider than the base misleads this.
+
+    Returns
+    -------
+    bool
+        False also where fewer than two slices show the left ventricle.
     """
-    inside = np.isin(reference, (1, 2))
-    area = inside.sum(axis=(*range(reference.ndim - 3), -2, -1))
+    if reference.ndim == 4:
+        reference = reference[int(np.argmax((reference == 1).sum(axis=(1, 2, 3))))]
+    area = np.isin(reference, (1, 2)).sum(axis=(1, 2))
     shown = area[area > 0]
     half = len(shown) // 2
     return bool(half and shown[:half].mean() < shown[-half:].mean())

@@ -140,7 +140,7 @@ def measure(
                     pathology=_pathology(entry, volume.case),
                     phase=volume.phase,
                     distances=distances,
-                    apex_first=begins_at_apex(changed.labels[index]),
+                    apex_first=volume.apex_first,
                 )
                 rows += part
                 overall = float(np.mean([row.dice for row in part if row.position == "volume"]))
@@ -162,9 +162,10 @@ class _Volume:
     """One labelled file, read."""
 
     case: LabelledCase
-    phase: str
     image: NiftiImage
     reference: NDArray[np.uint8]
+    phase: str = ""
+    apex_first: bool = False
 
 
 def _volumes(entry: DataSet, pair: Sequence[LabelledCase]) -> list[_Volume]:
@@ -176,12 +177,14 @@ def _volumes(entry: DataSet, pair: Sequence[LabelledCase]) -> list[_Volume]:
             warnings.simplefilter("ignore")
             image, labels = read_nifti(case.image), read_nifti(case.labels)
         reference = translate_labels(labels.values, label_table(entry.labels_map), case.labels.name)
-        read.append(_Volume(case, "", image, reference))
+        read.append(_Volume(case, image, reference))
     # ACDC's end diastole is mostly its first frame, but not always: patient 90's is frame 11.
-    phases = phases_of([case.name for case in pair], [float((volume.reference == 1).sum()) for volume in read])
+    pools = [float((volume.reference == 1).sum()) for volume in read]
+    phases = phases_of([case.name for case in pair], pools)
     if len(read) == 1 and entry.name == "acdc" and read[0].case.name.endswith("_frame01"):
         phases = ["ED"]
-    found = [replace(volume, phase=phase) for volume, phase in zip(read, phases, strict=True)]
+    apex_first = begins_at_apex(read[int(np.argmax(pools))].reference)
+    found = [replace(volume, phase=phase, apex_first=apex_first) for volume, phase in zip(read, phases, strict=True)]
     return sorted(found, key=lambda volume: volume.phase != "ED")
 
 

@@ -89,6 +89,14 @@ def test_a_stack_whose_outline_widens_begins_at_the_apex(frames):
     assert begins_at_apex(labels) and not begins_at_apex(labels[..., ::-1, :, :])
 
 
+def test_the_fullest_frame_tells_where_the_apex_is():
+    full, empty = np.zeros((4, 20, 20), int), np.zeros((4, 20, 20), int)
+    for index, size in enumerate((3, 5, 8, 8)):
+        full[index, :size, :size] = 1
+        empty[3 - index, : 2 * size, : 2 * size] = 2  # a thick wall that is widest at the other end
+    assert begins_at_apex(np.stack([empty, full])) and not begins_at_apex(empty)
+
+
 def test_a_single_slice_begins_at_no_apex():
     assert not begins_at_apex(np.full((1, 8, 8), 2))
 
