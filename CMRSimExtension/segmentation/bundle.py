@@ -13,7 +13,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from CMRSimExtension.anatomy.label_maps import structure_named
+from CMRSimExtension.anatomy.terminology import structure_of_segment
 from CMRSimExtension.errors import FileFormatError, InputError
+from CMRSimExtension.files.atomic import atomic_folder
 from CMRSimExtension.networks.catalogue import build_network
 from CMRSimExtension.segmentation.model import SegmentationModel
 from CMRSimExtension.version import __version__
@@ -28,6 +31,9 @@ METADATA, INFERENCE, WEIGHTS, CHECKSUMS = (
 
 LABEL_OF_CLASS: Mapping[str, int] = {"lv_blood": 1, "lv_myocardium": 2, "rv_blood": 3}
 """Label number in files, by class name."""
+
+LICENCE = Path(__file__).parent / "models" / "LICENSE"
+"""Text of the Apache License 2.0, under which this library and its weights stand."""
 
 
 def write_bundle(
@@ -48,7 +54,7 @@ def write_bundle(
     known_failures: Sequence[str] = (),
     licence: str = "",
 ) -> Path:
-    """Write a bundle; its weights are stored in half precision.
+    """Write a bundle, whole or not at all; its weights are stored in half precision.
 
     Parameters
     ----------
@@ -61,7 +67,7 @@ def write_bundle(
     training, accuracy, known_failures
         Recipe (the training configuration, seed included), measured accuracy and what goes wrong, for the metadata.
     licence
-        Text of the licence file; empty writes the name of the licence only.
+        Text of the licence file; empty writes that of the Apache License 2.0.
 
     Raises
     ------
@@ -73,13 +79,9 @@ def write_bundle(
         raise InputError(f"{folder} exists already; choose another folder for the bundle")
     built = build_network(network, 1, len(classes) + 1, **network_settings)
     _load(built, state, name)
-    (folder / "configs").mkdir(parents=True)
-    (folder / "models").mkdir()
-    (folder / "docs").mkdir()
     half = {
         key: (value.half() if value.is_floating_point() else value).contiguous().cpu() for key, value in state.items()
     }
-    torch.save(half, folder / WEIGHTS)
     own = {
         "network": network,
         "network_settings": dict(network_settings),
@@ -93,11 +95,15 @@ def write_bundle(
         "accuracy": dict(accuracy or {}),
         "known_failures": list(known_failures),
     }
-    _write_json(folder / METADATA, _metadata(name, description, classes, size, slice_mm, own))
-    _write_json(folder / INFERENCE, _inference(network, network_settings, len(classes)))
-    (folder / "LICENSE").write_text(licence or "Apache-2.0: http://www.apache.org/licenses/LICENSE-2.0\n", "utf-8")
-    (folder / "docs" / "README.md").write_text(_readme(name, description, own), "utf-8")
-    _write_json(folder / CHECKSUMS, {"sha256": checksums(folder)})
+    with atomic_folder(folder) as staged:
+        for part in ("configs", "models", "docs"):
+            (staged / part).mkdir()
+        torch.save(half, staged / WEIGHTS)
+        _write_json(staged / METADATA, _metadata(name, description, classes, size, slice_mm, own))
+        _write_json(staged / INFERENCE, _inference(network, network_settings, len(classes)))
+        (staged / "LICENSE").write_bytes(licence.encode("utf-8") or LICENCE.read_bytes())
+        (staged / "docs" / "README.md").write_text(_readme(name, description, own), "utf-8")
+        _write_json(staged / CHECKSUMS, {"sha256": checksums(staged)})
     return folder
 
 
@@ -114,13 +120,18 @@ def verify_bundle(folder: Path) -> None:
     Raises
     ------
     InputError
-        When the folder or the list is missing.
+        When the folder is missing, or the list: a bundle from elsewhere has none until it is added.
     FileFormatError
         When a file is missing, was altered, or is not in the list; the message names it.
     """
     folder = Path(folder)
     if not folder.is_dir():
         raise InputError(f"{folder} is no folder; give the folder of a bundle")
+    if not (folder / CHECKSUMS).is_file():
+        raise InputError(
+            f"{folder.name} has no {CHECKSUMS}, which this library's bundles come with; a bundle from elsewhere is "
+            f"made usable by 'cmrsim models add {folder}' and then called by its name"
+        )
     listed = _read_json(folder / CHECKSUMS).get("sha256")
     if not isinstance(listed, dict):
         raise FileFormatError(f"{folder.name}: {CHECKSUMS} holds no list of checksums; add the bundle anew")
@@ -139,12 +150,13 @@ def read_bundle(folder: Path, *, verify: bool = True) -> SegmentationModel:
     """Read a bundle, this library's or any MONAI bundle of a segmentation network with one input channel.
 
     A bundle without this library's section in its metadata must name its network as ``network_def`` in
-    ``configs/inference.json`` with a class of `monai.networks.nets`.
+    ``configs/inference.json`` with a class of `monai.networks.nets`, and its channels, the background first, by names
+    of structures (``lv``, ``myo``, ``rv``, ``LV blood pool`` ...); their order is free.
 
     Raises
     ------
     InputError
-        When a file is missing or the network is unknown.
+        When a file is missing, or the network or the name of a channel is unknown.
     FileFormatError
         When a file was altered, is damaged, would run code, or does not fit the network.
     """
@@ -196,13 +208,28 @@ def _foreign(folder: Path, metadata: Mapping[str, Any]) -> tuple[nn.Module, list
     inputs = metadata["network_data_format"]["inputs"]["image"]
     if int(inputs.get("num_channels", 1)) != 1:
         raise InputError(f"bundle {folder.name} wants {inputs['num_channels']} channels; one (grey-scale) is needed")
-    names = [str(value) for key, value in sorted(outputs["channel_def"].items(), key=lambda item: int(item[0]))][1:]
-    labels = {index + 1: LABEL_OF_CLASS.get(name.lower(), index + 1) for index, name in enumerate(names)}
+    channels = sorted((int(key), str(value)) for key, value in outputs["channel_def"].items())
+    numbers = [_label_of_channel(folder, channel, called) for channel, called in channels]
+    if [channel for channel, _ in channels] != list(range(len(channels))) or numbers[:1] != [0]:
+        raise InputError(
+            f"bundle {folder.name}: {METADATA} gives the output channels {dict(channels)}; they must be numbered from "
+            "0, and 0 must be the background"
+        )
+    names, labels = [called for _, called in channels[1:]], dict(enumerate(numbers[1:], 1))
     size = int(inputs["spatial_shape"][-1])
     options = {"normalisation": "zscore", "pixel_mm": 1.5, "size": size, "slice_mm": None}
     if int(settings.get("spatial_dims", 2)) == 3:
         options["slice_mm"] = 10.0
     return network, names, labels, options
+
+
+def _label_of_channel(folder: Path, channel: int, name: str) -> int:
+    try:
+        return int(structure_of_segment("", name) or structure_named(name))
+    except InputError as error:
+        raise InputError(
+            f"bundle {folder.name}: output channel {channel} cannot be told: {error}; rename it in {METADATA}"
+        ) from error
 
 
 def _load(network: nn.Module, state: Mapping[str, Tensor], name: str) -> None:
@@ -248,7 +275,7 @@ def _metadata(
         "task": "Segmentation of the left and right ventricle in cardiac magnetic resonance images",
         "description": description,
         "authors": "CMRSimExtension contributors",
-        "copyright": "CMRSimExtension contributors; weights trained on simulated images alone",
+        "copyright": f"CMRSimExtension contributors; weights {_origin(own['training'])}",
         "license": "Apache-2.0",
         "intended_use": "Research only, not for clinical use",
         "network_data_format": {
@@ -298,11 +325,22 @@ def _inference(network: str, settings: Mapping[str, Any], classes: int) -> dict[
     }
 
 
+def _origin(training: Mapping[str, Any]) -> str:
+    """What the weights learnt from, as far as the recipe tells."""
+    sources = training.get("train")
+    if not sources:
+        return "trained on images that are not recorded"
+    if all(source.get("folder") is None for source in sources) and not training.get("transfer"):
+        return "trained on simulated images alone"
+    return "trained on more than simulated images"
+
+
 def _readme(name: str, description: str, own: Mapping[str, Any]) -> str:
     accuracy = json.dumps(own["accuracy"], indent=2) if own["accuracy"] else "not measured yet"
     failures = "\n".join(f"- {line}" for line in own["known_failures"]) or "- none recorded"
+    origin = _origin(own["training"])
     return (
-        f"# {name}\n\n{description}\n\nFor research, not for clinical use. Trained on simulated images alone; the "
+        f"# {name}\n\n{description}\n\nFor research, not for clinical use. {origin[0].upper()}{origin[1:]}; the "
         f"recipe is in `{METADATA}`.\n\n## Accuracy\n\n```\n{accuracy}\n```\n\n## Known failures\n\n{failures}\n"
     )
 

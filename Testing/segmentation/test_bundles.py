@@ -1,6 +1,7 @@
 """Bundles and the registry: small, checked, and never run."""
 
 import json
+from pathlib import Path
 
 import pytest
 import torch
@@ -8,8 +9,9 @@ import torch
 from CMRSimExtension.errors import FileFormatError, InputError
 from CMRSimExtension.networks.catalogue import build_network
 from CMRSimExtension.segmentation import registry
-from CMRSimExtension.segmentation.bundle import read_bundle, verify_bundle, write_bundle
+from CMRSimExtension.segmentation.bundle import LICENCE, read_bundle, verify_bundle, write_bundle
 
+REPOSITORY = Path(__file__).resolve().parents[2]
 SMALL = {"widths": [8, 16], "detail_width": 4}
 
 
@@ -106,7 +108,47 @@ def test_weights_of_another_network_are_refused(bundle):
         read_bundle(bundle, verify=False)
 
 
-def foreign(folder, definition):
+def test_a_bundle_that_is_interrupted_leaves_nothing_behind(tmp_path, network, monkeypatch):
+    def interrupt(*arguments):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("CMRSimExtension.segmentation.bundle.checksums", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        write_bundle(
+            tmp_path / "half", name="half", state=network.state_dict(), network="slice_unet", network_settings=SMALL,
+            classes=("lv_blood", "lv_myocardium", "rv_blood"), description="a test", size=64,
+        )  # fmt: skip
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_bundle_holds_the_text_of_its_licence(bundle):
+    text = (bundle / "LICENSE").read_text(encoding="utf-8")
+    assert text.split() == (REPOSITORY / "LICENSE").read_text(encoding="utf-8").split()
+    assert "END OF TERMS AND CONDITIONS" in text
+
+
+@pytest.mark.parametrize(
+    ("training", "says"),
+    [
+        ({"train": [{"simulated": {"draw": "a:b"}, "folder": None}]}, "trained on simulated images alone"),
+        ({"train": [{"simulated": None, "folder": {"folder": "x"}}]}, "trained on more than simulated images"),
+        ({"train": [{"simulated": {"draw": "a:b"}}], "transfer": {"weights": "x"}}, "trained on more than simulated"),
+        ({}, "not recorded"),
+    ],
+)
+def test_a_bundle_says_what_its_weights_learnt_from(tmp_path, network, training, says):
+    folder = write_bundle(
+        tmp_path / "told", name="told", state=network.state_dict(), network="slice_unet", network_settings=SMALL,
+        classes=("lv_blood", "lv_myocardium", "rv_blood"), description="a test", size=64, training=training,
+    )  # fmt: skip
+    assert says in json.loads((folder / "configs" / "metadata.json").read_text(encoding="utf-8"))["copyright"]
+    assert says in (folder / "docs" / "README.md").read_text(encoding="utf-8").lower()
+
+
+CHANNELS = ("background", "lv_blood", "lv_myocardium", "rv_blood")
+
+
+def foreign(folder, definition, channels=CHANNELS):
     """A bundle as MONAI's zoo has them, without this library's section."""
     from monai.networks.nets import UNet
 
@@ -114,10 +156,9 @@ def foreign(folder, definition):
         (folder / part).mkdir(parents=True)
     network = UNet(2, 1, 4, channels=(4, 8), strides=(2,))
     torch.save(network.state_dict(), folder / "models" / "model.pt")
-    channels = {"0": "background", "1": "lv_blood", "2": "lv_myocardium", "3": "rv_blood"}
     data = {
         "inputs": {"image": {"num_channels": 1, "spatial_shape": [64, 64]}},
-        "outputs": {"pred": {"channel_def": channels}},
+        "outputs": {"pred": {"channel_def": {str(index): name for index, name in enumerate(channels)}}},
     }
     (folder / "configs" / "metadata.json").write_text(json.dumps({"network_data_format": data}))
     (folder / "configs" / "inference.json").write_text(json.dumps({"network_def": definition}))
@@ -130,6 +171,38 @@ UNET = {"_target_": "UNet", "spatial_dims": 2, "in_channels": 1, "out_channels":
 def test_a_bundle_of_monais_own_networks_works_the_same_way(tmp_path):
     model = read_bundle(foreign(tmp_path / "zoo", UNET), verify=False)
     assert model.classes == ("lv_blood", "lv_myocardium", "rv_blood") and model.size == 64
+
+
+@pytest.mark.parametrize(
+    ("channels", "labels"),
+    [
+        # As ventricular_short_axis_3label of MONAI's model zoo calls them.
+        (("background", "lv_pool", "myocardium", "rv_pool"), {1: 1, 2: 2, 3: 3}),
+        (("background", "RV", "MYO", "LV"), {1: 3, 2: 2, 3: 1}),
+        (("Background", "LV blood pool", "RV blood pool", "LV myocardium"), {1: 1, 2: 3, 3: 2}),
+        (("background", "myocardium", "la", "liver"), {1: 2, 2: 5, 3: 44}),
+    ],
+)
+def test_channels_are_told_by_their_names_and_not_by_their_order(tmp_path, channels, labels):
+    assert read_bundle(foreign(tmp_path / "zoo", UNET, channels), verify=False).labels == labels
+
+
+def test_a_channel_of_an_unknown_name_is_refused_with_those_that_are_known(tmp_path):
+    with pytest.raises(InputError, match=r"channel 2 cannot be told.*'scarf'.*known are: lv, .*rename it"):
+        read_bundle(foreign(tmp_path / "zoo", UNET, ("background", "lv", "scarf", "rv")), verify=False)
+
+
+def test_a_bundle_whose_first_channel_is_no_background_is_refused(tmp_path):
+    with pytest.raises(InputError, match="0 must be the background"):
+        read_bundle(foreign(tmp_path / "zoo", UNET, ("rv", "myo", "lv", "la")), verify=False)
+
+
+def test_a_bundle_from_elsewhere_is_answered_with_how_to_make_it_usable(tmp_path):
+    folder = foreign(tmp_path / "zoo", UNET)
+    with pytest.raises(InputError, match="cmrsim models add"):
+        read_bundle(folder)
+    registry.add_model(folder)
+    assert read_bundle(registry.find_model("zoo")).labels == {1: 1, 2: 2, 3: 3}
 
 
 @pytest.mark.parametrize("target", ["os.system", "subprocess.Popen", "monai.bundle.run"])
@@ -181,3 +254,4 @@ def test_every_shipped_model_is_intact_small_and_says_what_it_is(entry):
     own = model.metadata["cmrsim"]
     assert size < 15e6 and own["training"] and own["accuracy"] and own["known_failures"]
     assert all(source.get("folder") is None for source in own["training"]["train"]), "trained on files, not simulation"
+    assert (entry.folder / "LICENSE").read_bytes() == LICENCE.read_bytes()
