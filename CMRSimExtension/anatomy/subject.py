@@ -187,11 +187,10 @@ class Subject:
 
     @cached_property
     def function(self) -> CardiacFunction:
-        """True clinical function: the LV from its closed form, the RV by quadrature of its outline."""
-        p = self.parameters.heart
-        return CardiacFunction(
-            p.lv_edv_ml, p.lv_esv_ml, p.lv_mass_g, self.heart.rv.volume_ml(0.0), self.heart.rv.volume_ml(1.0)
-        )
+        """True clinical function, by quadrature of the LV's shells and of the RV's outline; the LV's to 1e-6."""
+        lv, rv = self.heart.lv, self.heart.rv
+        left = (round(value, 6) for value in (lv.volume_ml(0.0), lv.volume_ml(1.0), lv.mass_g))
+        return CardiacFunction(*left, rv.volume_ml(0.0), rv.volume_ml(1.0))
 
     def ejection(self, phase: float) -> float:
         """Share of the stroke volume that has left the ventricles at cardiac `phase`."""

@@ -191,6 +191,24 @@ def test_an_esv_above_the_edv_is_refused_with_both_values() -> None:
         HeartParameters(lv_edv_ml=140.0, lv_esv_ml=150.0)
 
 
+def test_a_stroke_volume_that_an_akinetic_wall_cannot_eject_is_refused() -> None:
+    everywhere = WallPatch(0.0, 0.5, 720.0, 9.0, 1.0, 0.0)
+    with pytest.raises(InputError, match="lv_esv_ml is 52.*bring ESV and EDV closer together"):
+        LeftVentricle(HeartParameters(lv_edv_ml=142.0, lv_esv_ml=52.0, patches=(everywhere,)))
+
+
+@pytest.mark.parametrize("pathology", PATHOLOGIES)
+def test_what_is_drawn_can_always_be_built(pathology: str) -> None:
+    for seed in range(6):
+        parameters = draw_heart(
+            np.random.default_rng(seed), sex="M", age_years=12.0 if pathology == "dmd" else 50.0,
+            body_surface_area_m2=1.3 if pathology == "dmd" else 1.9, pathology=pathology,
+        )  # fmt: skip
+        lv = LeftVentricle(parameters)
+        assert lv.mass_g == pytest.approx(parameters.lv_mass_g, rel=1e-6)
+        assert lv.volume_ml(1.0) == pytest.approx(parameters.lv_esv_ml, rel=1e-6)
+
+
 def test_a_volume_that_no_body_of_this_size_has_is_refused() -> None:
     with pytest.raises(InputError, match=r"5 ml, which is 3 ml/m2 .* 15 to 350"):
         draw_heart(np.random.default_rng(0), sex="M", age_years=40.0, body_surface_area_m2=1.9, lv_edv_ml=5.0)

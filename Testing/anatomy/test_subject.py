@@ -105,6 +105,18 @@ def test_esv_above_edv_is_refused() -> None:
         Subject.random(0, edv_ml=150.0, esv_ml=200.0)
 
 
+def test_a_mass_too_small_for_its_cavity_is_refused_and_not_bent() -> None:
+    with pytest.raises(InputError, match="lv_mass_g is 8; around an EDV of 140 ml .* g is the least: raise"):
+        Subject.random(3, edv_ml=140.0, esv_ml=60.0, mass_g=8.0)
+
+
+def test_its_function_is_that_of_the_shells_it_is_made_of() -> None:
+    subject = Subject.random(3, edv_ml=170.0, esv_ml=70.0, mass_g=120.0)
+    assert subject.function.lv_esv_ml == pytest.approx(70.0, abs=1e-5)
+    assert subject.function.lv_mass_g == pytest.approx(120.0, abs=1e-5)
+    assert subject.volumes_ml(0.0)[0] == pytest.approx(170.0, abs=1e-5)
+
+
 def test_children_have_smaller_hearts() -> None:
     child, adult = Subject.random(5, age_years=7.0), Subject.random(5, age_years=45.0)
     assert child.function.lv_edv_ml < 0.7 * adult.function.lv_edv_ml

@@ -17,11 +17,14 @@ from scipy.ndimage import gaussian_filter
 
 from CMRSimExtension.anatomy.function import MYOCARDIAL_DENSITY_G_PER_ML
 from CMRSimExtension.anatomy.heart.parameters import HeartParameters
+from CMRSimExtension.errors import InputError
 
 ANGLES = 64
 LEVELS = 72
 _THICKEST_LAYER = 0.58
 """Largest share of the cavity's cross-section that is trabeculated at end diastole."""
+_NOT_REACHED = 0.005
+"""Share by which mass or volume may miss what was asked for."""
 COMPACTED = 0.82
 """Share of muscle in the trabeculated layer once it is pressed into the wall at end systole."""
 
@@ -61,6 +64,13 @@ class LeftVentricle:
     ----------
     apex_mm
         z of the fixed epicardial apex.
+    mass_g
+        Clinical mass that the tables hold.
+
+    Raises
+    ------
+    InputError
+        Where mass and volumes asked for do not go together: no wall this thin or thick, no contraction this strong.
     """
 
     def __init__(self, parameters: HeartParameters) -> None:
@@ -87,7 +97,14 @@ class LeftVentricle:
         thickness, contraction = self._patches(level)
         self.contraction = contraction
         self.rest_epi = self._epicardium(thickness, mean_wall)
-        self.wall_volume_ml = float(np.sum((self.rest_epi - self.rest_endo) * self._cell))
+        wall_ml = float(np.sum((self.rest_epi - self.rest_endo) * self.wall_exists() * self._cell))
+        self.mass_g = wall_ml * MYOCARDIAL_DENSITY_G_PER_ML
+        if abs(self.mass_g / p.lv_mass_g - 1.0) > _NOT_REACHED:
+            bound, cure = ("least", "raise lv_mass_g") if self.mass_g > p.lv_mass_g else ("most", "lower lv_mass_g")
+            raise InputError(
+                f"lv_mass_g is {p.lv_mass_g:g}; around an EDV of {p.lv_edv_ml:g} ml {self.mass_g:.1f} g is the "
+                f"{bound}: {cure}, or change the EDV"
+            )
         self._layer = self._trabeculated_layer(level)
         self._solve_contraction()
 
@@ -196,9 +213,11 @@ class LeftVentricle:
         return start / (1.0 - (1.0 - start / COMPACTED) * ejection)
 
     def volume_ml(self, ejection: float) -> float:
-        """Clinical LV volume at `ejection`."""
-        p = self.parameters
-        return p.lv_edv_ml - ejection * (p.lv_edv_ml - p.lv_esv_ml)
+        """Clinical LV volume at `ejection`, of the shells as they are then."""
+        return self._contoured_ml(ejection, float(np.interp(ejection, self._ejections, self._contractions)))
+
+    def _contoured_ml(self, ejection: float, c: float) -> float:
+        return float(np.sum(self._squared_radii(ejection, c)[2] * self._cell)) * self.stretch(ejection)
 
     def _squared_radii(self, ejection: float, c: float) -> tuple[NDArray, NDArray, NDArray]:
         stretch = self.stretch(ejection)
@@ -212,17 +231,24 @@ class LeftVentricle:
 
     def _solve_contraction(self) -> None:
         """Contraction c for each ejection such that the clinical volume is the one asked for."""
+        p = self.parameters
         self._ejections = np.linspace(0.0, 1.0, 11)
         found = [0.0]
         for ejection in self._ejections[1:]:
-            wanted = self.volume_ml(float(ejection))
+            wanted = p.lv_edv_ml - float(ejection) * (p.lv_edv_ml - p.lv_esv_ml)
             low, high = -0.2, 0.95
             for _ in range(30):
                 middle = 0.5 * (low + high)
-                contour = self._squared_radii(float(ejection), middle)[2]
-                volume = np.sum(contour * self._cell) * self.stretch(float(ejection))
+                volume = self._contoured_ml(float(ejection), middle)
                 low, high = (middle, high) if volume > wanted else (low, middle)
             found.append(0.5 * (low + high))
+            reached = self._contoured_ml(float(ejection), found[-1])
+            if abs(reached / wanted - 1.0) > _NOT_REACHED:
+                raise InputError(
+                    f"lv_esv_ml is {p.lv_esv_ml:g}; from an EDV of {p.lv_edv_ml:g} ml with a shortening of "
+                    f"{p.longitudinal_shortening:g} this heart cannot contract so far (it would hold {reached:.1f} "
+                    f"ml where {wanted:.1f} are wanted): bring ESV and EDV closer together"
+                )
         self._contractions = np.array(found)
 
     def shells(self, ejection: float) -> Shells:
