@@ -49,10 +49,10 @@ _TISSUE: dict[S, T] = {
     S.CARTILAGE: T.CARTILAGE,
     S.LUNG_LEFT: T.LUNG,
     S.LUNG_RIGHT: T.LUNG,
-    S.LUNG_VESSEL: T.BLOOD_ARTERIAL,
+    S.LUNG_VESSEL: T.BLOOD_ARTERIAL,  # as the veins; the arteries beside them are not told apart
     S.AIRWAY: T.AIR,
     S.LIVER: T.LIVER,
-    S.LIVER_VESSEL: T.BLOOD_ARTERIAL,
+    S.LIVER_VESSEL: T.BLOOD_VENOUS,  # portal and hepatic veins
     S.STOMACH_WALL: T.STOMACH_WALL,
     S.STOMACH_AIR: T.AIR,
     S.STOMACH_FLUID: T.FLUID,

@@ -5,7 +5,8 @@ import json
 import numpy as np
 import pytest
 
-from CMRSimExtension.anatomy.structures import Tissue
+from CMRSimExtension.anatomy.composition import TISSUE_OF_STRUCTURE
+from CMRSimExtension.anatomy.structures import Structure, Tissue
 from CMRSimExtension.anatomy.tissues import FIELDS_T, SOURCES, TISSUES, TissueValues, draw_tissues
 from CMRSimExtension.errors import InputError
 from CMRSimExtension.physics.bssfp import bssfp_signal
@@ -135,3 +136,8 @@ def test_a_record_without_a_tissue_names_it() -> None:
     del record["tissues"]["SPLEEN"]
     with pytest.raises(InputError, match="SPLEEN"):
         TissueValues.from_dict(record)
+
+
+def test_the_vessels_of_the_liver_carry_venous_blood() -> None:
+    # Portal and hepatic veins; the hepatic artery is too thin to be drawn.
+    assert TISSUE_OF_STRUCTURE[Structure.LIVER_VESSEL] == Tissue.BLOOD_VENOUS
