@@ -1,5 +1,8 @@
 """From a sidecar back to the cine it describes."""
 
+import json
+import math
+import warnings
 from collections.abc import Callable
 from typing import Any
 
@@ -7,11 +10,12 @@ import numpy as np
 
 from CMRSimExtension.anatomy.material import Anatomy
 from CMRSimExtension.anatomy.subject import Subject, SubjectParameters
-from CMRSimExtension.errors import InputError
+from CMRSimExtension.errors import CMRSimWarning, InputError
 from CMRSimExtension.scanner.faults import fault_from_dict
 from CMRSimExtension.scanner.geometry import ImageGrid
 from CMRSimExtension.scanner.protocol import Protocol
 from CMRSimExtension.simulation.cine import Cine
+from CMRSimExtension.simulation.run import versions
 from CMRSimExtension.simulation.scene import Preparation
 from CMRSimExtension.simulation.simulate import simulate
 
@@ -63,29 +67,117 @@ def simulate_again(
     Raises
     ------
     InputError
-        If the record is incomplete, or names an anatomy or a preparation that was not handed over.
+        If the record is incomplete, names an anatomy or a preparation that was not handed over, or is not that of the
+        one that was.
+
+    Warns
+    -----
+    CMRSimWarning
+        If versions differ from those that made the cine: it may then differ too.
     """
     try:
-        scan, protocol = sidecar["simulation"], Protocol.from_dict(sidecar["protocol_asked"])
+        scan = sidecar["simulation"]
+        arguments = {
+            "protocol": Protocol.from_dict(sidecar["protocol_asked"]),
+            "seed": int(scan["seed"]),
+            "plane": scan["plane"],
+            "truth": scan["truth"],
+            "grid": _grid_of(scan["grid"]) if scan["grid_given"] else None,
+            "faults": [fault_from_dict(fault) for fault in scan["faults"]],
+            "sub_samples": int(scan["sub_samples"]),
+            "by_channel": bool(scan["by_channel"]),
+            "phases": scan["phases"],
+        }
     except KeyError as error:
-        raise InputError(f"the sidecar has no {error}: it is not that of a simulated cine") from error
+        raise InputError(
+            f"the sidecar has no {error}: it is not that of a simulated cine, or incomplete; copy it again"
+        ) from error
+    except (AttributeError, IndexError, TypeError) as error:
+        raise InputError(f"the sidecar is damaged ({error}); copy it again") from error
     if sidecar.get("preparation") is not None and preparation is None:
         raise InputError("the cine was tagged: hand over the same tagging as preparation")
-    grid = None
-    if scan["grid_given"]:
-        given = scan["grid"]
-        grid = ImageGrid(np.array(given["affine_ras"]), tuple(given["shape"]), float(given["slice_thickness_mm"]))
-    return simulate(
-        subject_of(sidecar) if anatomy is None else anatomy,
-        protocol,
-        int(scan["seed"]),
-        plane=scan["plane"],
-        truth=scan["truth"],
-        grid=grid,
-        faults=[fault_from_dict(fault) for fault in scan["faults"]],
-        preparation=preparation,
-        sub_samples=int(scan["sub_samples"]),
-        by_channel=bool(scan["by_channel"]),
-        phases=scan["phases"],
-        workers=workers,
-    )
+    if anatomy is None:
+        anatomy = subject_of(sidecar)
+    else:
+        _same(sidecar.get("anatomy"), anatomy.describe(), "anatomy")
+    made = None if preparation is None else _checked(preparation, sidecar.get("preparation"))
+    _warn_of_versions(sidecar.get("versions"))
+    return simulate(anatomy, preparation=made, workers=workers, **arguments)
+
+
+def _grid_of(record: dict[str, Any]) -> ImageGrid:
+    return ImageGrid(np.array(record["affine_ras"]), tuple(record["shape"]), float(record["slice_thickness_mm"]))
+
+
+def _checked(
+    preparation: Callable[[ImageGrid, float], Preparation], record: dict[str, Any] | None
+) -> Callable[[ImageGrid, float], Preparation]:
+    """`preparation`, made only if it is the one on record, as far as it tells what it is."""
+
+    def make(grid: ImageGrid, cycle_ms: float) -> Preparation:
+        made = preparation(grid, cycle_ms)
+        describe = getattr(made, "describe", None)
+        if describe is not None and record is None:
+            raise InputError("the cine was not tagged: leave preparation out")
+        if describe is not None:
+            _same(record, describe(), "preparation")
+        return made
+
+    return make
+
+
+def _same(recorded: Any, present: Any, what: str) -> None:
+    """Turn down what is not on record as it is: every value of the record must be there, more may be.
+
+    An older record may lack what is told today. Where a file lies and what it is called is of no account, and decimals
+    may differ in the fifth place, as fits and constants do from version to version.
+    """
+    difference = _difference(recorded, json.loads(json.dumps(present)), what)
+    if difference is not None:
+        raise InputError(
+            f"this is not the {what} that the cine was made with: {difference}; hand over the same {what}"
+        )
+
+
+def _difference(recorded: Any, present: Any, place: str) -> str | None:
+    """Where two JSON values differ first, in words; None where they do not."""
+    if isinstance(recorded, dict) and isinstance(present, dict):
+        for name, value in recorded.items():
+            if name == "source":
+                continue
+            if name not in present:
+                return f"{place} has no {name}"
+            found = _difference(value, present[name], f"{place} {name}")
+            if found is not None:
+                return found
+        return None
+    if isinstance(recorded, list) and isinstance(present, list) and len(recorded) == len(present):
+        found_in = (_difference(a, b, f"{place} [{n}]") for n, (a, b) in enumerate(zip(recorded, present, strict=True)))
+        return next((found for found in found_in if found is not None), None)
+    numbers = all(isinstance(value, int | float) and not isinstance(value, bool) for value in (recorded, present))
+    if numbers and float in (type(recorded), type(present)):
+        alike = math.isclose(recorded, present, rel_tol=1e-4, abs_tol=1e-9)
+    else:
+        alike = recorded == present
+    return None if alike else f"{place} is {_short(present)}, the record says {_short(recorded)}"
+
+
+def _short(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else f"{text[:57]}..."
+
+
+def _warn_of_versions(recorded: Any) -> None:
+    if not isinstance(recorded, dict):
+        return
+    other = [
+        f"{name} {recorded[name]} (now {present})"
+        for name, present in versions().items()
+        if name in recorded and recorded[name] != present
+    ]
+    if other:
+        warnings.warn(
+            f"the cine was made with {', '.join(other)}; made again with other versions it may differ",
+            CMRSimWarning,
+            stacklevel=3,
+        )
