@@ -50,23 +50,29 @@ class CMRSimulate(ScriptedLoadableModule):
         ScriptedLoadableModule.__init__(self, parent)
         self.parent.title = _("CMR Simulate")
         self.parent.categories = [translate("qSlicerAbstractCoreModule", "Cardiac")]
-        self.parent.dependencies = []
+        self.parent.dependencies = ["Sequences", "Segmentations", "Terminologies"]
         self.parent.contributors = ["CMRSimExtension contributors"]
         self.parent.helpText = _(
             "Scans a virtual patient, an XCAT phantom or any heart segmentation with a simulated MR scanner, and gives "
             "a cine with its true segmentation, motion and function. For research, not for clinical use."
         )
         self.parent.acknowledgementText = _("Methods and references are listed in the extension's documentation.")
+        slicer.app.connect("startupCompleted()", loadTerms)
         slicer.app.connect("startupCompleted()", registerSampleData)
 
 
-def registerSampleData() -> None:
-    """Offer simulated cines in the Sample Data module and make our terms known to Slicer."""
-    from CMRSimExtension.slicer_bridge.sample_data import register
+def loadTerms() -> None:
+    """Make our terms known to Slicer."""
     from CMRSimExtension.slicer_bridge.terminology_file import load_terminology
 
-    register(pathlib.Path(__file__).parent / "Resources" / "Icons")
     load_terminology(slicer.modules.terminologies.logic())
+
+
+def registerSampleData() -> None:
+    """Offer simulated cines in the Sample Data module."""
+    from CMRSimExtension.slicer_bridge.sample_data import register
+
+    register(pathlib.Path(__file__).parent / "Resources" / "Icons")
 
 
 #
@@ -90,9 +96,9 @@ class CMRSimulateParameterNode:
     heightCm: Annotated[float, WithinRange(90, 210)] = 166.0
     weightKg: Annotated[float, WithinRange(15, 160)] = 66.0
     pathology: Pathology = Pathology.NORMAL
-    edvMl: Annotated[float, WithinRange(20, 450)] = 126.0
-    esvMl: Annotated[float, WithinRange(5, 400)] = 50.0
-    massG: Annotated[float, WithinRange(15, 400)] = 84.0
+    edvMl: Annotated[float, WithinRange(20, 700)] = 126.0
+    esvMl: Annotated[float, WithinRange(5, 650)] = 50.0
+    massG: Annotated[float, WithinRange(15, 600)] = 84.0
     xcatPath: pathlib.Path
     anatomyNode: vtkMRMLSegmentationNode | vtkMRMLLabelMapVolumeNode | None
     labelMap: str = "cmrsim"

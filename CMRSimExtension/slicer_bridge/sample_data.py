@@ -36,20 +36,28 @@ def cine_request() -> dict[str, Any]:
 
 
 def register(icons: Path) -> None:
-    """Add our entries to the Sample Data module; `icons` holds their thumbnails."""
+    """Add our entries to the Sample Data module; `icons` holds their thumbnails.
+
+    They are for its panel: the module's own ``downloadSample`` fetches addresses only, so scripts call `load_cine` and
+    `load_tagged`.
+    """
     import SampleData  # type: ignore[import-not-found]
 
     logic = SampleData.SampleDataLogic
     for name, make in ((CINE_NAME, load_cine), (TAGGED_NAME, load_tagged)):
         logic.registerCustomSampleDataSource(
-            category=CATEGORY, sampleName=name, thumbnailFileName=str(icons / f"{name}.png"),
-            customDownloader=_entry(make))
+            # Nothing is fetched from the address, but the module counts on every entry having one.
+            category=CATEGORY, sampleName=name, uris=f"cmrsim:{name}",
+            thumbnailFileName=str(icons / f"{name}.png"), customDownloader=_entry(make))
 
 
 def _entry(make: Callable[[], Any]) -> Callable[[Any], Any]:
     def download(source: Any = None) -> Any:
         with slicer.util.tryWithErrorDisplay("The sample could not be made."):
-            return make()
+            try:
+                return make()
+            except Cancelled:  # the user knows
+                return None
 
     return download
 
@@ -60,28 +68,48 @@ def cache_folder() -> Path:
 
 
 def made(name: str, kind: str, request: Callable[[], dict[str, Any]]) -> dict[str, Any]:
-    """The values of a sample: from the cache, or made now in a child process while the application stays alive."""
+    """The values of a sample: from the cache, or made now in a child process behind a dialog that can cancel.
+
+    Parameters
+    ----------
+    request
+        Gives the arguments of the ``kind`` job; called only if the sample has to be made, and may make another first.
+
+    Raises
+    ------
+    Cancelled
+        If the user has cancelled it; nothing is kept.
+    """
+    import qt
+
     folder = cache_folder() / name
     if (folder / RECORD).is_file():
         return read_values(folder)
-    dialog = slicer.util.createProgressDialog(labelText=f"Making {name}", maximum=100)
+    values = request()  # before the dialog: what it makes first shows one of its own
+    # Modal to all windows: what a click starts meanwhile would run inside this loop.
+    dialog = slicer.util.createProgressDialog(
+        labelText=f"Making {name}", maximum=100, windowModality=qt.Qt.ApplicationModal)
+    job = None
 
     def show(share: float, text: str) -> None:
         dialog.value = int(share * 100)
 
-    job = ChildJob(kind, request(), show)
     try:
+        job = ChildJob(kind, values, show)
         while not job.poll():
             slicer.app.processEvents()
             if dialog.wasCanceled:
-                job.cancel()
                 raise Cancelled(f"{name} was cancelled; nothing was added")
             time.sleep(POLL_MS / 1000.0)
-        values = job.result()
+        result = job.result()
+    except BaseException:
+        if job is not None:
+            job.cancel()
+        raise
     finally:
         dialog.close()
-    write_values(folder, values)
-    return values
+    write_values(folder, result)
+    return result
 
 
 def load_cine() -> Any:

@@ -53,7 +53,7 @@ def test_a_parameter_moves_its_slider(panel):
 
 
 def test_the_range_of_a_slider_is_that_of_the_parameter(panel):
-    assert (panel.ui.edvSlider.minimum, panel.ui.edvSlider.maximum) == (20.0, 450.0)
+    assert (panel.ui.edvSlider.minimum, panel.ui.edvSlider.maximum) == (20.0, 700.0)
 
 
 def test_only_the_chosen_source_is_shown(panel, host):
@@ -90,6 +90,21 @@ def test_random_draws_a_subject_of_the_chosen_pathology(panel):
     assert parameters.edvMl > 126.0  # dilated: above the mean of normal women
 
 
+@pytest.mark.parametrize("seed", [588, 1352])
+def test_the_largest_dilated_hearts_that_are_drawn_can_be_set(panel, seed):
+    """Their volumes at end diastole (472 ml) and end systole (403 ml) are rare, and real."""
+    from CMRSimExtension.anatomy.subject import Subject
+    from CMRSimulate import Pathology
+
+    parameters = panel.logic.getParameterNode()
+    parameters.pathology = Pathology.DCM
+    panel.logic.randomise(parameters, seed)
+    drawn = Subject.random(seed, pathology="dcm").function
+    assert drawn.lv_edv_ml > 450 or drawn.lv_esv_ml > 400
+    assert (parameters.edvMl, parameters.esvMl, parameters.massG) == tuple(
+        float(round(value)) for value in (drawn.lv_edv_ml, drawn.lv_esv_ml, drawn.lv_mass_g))
+
+
 @dataclass(frozen=True)
 class Applied:
     """What was there after Apply, and what the same parameters give in this process."""
@@ -98,6 +113,7 @@ class Applied:
     labels: np.ndarray
     shown: tuple[bool, ...]
     playing: bool
+    controls: str | None
     function: dict[str, float]
     here: Cine
 
@@ -118,6 +134,8 @@ def applied(application) -> Applied:
             composite.GetBackgroundVolumeID() == proxy.GetID()
             for composite in slicer.util.getNodesByClass("vtkMRMLSliceCompositeNode")),
         playing=bool(slicer.modules.sequences.logic().GetFirstBrowserNodeForProxyNode(proxy).GetPlaybackActive()),
+        controls=None if slicer.modules.sequences.browser_in_toolbar is None else (
+            slicer.modules.sequences.browser_in_toolbar.GetName()),
         function=function_of_table(slicer.util.getNode("Simulated cine true function")),
         here=cine_of_node(panel.logic.process(parameters).cine.sequence))
     application.close_panel(panel)
@@ -133,6 +151,10 @@ def test_apply_adds_a_cine_and_its_segmentation(applied):
 def test_apply_shows_the_cine_in_every_slice_view_and_plays_it(applied):
     assert applied.shown == (True, True, True)
     assert applied.playing
+
+
+def test_what_plays_can_be_stopped_in_the_toolbar(applied):
+    assert applied.controls == "Simulated cine browser"
 
 
 def test_the_function_is_the_one_that_was_asked_for(applied):

@@ -208,39 +208,3 @@ def test_every_module_describes_itself(host):
         entry = getattr(slicer.modules, name.lower())
         assert entry.title and entry.categories == ["Cardiac"]
         assert "not for clinical use" in entry.helpText
-
-
-def test_sample_data_is_offered_and_the_terminology_loaded_after_start_up(host, monkeypatch):
-    import sys
-    import types
-    from pathlib import Path
-
-    from CMRSimExtension.anatomy.terminology import CONTEXT_NAME
-
-    registered = []
-    logic = types.SimpleNamespace(registerCustomSampleDataSource=lambda **keywords: registered.append(keywords))
-    monkeypatch.setitem(sys.modules, "SampleData", types.SimpleNamespace(SampleDataLogic=logic))
-    host.load_module("CMRSimulate")
-    slicer.app.complete_startup()
-    assert [entry["sampleName"] for entry in registered] == ["SimulatedCine", "SimulatedTaggedCine"]
-    assert all(Path(entry["thumbnailFileName"]).is_file() for entry in registered)
-    assert slicer.modules.terminologies.logic().IsTerminologyContextLoaded(CONTEXT_NAME)
-
-
-def test_a_sample_is_made_once_and_then_kept(host, monkeypatch):
-    from CMRSimExtension.slicer_bridge import sample_data
-
-    small = sample_data.cine_request()
-    from CMRSimExtension.scanner.protocol import Protocol
-
-    small["protocol"] = Protocol.from_dict(small["protocol"]).replace(
-        matrix=(54, 64), acquired_resolution_mm=(6.0, 6.0), slices=2, phases=2).as_dict()
-    monkeypatch.setattr(sample_data, "cine_request", lambda: small)
-    node = sample_data.load_cine()
-    assert node.GetName() == "SimulatedCine"
-
-    def refuse(*arguments):
-        raise AssertionError("the sample was made again")
-
-    monkeypatch.setattr(sample_data, "ChildJob", refuse)
-    assert sample_data.load_cine().GetImageData().GetDimensions() == node.GetImageData().GetDimensions()
