@@ -22,8 +22,10 @@ from CMRSimExtension.files.dicom_identity import (
 )
 from CMRSimExtension.files.dicom_images import ENHANCED_MR_IMAGE
 from CMRSimExtension.files.dicom_reading import dicom_sidecar_path
+from CMRSimExtension.files.dicom_tags import tag_attributes
 from CMRSimExtension.files.dicom_writing import pixel_module, save, series_description
 from CMRSimExtension.files.sidecar import sidecar_text
+from CMRSimExtension.physics.bloch import GAMMA_BAR_HZ_PER_T
 from CMRSimExtension.simulation.cine import Cine
 
 _TIMESTAMP = "20000101000000"
@@ -65,9 +67,11 @@ def write_enhanced(cine: Cine, path: Path | str) -> list[Path]:
 
 def enhanced_dataset(cine: Cine, pixels: np.ndarray, key: str) -> Dataset:
     """The pydicom data set of the whole cine; `pixels` (frames, slices, rows, columns), see `dicom_identity.stored`."""
-    simulated = is_simulated(cine)
     frames, slices = pixels.shape[:2]
     protocol = protocol_values(cine)
+    # Only an original must name its scan in full: a simulated one whose record says all of it, never an image of
+    # somebody's scanner, of which no more is said than is known.
+    original = is_simulated(cine) and protocol["field_t"] is not None
     ds = Dataset()
     ds.update(study_dataset(cine, key))
     ds.SOPClassUID, ds.SOPInstanceUID = ENHANCED_MR_IMAGE, uid(key, "enhanced")
@@ -77,19 +81,19 @@ def enhanced_dataset(cine: Cine, pixels: np.ndarray, key: str) -> Dataset:
     ds.BodyPartExamined, ds.PatientPosition = "HEART", "HFS"
     ds.ContentDate, ds.ContentTime = _TIMESTAMP[:8], _TIMESTAMP[8:]
     ds.AcquisitionDateTime, ds.AcquisitionDuration = _TIMESTAMP, _duration_s(cine)
-    ds.ImageType = ["ORIGINAL" if simulated else "DERIVED", "PRIMARY", "CINE", "NONE"]
+    ds.ImageType = ["ORIGINAL" if original else "DERIVED", "PRIMARY", "CINE", "NONE"]
     ds.PixelPresentation, ds.VolumetricProperties, ds.VolumeBasedCalculationTechnique = "MONOCHROME", "VOLUME", "NONE"
     ds.ComplexImageComponent, ds.AcquisitionContrast = "MAGNITUDE", "UNKNOWN"
     ds.ContentQualification = "RESEARCH"
     ds.BurnedInAnnotation, ds.LossyImageCompression, ds.PresentationLUTShape = "NO", "00", "IDENTITY"
     ds.ResonantNucleus = "1H"
-    field = float(protocol["field_t"] or 1.5)
-    ds.MagneticFieldStrength = field
+    if protocol["field_t"] is not None:
+        ds.MagneticFieldStrength = float(protocol["field_t"])
     ds.KSpaceFiltering = "NONE"
     ds.ApplicableSafetyStandardAgency, ds.ApplicableSafetyStandardDescription = "IEC", ""
-    if simulated:
+    if original:
         _pulse_sequence(ds, protocol)
-    _synchronization(ds, key, simulated)
+    _synchronization(ds, key, original)
     ds.NumberOfFrames = frames * slices
     ds.AcquisitionContextSequence = Sequence([])
     dimension = uid(key, "dimensions")
@@ -100,7 +104,7 @@ def enhanced_dataset(cine: Cine, pixels: np.ndarray, key: str) -> Dataset:
               DimensionDescriptionLabel=label)
         for pointer, group, label in ((0x00209057, 0x00209111, "slice"), (0x00209128, 0x00209111, "time"))
     ])
-    ds.SharedFunctionalGroupsSequence = Sequence([_shared(cine, protocol, field)])
+    ds.SharedFunctionalGroupsSequence = Sequence([_shared(cine, protocol, original)])
     ds.PerFrameFunctionalGroupsSequence = Sequence(_per_frame(cine))
     pixel_module(ds, np.moveaxis(pixels, 0, 1).reshape(-1, *pixels.shape[2:]))
     return ds
@@ -117,20 +121,20 @@ def _pulse_sequence(ds: Dataset, protocol: dict[str, Any]) -> None:
     ds.NumberOfKSpaceTrajectories = 1
 
 
-def _synchronization(ds: Dataset, key: str, simulated: bool) -> None:
+def _synchronization(ds: Dataset, key: str, original: bool) -> None:
     ds.SynchronizationFrameOfReferenceUID = uid(key, "clock")
     ds.SynchronizationTrigger, ds.AcquisitionTimeSynchronized = "NO TRIGGER", "N"
     ds.CardiacSynchronizationTechnique, ds.CardiacSignalSource = "RETROSPECTIVE", "ECG"
     ds.CardiacBeatRejectionTechnique = "NONE"
     ds.LowRRValue = ds.HighRRValue = None
     ds.RespiratoryMotionCompensationTechnique, ds.RespiratorySignalSource = "BREATH_HOLD", "NONE"
-    if simulated:
+    if original:
         ds.IntervalsAcquired = ds.IntervalsRejected = None
         ds.CardiacRRIntervalSpecified = 0.0
         ds.BulkMotionCompensationTechnique = "NONE"
 
 
-def _shared(cine: Cine, protocol: dict[str, Any], field: float) -> Dataset:
+def _shared(cine: Cine, protocol: dict[str, Any], original: bool) -> Dataset:
     orientation, _, spacing = geometry(cine)
     shared = Dataset()
     measures = _item(PixelSpacing=spacing, SliceThickness=ds_text(cine.grid.slice_thickness_mm))
@@ -142,25 +146,64 @@ def _shared(cine: Cine, protocol: dict[str, Any], field: float) -> Dataset:
     shared.FrameAnatomySequence = Sequence([_item(FrameLaterality="U", AnatomicRegionSequence=Sequence([region]))])
     rescaling = _item(RescaleIntercept="0", RescaleSlope="1", RescaleType="US")
     shared.PixelValueTransformationSequence = Sequence([rescaling])
-    simulated = is_simulated(cine)
     shared.MRImageFrameTypeSequence = Sequence([_item(
-        FrameType=["ORIGINAL" if simulated else "DERIVED", "PRIMARY", "CINE", "NONE"], PixelPresentation="MONOCHROME",
+        FrameType=["ORIGINAL" if original else "DERIVED", "PRIMARY", "CINE", "NONE"], PixelPresentation="MONOCHROME",
         VolumetricProperties="VOLUME", VolumeBasedCalculationTechnique="NONE", ComplexImageComponent="MAGNITUDE",
         AcquisitionContrast="UNKNOWN")])
+    if original:
+        _scan(shared, cine, protocol)
+    else:
+        _known(shared, cine, protocol)
+    return shared
+
+
+def _known(shared: Dataset, cine: Cine, protocol: dict[str, Any]) -> None:
+    """What is known of how a derived image was scanned: only originals must have these groups (PS3.3 A.36.2).
+
+    Nothing is made up to fill the group of the tags, which dciodvfy would have whole.
+    """
+    absorbed, tr, te, flip, field = (
+        None if protocol[name] is None else float(protocol[name])
+        for name in ("sar_w_per_kg", "repetition_time_ms", "echo_time_ms", "flip_angle_deg", "field_t")
+    )
+    if absorbed is not None and tr is not None and flip is not None:
+        # The group must name the absorption rate; where a scanner did not, it is left out.
+        shared.MRTimingAndRelatedParametersSequence = Sequence([_timing(tr, flip, absorbed)])
+    if te is not None:
+        shared.MREchoSequence = Sequence([_item(EffectiveEchoTime=te)])
+    tags = tag_attributes(cine)
+    if tags:
+        modifier = _item(**tags)
+        if field is not None:
+            modifier.TransmitterFrequency = _frequency_mhz(field)
+        shared.MRImagingModifierSequence = Sequence([modifier])
+
+
+def _timing(tr_ms: float, flip_deg: float, absorbed_w_per_kg: float) -> Dataset:
+    # IEC 60601-2-33: up to 2 W/kg of the whole body is the normal operating mode.
+    normal = absorbed_w_per_kg <= 2.0
+    return _item(
+        RepetitionTime=ds_text(tr_ms), FlipAngle=ds_text(flip_deg), EchoTrainLength=1, RFEchoTrainLength=0,
+        GradientEchoTrainLength=1,
+        OperatingModeSequence=Sequence([
+            _item(OperatingModeType="RF", OperatingMode="IEC_NORMAL" if normal else "IEC_FIRST_LEVEL")]),
+        SpecificAbsorptionRateSequence=Sequence([_item(
+            SpecificAbsorptionRateDefinition="IEC_WHOLE_BODY", SpecificAbsorptionRateValue=absorbed_w_per_kg)]))
+
+
+def _frequency_mhz(field_t: float) -> float:
+    return GAMMA_BAR_HZ_PER_T * 1e-6 * field_t
+
+
+def _scan(shared: Dataset, cine: Cine, protocol: dict[str, Any]) -> None:
+    """The groups that tell how a simulated image was scanned."""
     tr, te, flip = (float(protocol[n] or 0) for n in ("repetition_time_ms", "echo_time_ms", "flip_angle_deg"))
-    timing = _item(
-        RepetitionTime=ds_text(tr), FlipAngle=ds_text(flip), EchoTrainLength=1, RFEchoTrainLength=0,
-        GradientEchoTrainLength=1, GradientOutputType="DB_DT",
-        GradientOutput=0.0, OperatingModeSequence=Sequence([
-            _item(OperatingModeType="STATIC FIELD", OperatingMode="IEC_NORMAL"),
-            _item(OperatingModeType="RF", OperatingMode="IEC_NORMAL"),
-            _item(OperatingModeType="GRADIENT", OperatingMode="IEC_NORMAL")]))
-    # A simulation heats nobody. The group must name the absorption rate; where a scanner did not, it is left out.
-    absorbed = 0.0 if simulated else protocol["sar_w_per_kg"]
-    if absorbed is not None:
-        timing.SpecificAbsorptionRateSequence = Sequence([
-            _item(SpecificAbsorptionRateDefinition="IEC_WHOLE_BODY", SpecificAbsorptionRateValue=float(absorbed))])
-        shared.MRTimingAndRelatedParametersSequence = Sequence([timing])
+    # A simulation heats nobody.
+    timing = _timing(tr, flip, 0.0)
+    timing.GradientOutputType, timing.GradientOutput = "DB_DT", 0.0
+    timing.OperatingModeSequence = Sequence([
+        _item(OperatingModeType=kind, OperatingMode="IEC_NORMAL") for kind in ("STATIC FIELD", "RF", "GRADIENT")])
+    shared.MRTimingAndRelatedParametersSequence = Sequence([timing])
     rows, columns = cine.grid.shape[1:]
     along_rows = protocol["phase_direction"] != "columns"
     shared.MRFOVGeometrySequence = Sequence([_item(
@@ -174,8 +217,8 @@ def _shared(cine: Cine, protocol: dict[str, Any], field: float) -> Dataset:
         T2Preparation="NO", SpectrallySelectedExcitation="NONE", SpatialPresaturation="NONE", PartialFourier="NO",
         ParallelAcquisition="NO")])
     shared.MRImagingModifierSequence = Sequence([_item(
-        MagnetizationTransfer="NONE", BloodSignalNulling="NO", Tagging="NONE", TransmitterFrequency=42.577478 * field,
-        PixelBandwidth="1000")])
+        MagnetizationTransfer="NONE", BloodSignalNulling="NO", **(tag_attributes(cine) or {"Tagging": "NONE"}),
+        TransmitterFrequency=_frequency_mhz(float(protocol["field_t"])), PixelBandwidth="1000")])
     shared.MRReceiveCoilSequence = Sequence([_item(
         ReceiveCoilName="SIMULATED", ReceiveCoilManufacturerName="CMRSimExtension", ReceiveCoilType="MULTICOIL",
         QuadratureReceiveCoil="NO", MultiCoilDefinitionSequence=Sequence([
@@ -183,7 +226,6 @@ def _shared(cine: Cine, protocol: dict[str, Any], field: float) -> Dataset:
     shared.MRTransmitCoilSequence = Sequence([_item(
         TransmitCoilName="BODY", TransmitCoilManufacturerName="CMRSimExtension", TransmitCoilType="BODY")])
     shared.MRAveragesSequence = Sequence([_item(NumberOfAverages="1")])
-    return shared
 
 
 def _per_frame(cine: Cine) -> list[Dataset]:

@@ -72,7 +72,10 @@ def uid(key: str, *parts: object) -> str:
 
 def _history(cine: Cine) -> Iterator[dict[str, Any]]:
     """The record and those of what the cine was made from, each under its successor's ``source``."""
-    record: Any = cine.sidecar
+    return _records(cine.sidecar)
+
+
+def _records(record: Any) -> Iterator[dict[str, Any]]:
     while isinstance(record, dict):
         yield record
         record = record.get("source")
@@ -85,7 +88,12 @@ def source_of(cine: Cine) -> dict[str, Any]:
 
 def is_simulated(cine: Cine) -> bool:
     """Whether the record says that the image was simulated, or made from a simulated one."""
-    return any("simulation" in record or "seed" in record for record in _history(cine))
+    return is_simulated_record(cine.sidecar)
+
+
+def is_simulated_record(record: dict[str, Any]) -> bool:
+    """As `is_simulated`, of a cine's record alone."""
+    return any("simulation" in part or "seed" in part for part in _records(record))
 
 
 def is_synthetic(cine: Cine) -> bool:
@@ -141,6 +149,11 @@ def protocol_values(cine: Cine) -> dict[str, Any]:
     return {name: values.get(name, source_of(cine).get(name)) for name in
             ("field_t", "repetition_time_ms", "echo_time_ms", "flip_angle_deg", "sequence", "phase_direction",
              "sar_w_per_kg")}
+
+
+def tagging_record(cine: Cine) -> dict[str, Any]:
+    """What the record says of the tags of the cine, or of what it was made from; empty without any."""
+    return next((r["tagging"] for r in _history(cine) if isinstance(r.get("tagging"), dict)), {})
 
 
 def geometry(cine: Cine) -> tuple[list[str], list[list[str]], list[str]]:

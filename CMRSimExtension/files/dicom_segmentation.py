@@ -1,5 +1,6 @@
 """DICOM Segmentation objects (through highdicom), one for each labelled frame, with references to its images."""
 
+import hashlib
 import warnings
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -8,10 +9,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from CMRSimExtension.anatomy.terminology import Code, structure_of_code, structure_of_segment, term_of
+from CMRSimExtension.anatomy.terminology import structure_of_code, structure_of_segment
 from CMRSimExtension.errors import FileFormatError, InputError
 from CMRSimExtension.files.dicom_identity import stored, uid
 from CMRSimExtension.files.dicom_images import SEGMENTATION, DicomImage, is_dicom
+from CMRSimExtension.files.dicom_segments import description_of, series_description_of
+from CMRSimExtension.files.label_origin import GIVEN, LabelOrigin, origin_of_own_labels
 from CMRSimExtension.files.third_party import reading
 from CMRSimExtension.scanner.geometry import ImageGrid
 from CMRSimExtension.simulation.cine import Cine
@@ -23,6 +26,7 @@ def segmentation_datasets(
     images: Sequence[Sequence[Any]],
     labels: NDArray[np.uint8] | None = None,
     numbers: NDArray[np.integer] | None = None,
+    origin: LabelOrigin | None = None,
 ) -> list[tuple[int, Any]]:
     """A Segmentation for each frame with any label.
 
@@ -36,6 +40,8 @@ def segmentation_datasets(
         (frames, slices, rows, columns) labels; the clinical ones of `cine` when None.
     numbers
         Where all `images` are one enhanced object: (slices, frames) index of each in its frames. None for classic ones.
+    origin
+        Who made the labels; None: as the record of `cine` says where they are its own, else not known.
 
     Returns
     -------
@@ -59,7 +65,11 @@ def segmentation_datasets(
             f"the labels have {values.shape[1]} slices of {values.shape[0]} frames, the images they belong to "
             f"{len(images)} of {len(images[0])}; give the matching --reference"
         )
-    key = str(images[0][0].SOPInstanceUID)
+    if origin is None:
+        origin = origin_of_own_labels(cine) if cine is not None and values is cine.labels else GIVEN
+    # Other labels of the same images, or by somebody else, are other objects.
+    digest = hashlib.sha256(np.ascontiguousarray(values).tobytes()).hexdigest()
+    key = "/".join([str(images[0][0].SOPInstanceUID), digest, origin.kind, origin.name, origin.version])
     present = [int(n) for n in np.unique(values) if n]
     found = []
     for frame in range(values.shape[0]):
@@ -76,7 +86,7 @@ def segmentation_datasets(
                 ],
                 pixel_array=planes,
                 segmentation_type=highdicom.seg.SegmentationTypeValues.BINARY,
-                segment_descriptions=[_description(highdicom, number, n) for number, n in enumerate(present, 1)],
+                segment_descriptions=[description_of(number, n, origin) for number, n in enumerate(present, 1)],
                 series_instance_uid=uid(key, "segmentation series"),
                 series_number=100,
                 sop_instance_uid=uid(key, "segmentation", frame),
@@ -85,7 +95,7 @@ def segmentation_datasets(
                 manufacturer_model_name="cmrsim",
                 software_versions=__version__,
                 device_serial_number="0",
-                series_description="True labels" if simulated else "Labels",
+                series_description=series_description_of(origin),
                 content_label="LABELS",
                 content_description=f"frame {frame + 1} of {values.shape[0]}",
                 omit_empty_frames=True,
@@ -112,7 +122,7 @@ def segmentation_datasets(
 
 def write_dicom_seg(
     cine: Cine | None, labels: NDArray[np.uint8], grid: ImageGrid, path: Path, reference: Path | None,
-    series: str | None = None,
+    series: str | None = None, origin: LabelOrigin | None = None,
 ) -> list[Path]:
     """Write labels as DICOM Segmentation: one file, or a folder with one for each labelled frame.
 
@@ -129,6 +139,8 @@ def write_dicom_seg(
         DICOM folder or file with the images the labels belong to.
     series
         Which stack of `reference`.
+    origin
+        As for `segmentation_datasets`.
 
     Raises
     ------
@@ -145,7 +157,7 @@ def write_dicom_seg(
         images = image_datasets(cine, stored(cine))
     else:
         raise InputError("a DICOM segmentation refers to the images it belongs to; name their folder with --reference")
-    found = segmentation_datasets(cine, images, labels, numbers)
+    found = segmentation_datasets(cine, images, labels, numbers, origin)
     if path.suffix.lower() == ".dcm":
         if len(found) > 1:
             raise InputError(f"{len(found)} frames have labels and {path.name} is one file; give a folder, it gets one "
@@ -350,40 +362,3 @@ def _label_of(path: Path, segment: Any) -> int:
         f"{path.name} has a segment {segment.SegmentLabel!r} ({code.get('CodeMeaning', 'no code')}) that has no number "
         "here; rename it to a known structure such as 'LV blood pool'"
     )
-
-
-def _description(highdicom: Any, number: int, label: int) -> Any:
-    term = term_of(label)
-    description = highdicom.seg.SegmentDescription(
-        segment_number=number,
-        segment_label=term.name,
-        segmented_property_category=_concept(highdicom, term.category),
-        segmented_property_type=_concept(highdicom, term.type_code),
-        algorithm_type=highdicom.seg.SegmentAlgorithmTypeValues.AUTOMATIC,
-        algorithm_identification=highdicom.AlgorithmIdentificationSequence(
-            name="CMRSimExtension", version=__version__,
-            family=highdicom.sr.CodedConcept("123104", "DCM", "Artificial Intelligence"),
-        ),
-        tracking_id=term.segment_id,
-        tracking_uid=uid("CMRSimExtension", "segment", term.segment_id),
-    )
-    description.RecommendedDisplayCIELabValue = _cielab(term.rgb)
-    if term.modifier is not None:
-        code = _concept(highdicom, term.modifier)
-        description.SegmentedPropertyTypeCodeSequence[0].SegmentedPropertyTypeModifierCodeSequence = [code]
-    return description
-
-
-def _concept(highdicom: Any, code: Code) -> Any:
-    return highdicom.sr.CodedConcept(code.value, code.scheme, code.meaning)
-
-
-def _cielab(rgb: tuple[int, int, int]) -> list[int]:
-    """CIELab of an sRGB colour, scaled to 16 bits as PS3.3 C.10.7.1.1 says (D65 white point)."""
-    linear = np.array([(c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4) for c in np.array(rgb) / 255.0])
-    xyz = np.array([[0.4124564, 0.3575761, 0.1804375], [0.2126729, 0.7151522, 0.0721750],
-                    [0.0193339, 0.1191920, 0.9503041]]) @ linear / np.array([0.95047, 1.0, 1.08883])
-    f = np.where(xyz > (6 / 29) ** 3, np.cbrt(xyz), xyz / (3 * (6 / 29) ** 2) + 4 / 29)
-    lab = np.array([116 * f[1] - 16, 500 * (f[0] - f[1]), 200 * (f[1] - f[2])])
-    return [int(round(v)) for v in (lab[0] * 655.35, (lab[1] + 128) * 257.0, (lab[2] + 128) * 257.0)]
-

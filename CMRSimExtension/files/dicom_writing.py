@@ -23,13 +23,14 @@ from CMRSimExtension.files.dicom_identity import (
 from CMRSimExtension.files.dicom_images import MR_IMAGE
 from CMRSimExtension.files.dicom_reading import dicom_sidecar_path
 from CMRSimExtension.files.display import window
+from CMRSimExtension.files.label_origin import LabelOrigin
 from CMRSimExtension.files.sidecar import sidecar_text
 from CMRSimExtension.simulation.cine import Cine
 
 IMPLEMENTATION_UID = uid("CMRSimExtension", "implementation")
 
 
-def write_dicom(cine: Cine, folder: Path | str) -> list[Path]:
+def write_dicom(cine: Cine, folder: Path | str, origin: LabelOrigin | None = None) -> list[Path]:
     """Write a cine as a classic series into a new folder, with its sidecar beside the folder.
 
     Frames are told apart by Trigger Time (each slice has its own), Temporal Position Identifier (the same for all
@@ -42,6 +43,8 @@ def write_dicom(cine: Cine, folder: Path | str) -> list[Path]:
         Cine to write.
     folder
         A folder that does not exist, or is empty.
+    origin
+        Who made the labels; None: as the cine's record says.
 
     Returns
     -------
@@ -66,7 +69,7 @@ def write_dicom(cine: Cine, folder: Path | str) -> list[Path]:
             from CMRSimExtension.files.dicom_segmentation import segmentation_datasets
 
             (temporary / "segmentation").mkdir()
-            for f, dataset in segmentation_datasets(cine, images):
+            for f, dataset in segmentation_datasets(cine, images, origin=origin):
                 save(dataset, temporary / "segmentation" / f"frame{f + 1:03d}.dcm")
         text = sidecar_text(cine, {"image": folder.name}, scale=values.scale, quantum=values.quantum)
         staged.path(sidecar).write_text(text, encoding="utf-8")

@@ -204,8 +204,10 @@ def write_content(
         if kind == SEGMENTATION_NRRD:
             return nrrd_files.write_segmentation(labels, content.grid, path)
         from CMRSimExtension.files.dicom_segmentation import write_dicom_seg
+        from CMRSimExtension.files.label_origin import origin_of_labels
 
-        return write_dicom_seg(content.cine, labels, content.grid, path, reference, series)
+        origin = origin_of_labels(source, content.cine)
+        return write_dicom_seg(content.cine, labels, content.grid, path, reference, series, origin)
     if content.cine is None:
         if content.labels is not None and kind in (NIFTI, NRRD):
             # Labels alone: the label image itself is the file.
@@ -228,8 +230,9 @@ def write_content(
 
         return write_enhanced(cine, path)
     from CMRSimExtension.files.dicom_writing import write_dicom
+    from CMRSimExtension.files.label_origin import origin_of_labels
 
-    return write_dicom(cine, path)
+    return write_dicom(cine, path, origin_of_labels(source, cine))
 
 
 def case_name(path: Path) -> str:

@@ -20,6 +20,7 @@ from CMRSimExtension.files.atomic import StagedFiles
 from CMRSimExtension.files.cine_files import check_cine
 from CMRSimExtension.files.dicom_identity import protocol_values
 from CMRSimExtension.files.sidecar import sidecar_beside, sidecar_text
+from CMRSimExtension.physics.bloch import GAMMA_BAR_HZ_PER_T
 from CMRSimExtension.scanner.trajectories import Trajectory
 from CMRSimExtension.simulation.cine import Cine
 
@@ -239,7 +240,7 @@ def _header(
         return xsd.limitType(minimum=0, maximum=count - 1, center=centre)
 
     protocol = protocol_values(cine)
-    field = float(protocol["field_t"] or 1.5)
+    field = None if protocol["field_t"] is None else float(protocol["field_t"])
     exact = {
         "frames": frames, "slices": slices, "affine_ras": cine.grid.affine_ras.tolist(),
         "slice_thickness_mm": cine.grid.slice_thickness_mm, "kspace_from_magnitude_images": made,
@@ -254,7 +255,9 @@ def _header(
 
     header = xsd.ismrmrdHeader(
         version=2,
-        experimentalConditions=xsd.experimentalConditionsType(H1resonanceFrequency_Hz=round(42.577478e6 * field)),
+        # ISMRMRD wants this number; 0 is no field's, where a guess could be taken for the truth.
+        experimentalConditions=xsd.experimentalConditionsType(
+            H1resonanceFrequency_Hz=0 if field is None else round(GAMMA_BAR_HZ_PER_T * field)),
         acquisitionSystemInformation=xsd.acquisitionSystemInformationType(
             systemVendor="CMRSimExtension", systemFieldStrength_T=field, receiverChannels=coils),
         encoding=[xsd.encodingType(

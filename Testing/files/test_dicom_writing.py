@@ -6,7 +6,7 @@ import numpy as np
 import pydicom
 import pytest
 
-from CMRSimExtension.errors import InputError
+from CMRSimExtension.errors import FileFormatError, InputError
 from CMRSimExtension.files.dicom_enhanced import write_enhanced
 from CMRSimExtension.files.dicom_identity import ds_text, stored
 from CMRSimExtension.files.dicom_reading import read_dicom
@@ -221,3 +221,88 @@ def test_a_real_image_with_simulated_tags_says_that_it_is_synthetic(small_cine, 
     assert dataset.SeriesDescription == "cine tagged"
     assert dataset.FrameOfReferenceUID == "1.2.3.5"
     assert dicom_errors(tmp_path / "out" / "slice01_frame001.dcm") == []
+
+
+PROTOCOL = {"field_t": 3.0, "repetition_time_ms": 3.1, "echo_time_ms": 1.5, "flip_angle_deg": 50, "sequence": "bssfp"}
+REAL = {"source": {"study_uid": "1.2.3", "series_uids": ["1.2.3.4"], "frame_of_reference_uid": "1.2.3.5"}}
+SIMULATED = {"seed": 3, "protocol": PROTOCOL}
+
+
+def enhanced(cine, folder, sidecar):
+    write_enhanced(replace(cine, sidecar=sidecar), folder / "e.dcm")
+    return pydicom.dcmread(folder / "e.dcm")
+
+
+def test_of_a_scanners_image_no_more_is_said_than_is_known(small_cine, tmp_path, dicom_errors):
+    dataset = enhanced(small_cine, tmp_path, REAL)
+    text = str(dataset)
+    for guess in ("MagneticFieldStrength", "Tagging", "TransmitterFrequency", "ReceiveCoilName", "RepetitionTime",
+                  "EffectiveEchoTime", "InversionRecovery", "PixelBandwidth", "NumberOfAverages"):
+        assert pydicom.datadict.dictionary_description(guess) not in text, guess
+    assert "SIMULATED" not in text and dataset.ImageType[0] == "DERIVED"
+    assert dicom_errors(tmp_path / "e.dcm") == []
+
+
+def test_what_is_known_of_a_scanners_image_is_said(small_cine, tmp_path, dicom_errors):
+    dataset = enhanced(small_cine, tmp_path, {"source": REAL["source"] | PROTOCOL | {"sar_w_per_kg": 1.6}})
+    (groups,) = dataset.SharedFunctionalGroupsSequence
+    assert dataset.MagneticFieldStrength == 3.0
+    assert groups.MREchoSequence[0].EffectiveEchoTime == 1.5
+    assert groups.MRTimingAndRelatedParametersSequence[0].RepetitionTime == 3.1
+    assert dicom_errors(tmp_path / "e.dcm") == []
+
+
+def test_a_simulated_original_names_its_scan(small_cine, tmp_path, dicom_errors):
+    dataset = enhanced(small_cine, tmp_path, SIMULATED)
+    (modifier,) = dataset.SharedFunctionalGroupsSequence[0].MRImagingModifierSequence
+    assert dataset.ImageType[0] == "ORIGINAL" and dataset.MagneticFieldStrength == 3.0
+    assert modifier.Tagging == "NONE"
+    assert modifier.TransmitterFrequency == pytest.approx(127.732, abs=1e-3)  # 42.577 MHz/T (CODATA) times 3 T
+    assert dicom_errors(tmp_path / "e.dcm") == []
+
+
+@pytest.mark.parametrize("image", [REAL, SIMULATED])
+@pytest.mark.parametrize(("pattern", "word"), [("grid", "GRID"), ("lines", "LINE")])
+def test_tags_are_told_with_their_distance(small_cine, tmp_path, image, pattern, word):
+    tagging = {"options": {"pattern": pattern, "angle_deg": 30.0}, "acquisition": {"spacing_mm": 6.5}}
+    dataset = enhanced(small_cine, tmp_path, {"tagging": tagging, "source": image})
+    (modifier,) = dataset.SharedFunctionalGroupsSequence[0].MRImagingModifierSequence
+    assert (modifier.Tagging, modifier.TagSpacingFirstDimension) == (word, 6.5)
+    assert modifier.get("TagSpacingSecondDimension") == (6.5 if word == "GRID" else None)
+    # 30 degrees to the rows are 120 from the vertical, and the grid's other lines stand across.
+    assert modifier.TagAngleFirstAxis == 120.0
+    assert modifier.get("TagAngleSecondAxis") == (30.0 if word == "GRID" else None)
+    assert modifier.TagThickness == pytest.approx(0.299 * 6.5, abs=0.01)  # of 1-3-3-1, see `TagTrain.line_width`
+
+
+def test_a_tagged_simulation_has_no_errors(small_cine, tmp_path, dicom_errors):
+    tagging = {"options": {"pattern": "grid"}, "acquisition": {"spacing_mm": 6.5}}
+    enhanced(small_cine, tmp_path, {"tagging": tagging, "source": SIMULATED})
+    assert dicom_errors(tmp_path / "e.dcm") == []
+
+
+def test_of_tags_that_cannot_be_the_user_is_told(small_cine, tmp_path):
+    tagging = {"options": {"pattern": "grid", "train": "9-9"}, "acquisition": {"spacing_mm": 6.5}}
+    with pytest.raises(FileFormatError, match="record of the tags is damaged"):
+        enhanced(small_cine, tmp_path, {"tagging": tagging, "source": REAL})
+
+
+def test_tags_of_a_real_tagging_run_are_told(small_cine, tmp_path):
+    from CMRSimExtension.tagging.options import TagOptions
+    from CMRSimExtension.tagging.tag_cine import tag_cine
+
+    tagged = tag_cine(small_cine, TagOptions(method="paper", pattern="lines"))
+    dataset = enhanced(tagged, tmp_path, tagged.sidecar)
+    (modifier,) = dataset.SharedFunctionalGroupsSequence[0].MRImagingModifierSequence
+    # The paper's five pixels, of 1.4 mm here.
+    assert modifier.Tagging == "LINE" and modifier.TagSpacingFirstDimension == pytest.approx(7.0)
+
+
+def test_complementary_tags_have_two_dark_lines_in_each_period(small_cine, tmp_path):
+    options = {"pattern": "lines", "train": "1-1", "cspamm": True}
+    tagging = {"options": options, "acquisition": {"spacing_mm": 8.0}}
+    dataset = enhanced(small_cine, tmp_path, {"tagging": tagging, "source": REAL})
+    (modifier,) = dataset.SharedFunctionalGroupsSequence[0].MRImagingModifierSequence
+    assert modifier.TagSpacingFirstDimension == 4.0
+    # |cos| lies below one half over 60 of 180 degrees, which are 4 mm.
+    assert modifier.TagThickness == pytest.approx(4.0 / 3.0, rel=1e-3)

@@ -146,3 +146,14 @@ def test_lines_that_were_not_acquired_are_not_in_the_file(small_cine, tmp_path):
         assert len(file["dataset"].acquisitions) == 6 * 3 * 20
     assert lines == set(range(0, 40, 2))
     np.testing.assert_array_equal(read_ismrmrd(tmp_path / "X.h5").image, small_cine.image)
+
+
+@pytest.mark.parametrize(("sidecar", "field_t", "hertz"), [
+    ({"source": {"study_uid": "1.2.3"}}, None, 0),
+    ({"source": {"study_uid": "1.2.3", "field_t": 3.0}}, 3.0, 127732436),  # 42.577478518 MHz/T (CODATA 2018)
+])
+def test_the_field_strength_is_named_only_where_it_is_known(small_cine, tmp_path, sidecar, field_t, hertz):
+    write_ismrmrd(replace(small_cine, sidecar=sidecar), tmp_path / "X.h5")
+    header = ismrmrd.xsd.CreateFromDocument(ismrmrd.Dataset(tmp_path / "X.h5", "dataset", False).read_xml_header())
+    assert header.acquisitionSystemInformation.systemFieldStrength_T == field_t
+    assert header.experimentalConditions.H1resonanceFrequency_Hz == hertz
