@@ -110,6 +110,7 @@ class CMRSegmentWidget(ModulePanel):
                 self._parameterNode.outputSegmentation is not None and self._parameterNode.reference is not None))
         self.ui.editButton.connect("clicked(bool)", self.onEdit)
         self.ui.show3dButton.connect("clicked(bool)", self.onShow3D)
+        self.ui.functionButton.connect("clicked(bool)", self.onUpdateFunction)
         self.ui.modelComboBox.connect("activated(int)", self.onModel)
         self.fillModels()
 
@@ -135,6 +136,7 @@ class CMRSegmentWidget(ModulePanel):
         result = node.outputSegmentation is not None
         self.ui.editButton.enabled = result
         self.ui.show3dButton.enabled = result
+        self.ui.functionButton.enabled = result
 
     def onModel(self, index: int = 0) -> None:
         self._parameterNode.model = self._models[index].name
@@ -149,6 +151,11 @@ class CMRSegmentWidget(ModulePanel):
 
             show_3d(require(
                 self._parameterNode.outputSegmentation, ("vtkMRMLSegmentationNode",), "segmentation"))
+
+    def onUpdateFunction(self, checked: bool = False) -> None:
+        with slicer.util.tryWithErrorDisplay(_("Function could not be measured."), waitCursor=True):
+            nodes = self.logic.updateFunction(self._parameterNode)
+            show_chart_and_table(None if nodes.curves is None else nodes.curves.chart, nodes.table)
 
     def _makeTask(self) -> Task:
         task = self.logic.task(self._parameterNode)
@@ -298,6 +305,13 @@ class CMRSegmentLogic(ModuleLogic):
         editor = slicer.modules.segmenteditor.widgetRepresentation().self().editor
         editor.setSegmentationNode(segmentation)
         editor.setSourceVolumeNode(segmentation.GetNodeReference(role))
+
+    def updateFunction(self, parameters: CMRSegmentParameterNode) -> Any:
+        """Measure the result as it is now, corrections included; returns its new `FunctionNodes`."""
+        from CMRSimExtension.slicer_bridge.measuring import update_function
+
+        segmentation = require(parameters.outputSegmentation, ("vtkMRMLSegmentationNode",), "segmentation")
+        return update_function(segmentation, self.person(parameters))
 
     def comparisonTask(self, parameters: CMRSegmentParameterNode) -> Task:
         """Comparing the result with the reference.

@@ -8,10 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from CMRSimExtension.errors import InputError
-from CMRSimExtension.evaluation.function import FunctionCurves
 from CMRSimExtension.simulation.cine import Cine
 from CMRSimExtension.slicer_bridge.jobs import function_curves
 from CMRSimExtension.slicer_bridge.maps import add_map
+from CMRSimExtension.slicer_bridge.measuring import FunctionNodes, add_function
 from CMRSimExtension.slicer_bridge.segmentations import CLINICAL_LABELS, add_label_frames, add_segmentation
 from CMRSimExtension.slicer_bridge.sequences import (
     CineNodes,
@@ -22,7 +22,7 @@ from CMRSimExtension.slicer_bridge.sequences import (
     sequence_of,
 )
 from CMRSimExtension.slicer_bridge.stacks import stack_of_node
-from CMRSimExtension.slicer_bridge.tables import CurveNodes, add_function_table, add_volume_curves
+from CMRSimExtension.slicer_bridge.tables import CurveNodes
 
 
 @dataclass(frozen=True)
@@ -118,14 +118,12 @@ def add_segmented(node: Any, cine: Cine, stack: bool, result: dict[str, Any], na
     maps = tuple(
         add_map(_all_frames(values, frames, len(labels)), cine.grid, f"{name} {what}", source, shown)
         for what, values in result["maps_percent"].items())
-    function = chart = None
+    function = FunctionNodes(None, None)
     curves = function_curves(result["curves"])
     if curves is not None:
-        function = add_function_table(
-            curves.function, f"{name} function", source=source, indexed=curves.indexed,
-            normal_ranges=result["normal_ranges"])
-        chart = _add_curves(curves, cine, f"{name} volume curves", source)
-    return SegmentationNodes(source, segmentation, sequence, function, chart, maps)
+        times = None if cine.times_ms is None else cine.times_ms.mean(axis=0)
+        function = add_function(segmentation, curves, times, result["normal_ranges"], name)
+    return SegmentationNodes(source, segmentation, sequence, function.table, function.curves, maps)
 
 
 def _all_frames(values: NDArray[np.uint8], frames: Sequence[int], count: int) -> NDArray[np.uint8]:
@@ -133,14 +131,3 @@ def _all_frames(values: NDArray[np.uint8], frames: Sequence[int], count: int) ->
     result = np.zeros((count, *values.shape[1:]), dtype=values.dtype)
     result[list(frames)] = values
     return result
-
-
-def _add_curves(curves: FunctionCurves, cine: Cine, name: str, source: Any) -> CurveNodes | None:
-    if len(curves.frames) < 2:
-        return None
-    times = cine.times_ms
-    axis = [float(frame) if times is None else float(times[:, frame].mean()) for frame in curves.frames]
-    series = {"LV": curves.lv_ml, "Myocardium": curves.myocardium_ml, "RV": curves.rv_ml}
-    return add_volume_curves(
-        axis, {chamber: np.array(values) for chamber, values in series.items() if any(values)}, name, source=source,
-        time_title="Frame" if times is None else "Time (ms)")

@@ -280,6 +280,21 @@ def test_maps_of_probability_and_uncertainty_keep_step_with_the_cine(panel, cine
         np.testing.assert_array_equal(slicer.util.arrayFromVolume(nodes.maps[2]), (cine.labels[frame] == 2) * share)
 
 
+def test_function_is_updated_in_place_when_it_is_asked_for(panel, cine, shown):
+    assert not panel.ui.functionButton.enabled
+    nodes = panel.logic.task(panel.logic.getParameterNode()).add(found(cine))
+    before, name = function_of_table(nodes.function), nodes.function.GetName()
+    smaller = np.where(cine.labels[0] == 1, 0, cine.labels[0]).astype(np.uint8)
+    smaller[0] = cine.labels[0, 0]
+    # The largest pool now stands in one slice of three, so another frame is end diastole.
+    assert slicer.vtkSlicerSegmentationsModuleLogic.SetBinaryLabelmapToSegment(
+        oriented_image((smaller == 1).astype(np.uint8), cine.grid), nodes.segmentation, "lv_blood", 0)
+    panel.ui.functionButton.click()
+    after = function_of_table(slicer.util.getNode(name))
+    assert after["lv_edv_ml"] < before["lv_edv_ml"]
+    assert slicer.mrmlScene.GetNumberOfNodesByClass("vtkMRMLPlotChartNode") == 1
+
+
 def test_the_frames_can_be_stepped_through_in_the_toolbar(panel, cine, shown):
     panel.logic.showResult(panel.logic.task(panel.logic.getParameterNode()).add(found(cine)))
     assert slicer.modules.sequences.browser_in_toolbar == shown.browser
