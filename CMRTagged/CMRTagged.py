@@ -187,7 +187,8 @@ class CMRTaggedLogic(ModuleLogic):
         Raises
         ------
         InputError
-            No input, one frame where a cine is needed, labels or motion of another cine, tags too close.
+            No input, one frame where a cine is needed, labels or motion of another cine, tags too close, or motion to
+            be kept of one slice.
         """
         from CMRSimExtension.slicer_bridge.segmenting import read_input
         from CMRSimExtension.slicer_bridge.tagging_nodes import add_tagged, labels_for_tagging, motion_for_tagging
@@ -198,6 +199,10 @@ class CMRTaggedLogic(ModuleLogic):
             raise InputError(
                 f"'{parameters.inputNode.GetName()}' has one frame, and moving tags need a cine of two or more; "
                 "choose a sequence, or the static grid")
+        if parameters.keepMotion and parameters.method == Method.MOVING and cine.grid.shape[0] < 2:
+            raise InputError(
+                f"motion as transforms needs two or more slices, and '{parameters.inputNode.GetName()}' has one; "
+                "untick the motion, or put the slices together to a stack")
         values: dict[str, Any] = {"cine": cine, "options": options, "seed": parameters.seed}
         if parameters.segmentation is not None:
             values["labels"] = labels_for_tagging(parameters.segmentation, parameters.labelMap, cine)

@@ -153,6 +153,34 @@ def test_one_frame_is_refused_with_the_cure(panel, cine, slot_errors):
     assert "choose a sequence, or the static grid" in str(slot_errors[0])
 
 
+def test_motion_of_a_single_slice_is_refused_before_anything_runs(panel, cine, slot_errors):
+    grid = ImageGrid(cine.grid.affine_ras, (1, *cine.grid.shape[1:]), 8.0)
+    one = add_cine(replace(cine, image=cine.image[:, :1], grid=grid, times_ms=cine.times_ms[:1], labels=None), "One")
+    parameters = panel.logic.getParameterNode()
+    parameters.inputNode, parameters.keepMotion = one.proxy, True
+    panel.ui.applyButton.click()
+    assert "'One' has one; untick the motion" in str(slot_errors[0])
+    assert not panel.job.running
+    parameters.keepMotion = False
+    panel.logic.task(parameters)  # the tags may still move
+
+
+def test_a_view_that_fails_does_not_take_the_result_away(panel, host, slot_errors):
+    from CMRTagged import Method
+
+    def broken(nodes):
+        raise RuntimeError("no such view")
+
+    parameters = panel.logic.getParameterNode()
+    parameters.method = Method.PAPER
+    panel.logic.applyMethodDefaults(parameters)
+    panel.job.run(replace(panel.logic.task(parameters), show=broken))
+    assert host.run_until(lambda: not panel.job.running, CHILD_SECONDS)
+    assert "no such view" in str(slot_errors[0])
+    assert slicer.mrmlScene.GetFirstNodeByName("Cine tagged") is not None
+    assert panel.ui.applyStatusLabel.text == "The tags do not move."
+
+
 def test_tags_under_two_pixels_are_refused_before_anything_runs(panel, host, slot_errors):
     panel.logic.getParameterNode().spacing = 2.5  # 1.5 mm pixels
     before = node_ids()
