@@ -6,7 +6,9 @@ import shutil
 
 import pytest
 import torch
+import yaml
 
+from CMRSimExtension.command_line.main import main
 from CMRSimExtension.errors import InputError
 from CMRSimExtension.training import run as run_module
 from CMRSimExtension.training.configuration import read_configuration
@@ -128,6 +130,17 @@ def test_ctrl_c_is_passed_on_and_the_finished_rounds_stay(whole, tmp_path):
         train(configuration, tmp_path, workers=0, device="cpu", progress=False, report=interrupt)
     (resumed,) = train(configuration, tmp_path, workers=0, device="cpu", progress=False)
     assert same(weights(whole), weights(resumed))
+
+
+def test_the_command_answers_ctrl_c_with_130_and_says_how_to_go_on(tmp_path, monkeypatch, capsys):
+    def interrupt(*arguments):
+        raise KeyboardInterrupt
+
+    (tmp_path / "toy.yaml").write_text(yaml.safe_dump(TOY))
+    monkeypatch.setattr(run_module._Record, "on_train_epoch_end", interrupt)
+    command = ["train", str(tmp_path / "toy.yaml"), "--out", str(tmp_path / "run"), "--workers", "0", "--device", "cpu"]
+    assert main([*command, "--threads", "1"]) == 130
+    assert "the same command goes on from there" in capsys.readouterr().err
 
 
 def test_without_torchrun_a_single_process_trains(tmp_path, monkeypatch):
