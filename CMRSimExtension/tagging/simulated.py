@@ -63,13 +63,26 @@ def simulation_of(cine: Cine) -> dict[str, Any] | None:
     None where there is none, where the tags follow estimated motion, and where the cine lies elsewhere than it was
     scanned.
     """
-    record = cine.sidecar
-    if "tagging" in record and "anatomy" not in record:
-        record = _part(record, "source") if motion_source(cine) == "true" else {}
+    record = _scan_record(cine)
+    if record is not cine.sidecar and motion_source(cine) != "true":
+        return None
     scanned = np.array(_part(_part(record, "simulation"), "grid").get("affine_ras"))
     if _part(record, "anatomy").get("kind") != PARAMETRIC or scanned.shape != (4, 4):
         return None
     return record if np.allclose(scanned, cine.grid.affine_ras, atol=_SAME_MM) else None
+
+
+def scanned_plane(cine: Cine) -> str | None:
+    """The plane that a cine, or the one that it was tagged from, was simulated in; None where no plane was named."""
+    scan = _part(_scan_record(cine), "simulation")
+    plane = scan.get("plane")
+    return None if plane is None or scan.get("grid_given") else str(plane)
+
+
+def _scan_record(cine: Cine) -> dict[str, Any]:
+    """The sidecar of a cine, or of the one that it was tagged from."""
+    record = cine.sidecar
+    return _part(record, "source") if "tagging" in record and "anatomy" not in record else record
 
 
 def motion_source(cine: Cine) -> str:
