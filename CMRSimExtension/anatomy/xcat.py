@@ -142,6 +142,8 @@ class XcatAnatomy:
         drawn = np.random.default_rng(np.random.SeedSequence(seed).spawn(1)[0])
         self._parameters = parameters or _parameters_of(series, first, self._frames[0].cardiac, drawn)
         self._bodies: dict[int, HeartInBody] = {0: self._build(0, first)}
+        for frame in self._frames:
+            _ = frame.sha256  # Kept now, as the files may be gone when the record is written.
 
     def _structures(self, frame: XcatFrame) -> NDArray[np.uint8]:
         structures = self._series.structures(frame)
@@ -365,7 +367,8 @@ class XcatAnatomy:
             "kind": "XCAT",
             "source": self._series.source,
             "frames": [
-                {"file": f.path.name, "cardiac": f.cardiac, "respiratory": f.respiratory, "inhaled": f.inhaled}
+                {"file": f.path.name, "sha256": f.sha256}
+                | {"cardiac": f.cardiac, "respiratory": f.respiratory, "inhaled": f.inhaled}
                 for f in self._frames
             ],
             "seed": self._seed,

@@ -1,7 +1,9 @@
 """Reading what XCAT writes: headerless activity files, and the log or parameter file that explains them."""
 
+import hashlib
 import re
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -51,6 +53,12 @@ class XcatFrame:
     def number(self) -> int:
         """Which frame of its run it is, from 1."""
         return int(_name_of(self.path)["frame"])
+
+    @cached_property
+    def sha256(self) -> str:
+        """Digest of the file, read when first asked for."""
+        with self.path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 @dataclass(frozen=True)

@@ -1,5 +1,6 @@
 """Anatomy from XCAT's files: read as XCAT writes them, every organ known, breathing and beating."""
 
+import hashlib
 
 import numpy as np
 import pytest
@@ -149,6 +150,14 @@ def test_frames_at_several_heart_phases_are_a_beating_series(tmp_path):
     assert pools[0] > pools[1] > pools[2]
     assert pools[2] / pools[0] == pytest.approx(np.sum(contracted() == 5) / np.sum(voxels() == 5), abs=0.05)
     assert "estimated" in anatomy.describe()["motion"]
+
+
+def test_its_record_tells_the_frames_by_their_contents(tmp_path):
+    log = write(tmp_path, frames=2, hearts=("0.000", "0.400"))
+    contracted().tofile(tmp_path / "sub_act_2.bin")
+    digests = [frame["sha256"] for frame in XcatAnatomy(log).describe()["frames"]]
+    files = [tmp_path / f"sub_act_{number}.bin" for number in (1, 2)]
+    assert digests == [hashlib.sha256(file.read_bytes()).hexdigest() for file in files]
 
 
 def test_a_series_without_end_diastole_is_refused(tmp_path):
