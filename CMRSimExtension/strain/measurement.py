@@ -79,8 +79,8 @@ def _require_short_axis(cine: Cine, diastole: NDArray[np.uint8]) -> None:
         closed = closed_share(diastole)
         if closed < _CLOSED:
             raise InputError(
-                f"the LV myocardium surrounds the cavity by {closed:.0%} only (median of the slices), as in long-axis and "
-                "axial views; strain is measured in short-axis cines, in which it is a closed ring: give one, or "
+                f"the LV myocardium surrounds the cavity by {closed:.0%} only (median of the slices), as in long-axis "
+                "and axial views; strain is measured in short-axis cines, in which it is a closed ring: give one, or "
                 "complete the labels"
             )
     elif plane != "sax":
