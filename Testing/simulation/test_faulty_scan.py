@@ -51,6 +51,27 @@ def test_faults_are_the_same_for_the_same_seed_and_any_number_of_workers(subject
     assert first.sidecar["slice_shifts_mm"] == second.sidecar["slice_shifts_mm"]
 
 
+def test_times_are_those_of_the_breath_hold_that_made_the_slice(subject: Subject) -> None:
+    protocol = SMALL.replace(slices=2)
+    cine = simulate(subject, protocol, 5, faults=(parse_fault("arrhythmia"),))
+    means = [np.mean(hold["schedule"]["durations_ms"]) for hold in cine.sidecar["breath_holds"]]
+    # The record keeps microseconds.
+    np.testing.assert_allclose(cine.heartbeats_ms, means, atol=1e-3)
+    np.testing.assert_allclose(cine.times_ms, np.outer(means, np.arange(4) / 4), atol=1e-3)
+    np.testing.assert_array_equal(cine.sidecar["times_ms"], cine.times_ms)
+    assert abs(means[0] - means[1]) > 1.0
+
+
+def test_spokes_combined_by_rss_are_received_by_a_coil_array(subject: Subject) -> None:
+    pytest.importorskip("finufft")
+    protocol = SMALL.replace(trajectory="radial", coil_combination="rss", slices=1, phases=1, snr=5.0)
+    rss, adaptive = (simulate(subject, protocol.replace(coil_combination=c), 5) for c in ("rss", "adaptive"))
+    assert rss.sidecar["coil_array"] is not None and adaptive.sidecar["coil_array"] is None
+    # In air the floor of 6 channels is that of their root sum of squares, 3.39 against 1.25 SD, streaks aside.
+    corner = np.s_[0, 0, :8, :8]
+    assert rss.image[corner].mean() > 1.5 * adaptive.image[corner].mean()
+
+
 def test_drift_moves_image_labels_and_truth_together(subject: Subject, clean) -> None:  # type: ignore[no-untyped-def]
     drifted = simulate(subject, SMALL, 5, faults=(BreathHoldDrift(amount=12.0),), truth=("labels", "motion"))
     shifts = np.array(drifted.sidecar["slice_shifts_mm"])
