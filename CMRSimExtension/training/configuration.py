@@ -325,8 +325,9 @@ def _changed(base: dict[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]
     result = dict(base)
     for key, value in changes.items():
         old = result.get(key)
-        both = isinstance(old, dict) and isinstance(value, dict) and key not in _WHOLE
-        result[key] = _changed(old, value) if both else value
+        if isinstance(old, dict) and isinstance(value, dict) and key not in _WHOLE:
+            value = _changed(old, value)
+        result[key] = value
     return result
 
 
