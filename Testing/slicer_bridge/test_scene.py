@@ -165,8 +165,12 @@ def in_time(work) -> None:
 
 
 def test_cancel_ends_the_python_behind_a_launcher(launcher):
+    from CMRSimExtension.scanner.protocol import Protocol
+
     heard = []
-    job = ChildJob("simulate", tiny_scan(phases=60), lambda share, text: heard.append(share))
+    whole = Protocol.preset("siemens_1.5t")  # takes longer than `in_time` waits
+    job = ChildJob(
+        "simulate", tiny_scan(phases=60) | {"protocol": whole.as_dict()}, lambda share, text: heard.append(share))
     wait_until(lambda: job.poll() or heard)
     in_time(job.cancel)
     assert_gone(int(launcher.read_text(encoding="utf-8")))
