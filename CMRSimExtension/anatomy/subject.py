@@ -189,8 +189,8 @@ class Subject:
     def function(self) -> CardiacFunction:
         """True clinical function, by quadrature of the LV's shells and of the RV's outline; the LV's to 1e-6."""
         lv, rv = self.heart.lv, self.heart.rv
-        left = (round(value, 6) for value in (lv.volume_ml(0.0), lv.volume_ml(1.0), lv.mass_g))
-        return CardiacFunction(*left, rv.volume_ml(0.0), rv.volume_ml(1.0))
+        edv, esv, mass = (round(value, 6) for value in (lv.volume_ml(0.0), lv.volume_ml(1.0), lv.mass_g))
+        return CardiacFunction(edv, esv, mass, rv.volume_ml(0.0), rv.volume_ml(1.0))
 
     def ejection(self, phase: float) -> float:
         """Share of the stroke volume that has left the ventricles at cardiac `phase`."""

@@ -98,10 +98,11 @@ def _configuration(folder: Path) -> TrainingConfiguration:
 
 
 def _newest(folder: Path) -> Path:
-    files = [path for path in (Path(folder) / "weights.pt", Path(folder) / "last.ckpt") if path.is_file()]
-    if not files:
-        raise InputError(f"{folder} holds no weights yet; wait for the run's first round")
-    return max(files, key=lambda path: path.stat().st_mtime)
+    """The weights of a finished run, or those of the last round of one that goes on."""
+    for name in ("weights.pt", "last.ckpt"):
+        if (Path(folder) / name).is_file():
+            return Path(folder) / name
+    raise InputError(f"{folder} holds no weights yet; wait for the run's first round")
 
 
 def _slice_mm(configuration: TrainingConfiguration) -> float | None:
