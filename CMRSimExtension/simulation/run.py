@@ -79,7 +79,8 @@ class ScanOptions:
     sub_samples
         Points that stand for one voxel, through the slice and over its area.
     by_channel
-        Draw and reconstruct every receive channel instead of taking the fast path with the same statistics.
+        Draw and reconstruct every receive channel instead of taking the fast path with the same statistics. Done in any
+        case where k-space is kept, and where a field of view too small for the body meets acceleration.
     phases
         Cardiac phases to image, each in [0, 1) and rising; None spreads the protocol's number of them evenly. Faults
         that act on single lines need them even.
