@@ -259,13 +259,19 @@ class CMRSimulateLogic(ModuleLogic):
 
         subject = Subject.random(seed, pathology=node.pathology.value)
         torso, function = subject.parameters.torso, subject.function
+        drawn = {
+            "ageYears": torso.age_years, "heightCm": torso.height_cm, "weightKg": torso.weight_kg,
+            "edvMl": function.lv_edv_ml, "esvMl": function.lv_esv_ml, "massG": function.lv_mass_g}
+        values = {name: float(round(value)) for name, value in drawn.items()} | {"seed": seed, "sex": Sex(torso.sex)}
+        before = {name: node.getValue(name) for name in values}
         with slicer.util.NodeModify(node):
-            node.seed = seed
-            node.sex = Sex(torso.sex)
-            node.ageYears, node.heightCm = float(round(torso.age_years)), float(round(torso.height_cm))
-            node.weightKg = float(round(torso.weight_kg))
-            node.edvMl, node.esvMl = float(round(function.lv_edv_ml)), float(round(function.lv_esv_ml))
-            node.massG = float(round(function.lv_mass_g))
+            try:
+                for name, value in values.items():
+                    node.setValue(name, value)
+            except ValueError:  # a value outside its range: half a subject would be nobody
+                for name, value in before.items():
+                    node.setValue(name, value)
+                raise
 
     def anatomyValues(self, node: CMRSimulateParameterNode) -> dict[str, Any]:
         """``source`` and ``anatomy``, as the jobs want them.

@@ -105,6 +105,24 @@ def test_the_largest_dilated_hearts_that_are_drawn_can_be_set(panel, seed):
         float(round(value)) for value in (drawn.lv_edv_ml, drawn.lv_esv_ml, drawn.lv_mass_g))
 
 
+def test_a_subject_outside_the_ranges_leaves_the_last_one_whole(panel, monkeypatch):
+    from types import SimpleNamespace
+
+    from CMRSimExtension.anatomy.subject import Subject
+
+    giant = SimpleNamespace(
+        parameters=SimpleNamespace(torso=SimpleNamespace(
+            sex="M", age_years=30.0, height_cm=180.0, weight_kg=80.0)),
+        function=SimpleNamespace(lv_edv_ml=900.0, lv_esv_ml=300.0, lv_mass_g=200.0))
+    monkeypatch.setattr(Subject, "random", lambda seed, pathology: giant)
+    parameters = panel.logic.getParameterNode()
+    names = ("seed", "sex", "ageYears", "heightCm", "weightKg", "edvMl", "esvMl", "massG")
+    before = [parameters.getValue(name) for name in names]
+    with pytest.raises(ValueError, match="range"):
+        panel.logic.randomise(parameters, 5)
+    assert [parameters.getValue(name) for name in names] == before
+
+
 @dataclass(frozen=True)
 class Applied:
     """What was there after Apply, and what the same parameters give in this process."""
