@@ -103,6 +103,17 @@ class SenseUnfolding:
         unfolded = xp.matmul(xp.astype(weights, folded.dtype, copy=False), folded)[..., 0]
         return self._unfolded(unfolded, rows, columns)
 
+    def unfold_adjoint(self, image: NDArray[Any]) -> NDArray[Any]:
+        """(coils, rows, columns) adjoint of `unfold`, of an image (rows, columns)."""
+        coils, rows, columns = self.sensitivities.shape
+        values = self._folds(image[None])[:, 0, :, None]
+        folded = (np.conj(self._unfolding.swapaxes(-1, -2)) @ values)[..., 0]
+        period = [rows, columns]
+        period[self.phase_axis] //= self.acceleration
+        channels = np.zeros((coils, rows, columns), folded.dtype)
+        channels[:, : period[0], : period[1]] = folded.T.reshape(coils, *period)
+        return channels
+
     @cached_property
     def g_factor(self) -> NDArray[np.float64]:
         """(rows, columns) geometry factor sqrt([(S^H S)^-1]_ii [S^H S]_ii), at least 1 (Pruessmann 1999, eq. 23)."""

@@ -11,6 +11,7 @@ import numpy as np
 from CMRSimExtension.anatomy.material import Anatomy
 from CMRSimExtension.anatomy.subject import Subject, SubjectParameters
 from CMRSimExtension.errors import CMRSimWarning, InputError
+from CMRSimExtension.scanner.coils import CoilArray
 from CMRSimExtension.scanner.faults import fault_from_dict
 from CMRSimExtension.scanner.geometry import ImageGrid
 from CMRSimExtension.scanner.protocol import Protocol
@@ -87,6 +88,7 @@ def simulate_again(
             "sub_samples": int(scan["sub_samples"]),
             "by_channel": bool(scan["by_channel"]),
             "phases": scan["phases"],
+            "array": CoilArray.from_dict(sidecar["coil_array"]) if scan.get("array_given") else None,
         }
     except KeyError as error:
         raise InputError(

@@ -80,10 +80,13 @@ class ScanOptions:
         Points that stand for one voxel, through the slice and over its area.
     by_channel
         Draw and reconstruct every receive channel instead of taking the fast path with the same statistics. Done in any
-        case where k-space is kept, and where a field of view too small for the body meets acceleration.
+        case where k-space is kept, where an array is given, and where a field of view too small for the body meets
+        acceleration.
     phases
         Cardiac phases to image, each in [0, 1) and rising; None spreads the protocol's number of them evenly. Faults
         that act on single lines need them even.
+    array
+        The receive coils, as many as the protocol has; None puts the protocol's number of loops around the chest.
     """
 
     plane: str = "sax"
@@ -94,6 +97,7 @@ class ScanOptions:
     sub_samples: int = 6
     by_channel: bool = False
     phases: tuple[float, ...] | None = None
+    array: CoilArray | None = None
 
     def __post_init__(self) -> None:
         phases = self.phases
@@ -151,9 +155,15 @@ class Run:
         kept = on_kspace is not None
         cartesian = protocol.trajectory == "cartesian"
         # The fast path cannot unfold what folds in with the sensitivity of another place.
-        self._by_channel = options.by_channel or kept or bool(folded_pixels and cartesian and protocol.acceleration > 1)
-        array = None
-        if self._by_channel or protocol.acceleration > 1 or (protocol.coil_combination == "rss" and not cartesian):
+        unfolds_wide = bool(folded_pixels and cartesian and protocol.acceleration > 1)
+        self._by_channel = options.by_channel or kept or unfolds_wide or options.array is not None
+        array = options.array
+        if array is not None and len(array.centres_mm) != protocol.coils:
+            raise InputError(
+                f"the coil array has {len(array.centres_mm)} coils and the protocol {protocol.coils}; give as many"
+            )
+        needed = self._by_channel or protocol.acceleration > 1 or (protocol.coil_combination == "rss" and not cartesian)
+        if array is None and needed:
             array = CoilArray.body_and_spine(protocol.coils, _heart_centre(anatomy))
         self.receiver = Receiver(
             protocol,
@@ -343,6 +353,7 @@ class Run:
                 "truth": sorted(options.truth),
                 "sub_samples": options.sub_samples,
                 "by_channel": self._by_channel,
+                "array_given": options.array is not None,
                 "phases": None if options.phases is None else list(options.phases),
                 "grid_given": options.grid is not None,
                 "grid": {

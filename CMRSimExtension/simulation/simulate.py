@@ -7,6 +7,7 @@ import numpy as np
 
 from CMRSimExtension.anatomy.material import Anatomy
 from CMRSimExtension.errors import InputError
+from CMRSimExtension.scanner.coils import CoilArray
 from CMRSimExtension.scanner.faults import Fault
 from CMRSimExtension.scanner.geometry import ImageGrid
 from CMRSimExtension.scanner.protocol import Protocol
@@ -28,6 +29,7 @@ def simulate(
     sub_samples: int = 6,
     by_channel: bool = False,
     phases: Sequence[float] | None = None,
+    array: CoilArray | None = None,
     workers: int | None = None,
     progress: Progress | None = None,
     on_kspace: KspaceSink | None = None,
@@ -42,7 +44,7 @@ def simulate(
         What the console is set to.
     seed
         Seed of everything that the scan itself draws (tissue values, fields, heartbeats, faults, noise); 0 or above.
-    plane, truth, grid, faults, preparation, sub_samples, by_channel, phases
+    plane, truth, grid, faults, preparation, sub_samples, by_channel, phases, array
         As in `ScanOptions`. Truths: ``labels`` (clinical), ``anatomy`` (every structure), ``motion`` (displacement to
         end diastole), ``fractions`` (tissue shares).
     workers
@@ -61,10 +63,13 @@ def simulate(
     Raises
     ------
     InputError
-        For an unknown truth or plane, a negative seed, or a grid that the protocol cannot acquire.
+        For an unknown truth or plane, a negative seed, a grid that the protocol cannot acquire, or an array of another
+        number of coils.
     """
     wanted = None if phases is None else tuple(float(phase) for phase in phases)
-    options = ScanOptions(plane, frozenset(truth), grid, tuple(faults), preparation, sub_samples, by_channel, wanted)
+    options = ScanOptions(
+        plane, frozenset(truth), grid, tuple(faults), preparation, sub_samples, by_channel, wanted, array
+    )
     if not (isinstance(seed, int | np.integer) and seed >= 0):
         raise InputError(f"seed is {seed!r}; give a whole number, 0 or above")
     run = Run.prepare(anatomy, protocol, int(seed), options, progress, on_kspace)

@@ -32,6 +32,14 @@ def test_they_are_what_a_modulation_of_the_lines_makes() -> None:
     np.testing.assert_allclose(vessel() + ghosts.of(vessel(), -2, 2.0), expected, atol=1e-6)
 
 
+@pytest.mark.parametrize("axis", [-2, -1])
+def test_the_adjoint_of_the_ghosts_is_the_ghosts(axis: int) -> None:
+    """A real modulation of the lines is its own adjoint."""
+    rng, ghosts = np.random.default_rng(3), PulsationGhosts(0.2, 8.0, 0.9)
+    x, y = (rng.standard_normal((2, 32, 48, 2)).astype(np.float32) @ np.array([1, 1j], np.complex64))
+    assert np.vdot(y, ghosts.of(x, axis, 2.0)) == pytest.approx(np.vdot(ghosts.of(y, axis, 2.0), x), rel=1e-5)
+
+
 def test_no_modulation_leaves_no_ghost() -> None:
     assert not PulsationGhosts().of(vessel(), -1, 1.0).any()
 

@@ -90,6 +90,17 @@ def test_unfolding_on_torch_gives_the_numbers_of_numpy(axis: int) -> None:
     np.testing.assert_allclose(got, expected, atol=1e-5 * np.abs(expected).max())
 
 
+@pytest.mark.parametrize("axis", [-2, -1])
+@pytest.mark.parametrize("acceleration", [1, 2, 4])
+def test_the_adjoint_of_unfolding_is_the_adjoint(acceleration: int, axis: int) -> None:
+    unfolding, rng = SenseUnfolding(maps(), acceleration, axis), np.random.default_rng(acceleration)
+    shape = maps().shape
+    channels = rng.standard_normal(shape) + 1j * rng.standard_normal(shape)
+    image = rng.standard_normal(shape[1:]) + 1j * rng.standard_normal(shape[1:])
+    left, right = np.vdot(image, unfolding.unfold(channels)), np.vdot(unfolding.unfold_adjoint(image), channels)
+    assert left == pytest.approx(right, rel=1e-6)
+
+
 def test_the_geometry_factor_is_one_without_acceleration() -> None:
     np.testing.assert_allclose(SenseUnfolding(maps(), 1).g_factor, 1.0, atol=1e-4)
 

@@ -9,6 +9,7 @@ import pytest
 
 from CMRSimExtension.anatomy.subject import Subject
 from CMRSimExtension.errors import CMRSimWarning, InputError
+from CMRSimExtension.scanner.coils import CoilArray
 from CMRSimExtension.scanner.faults import parse_fault
 from CMRSimExtension.scanner.geometry import ImageGrid
 from CMRSimExtension.scanner.protocol import Protocol
@@ -126,6 +127,17 @@ def test_an_incomplete_record_is_refused(tagged: Cine, lost: str) -> None:
 def test_a_sidecar_of_something_else_is_refused(record: dict, message: str) -> None:
     with pytest.raises(InputError, match=message):
         simulate_again(record)
+
+
+def test_any_array_of_coils_may_be_put_round_the_body(subject: Subject) -> None:
+    usual = CoilArray.body_and_spine(4, subject.heart_frame.origin_mm)
+    near = CoilArray(usual.centres_mm[:3] + [0.0, 20.0, 0.0], usual.normals[:3], usual.radii_mm[:3], usual.reference_mm)
+    protocol = SMALL.replace(coils=3, slices=1, phases=1)
+    first = simulate(subject, protocol, 2, array=near)
+    np.testing.assert_array_equal(simulate_again(through_json(first)).image, first.image)
+    assert not np.array_equal(first.image, simulate(subject, protocol, 2, by_channel=True).image)
+    with pytest.raises(InputError, match="3 coils and the protocol 4"):
+        simulate(subject, SMALL, 2, array=near)
 
 
 def test_the_coils_are_on_record_where_there_were_any(subject: Subject) -> None:
