@@ -143,7 +143,7 @@ def test_tags_laid_by_the_scan_say_whose_motion_they_follow(small_cine, kind, so
 def test_a_cine_is_not_replaced_by_its_own_tags(heart, capsys):
     before = heart.read_bytes()
     assert main(["tag", str(heart), "--out", str(heart), "--quiet"]) == 2
-    assert "give --out another name" in capsys.readouterr().err
+    assert "give the output another name" in capsys.readouterr().err
     assert heart.read_bytes() == before
 
 
