@@ -197,7 +197,7 @@ def test_a_file_is_tagged_into_a_scene_of_its_own(tmp_path):
     assert bare.scene.GetFirstNodeByName("heart heart") is not None
 
 
-def test_a_file_is_segmented_into_a_scene_of_its_own(tmp_path, monkeypatch):
+def test_a_file_is_segmented_into_a_scene_of_its_own(scene, tmp_path, monkeypatch):
     """The network is left out: what stands in for the command writes what it writes."""
     from CMRSimExtension.command_line import main as command_line
     from CMRSimExtension.files.cine_files import read_cine
