@@ -11,7 +11,7 @@ from CMRSimExtension.files.dicom_identity import is_simulated, is_simulated_reco
 from CMRSimExtension.files.sidecar import read_sidecar
 from CMRSimExtension.simulation.cine import Cine
 
-_SEGMENTATION_FORMAT = "cmrsim segmentation"
+SEGMENTATION_FORMAT = "cmrsim segmentation"
 """``format`` of the JSON file that `cmrsim segment` writes beside its labels."""
 
 
@@ -65,7 +65,7 @@ def origin_of_labels(source: Path, cine: Cine | None) -> LabelOrigin:
 def _by_network(labels: Path) -> LabelOrigin | None:
     try:
         record = json.loads(sidecar_path(labels).read_text(encoding="utf-8"))
-        if record["format"] != _SEGMENTATION_FORMAT:
+        if record["format"] != SEGMENTATION_FORMAT:
             return None
         model = record["model"]
         return LabelOrigin("network", str(model["name"]), str(model.get("version") or "unknown"))

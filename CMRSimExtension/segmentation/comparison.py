@@ -23,6 +23,7 @@ from CMRSimExtension.evaluation.case_values import (
 from CMRSimExtension.evaluation.overlap import Comparison, begins_at_apex, compare, summarise
 from CMRSimExtension.evaluation.voxel_sizes import spacing_is_plausible
 from CMRSimExtension.files.cine_files import NIFTI_ENDINGS, base_path, sidecar_path
+from CMRSimExtension.files.label_origin import SEGMENTATION_FORMAT
 from CMRSimExtension.files.nifti import NiftiImage, read_nifti
 from CMRSimExtension.files.third_party import reading
 from CMRSimExtension.scanner.geometry import ImageGrid
@@ -212,7 +213,7 @@ def _not_asked_for(labels: Path) -> set[int]:
         return set()
     with reading(path, "a JSON sidecar"):
         record = json.loads(path.read_text(encoding="utf-8"))
-        if not isinstance(record, dict) or record.get("format") != "cmrsim segmentation":
+        if not isinstance(record, dict) or record.get("format") != SEGMENTATION_FORMAT:
             return set()
         return {int(index) for index in record["empty_frames"]}
 

@@ -24,6 +24,7 @@ from CMRSimExtension.files.cine_files import (
 )
 from CMRSimExtension.files.data_sets import cines_in_folder
 from CMRSimExtension.files.formats import read_image
+from CMRSimExtension.files.label_origin import SEGMENTATION_FORMAT
 from CMRSimExtension.files.nifti import write_nifti
 from CMRSimExtension.segmentation.model import SegmentationModel
 from CMRSimExtension.segmentation.segment import Segmentation, segment
@@ -319,7 +320,7 @@ def _record(
     found, curves = result.segmentation, result.function
     dx, dy, dz = cine.grid.spacing_mm
     record: dict[str, Any] = {
-        "format": "cmrsim segmentation",
+        "format": SEGMENTATION_FORMAT,
         "format_version": 1,
         "software": {"CMRSimExtension": __version__},
         "use": "for research, not for clinical use",
