@@ -17,6 +17,7 @@ from CMRSimExtension.anatomy.labels.volume import LabelVolume
 from CMRSimExtension.anatomy.structures import Structure
 
 _STEP = 4e-3
+"""Share of the heartbeat over which velocities are taken."""
 _EDGE_MM = 58.0
 """The descent of the base fades out over this distance above the ventricles."""
 _BASAL_SHARE = 0.35
@@ -276,20 +277,70 @@ class SeriesHeart:
 
     def blood_velocity(self, heart_mm: NDArray[np.floating], cardiac: float, cycle_ms: float) -> NDArray[np.float64]:
         """(n, 3) velocity in mm/s of the ventricles' blood, as `BeatingHeart`'s, from the estimated motion."""
-        out = np.zeros((len(heart_mm), 3))
         structure, ground, _ = self.sample(heart_mm, cardiac, rest=False)
-        seconds = _STEP * cycle_ms / 1000.0
-        before, after = (cardiac - 0.5 * _STEP) % 1.0, (cardiac + 0.5 * _STEP) % 1.0
-        earlier, later = (np.maximum(self._volumes_at(p), 1e-6) for p in (before, after))
-        change = np.log(later / earlier) / seconds
-        for left, pool, rate in ((True, Structure.LV_BLOOD, change[0]), (False, Structure.RV_BLOOD, change[2])):
-            index = np.flatnonzero(structure == pool)
-            if index.size:
-                start = self._motion(before).from_label_map(ground[index])
-                wall = (self._motion(after).from_label_map(ground[index]) - start) / seconds
-                flow = self._motion(cardiac).emptying_flow(heart_mm[index], np.full(index.size, rate), left)
-                out[index] = wall + flow
-        return out
+
+        def velocity(index: NDArray[np.intp], step: PoolStep) -> NDArray[np.floating]:
+            start = self._motion(step.before).from_label_map(ground[index])
+            wall = (self._motion(step.after).from_label_map(ground[index]) - start) / step.seconds
+            flow = self._motion(cardiac).emptying_flow(heart_mm[index], np.full(index.size, step.rate), step.left)
+            return np.asarray(wall + flow)
+
+        return velocity_of_pools(structure, self._volumes_at, cardiac, cycle_ms, velocity)
+
+
+@dataclass(frozen=True)
+class PoolStep:
+    """A short step of the heartbeat as one ventricle's blood sees it.
+
+    Attributes
+    ----------
+    before, after
+        Cardiac phases at its ends.
+    seconds
+        How long it lasts.
+    rate
+        Relative change of the pool's volume, per second.
+    left
+        Whether the pool is the left one.
+    """
+
+    before: float
+    after: float
+    seconds: float
+    rate: float
+    left: bool
+
+
+def velocity_of_pools(
+    structure: NDArray[np.uint8],
+    volumes_at: Callable[[float], NDArray[np.floating]],
+    cardiac: float,
+    cycle_ms: float,
+    velocity: Callable[[NDArray[np.intp], PoolStep], NDArray[np.floating]],
+) -> NDArray[np.float64]:
+    """(n, 3) velocity in mm/s of the blood in both ventricles, 0 elsewhere.
+
+    Parameters
+    ----------
+    structure
+        (n,) `Structure` of the points.
+    volumes_at
+        LV pool, LV wall and RV pool volume (3,) at a cardiac phase, ml.
+    cardiac, cycle_ms
+        Phase of the heartbeat, and how long it is.
+    velocity
+        (m, 3) mm/s of the points with these indices (m,), over a step around `cardiac`.
+    """
+    out = np.zeros((len(structure), 3))
+    seconds = _STEP * cycle_ms / 1000.0
+    before, after = (cardiac - 0.5 * _STEP) % 1.0, (cardiac + 0.5 * _STEP) % 1.0
+    earlier, later = (np.maximum(volumes_at(phase), 1e-6) for phase in (before, after))
+    change = np.log(later / earlier) / seconds
+    for left, pool, rate in ((True, Structure.LV_BLOOD, change[0]), (False, Structure.RV_BLOOD, change[2])):
+        index = np.flatnonzero(structure == pool)
+        if index.size:
+            out[index] = velocity(index, PoolStep(before, after, seconds, float(rate), left))
+    return out
 
 
 def function_of_series(volumes_ml: NDArray[np.float64]) -> CardiacFunction:

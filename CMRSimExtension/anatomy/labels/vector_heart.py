@@ -7,13 +7,18 @@ from scipy import ndimage
 from CMRSimExtension.anatomy.composition import CLINICAL_OF_STRUCTURE
 from CMRSimExtension.anatomy.function import CardiacFunction
 from CMRSimExtension.anatomy.labels.heart_volume import HeartVolume
-from CMRSimExtension.anatomy.labels.series_heart import SeriesTiming, ejected_share, function_of_series
+from CMRSimExtension.anatomy.labels.series_heart import (
+    PoolStep,
+    SeriesTiming,
+    ejected_share,
+    function_of_series,
+    velocity_of_pools,
+)
 from CMRSimExtension.anatomy.labels.shell_map import ShellMap
 from CMRSimExtension.anatomy.labels.volume import FineField, LabelVolume
 from CMRSimExtension.anatomy.material import HeartFrame
 from CMRSimExtension.anatomy.structures import Structure
 
-_STEP = 4e-3
 _MARGIN_MM = 11.0
 """`Anatomy.may_move` promises that nothing moves within 10 mm of what it leaves out."""
 _FADE_MM = 15.0
@@ -187,18 +192,13 @@ class VectorHeart:
     def blood_velocity(self, heart_mm: NDArray[np.floating], cardiac: float, cycle_ms: float) -> NDArray[np.float64]:
         """(n, 3) velocity in mm/s of the ventricles' blood, as `BeatingHeart`'s: that of the displacement field, and
         what the emptying pool loses through a cavity of its first shape."""
-        out = np.zeros((len(heart_mm), 3))
         structure, ground, _ = self.sample(heart_mm, cardiac, rest=False)
-        seconds = _STEP * cycle_ms / 1000.0
-        before, after = (cardiac - 0.5 * _STEP) % 1.0, (cardiac + 0.5 * _STEP) % 1.0
-        earlier, later = (np.maximum(self._volumes_at(p), 1e-6) for p in (before, after))
-        change = np.log(later / earlier) / seconds
-        for left, pool, rate in ((True, Structure.LV_BLOOD, change[0]), (False, Structure.RV_BLOOD, change[2])):
-            index = np.flatnonzero(structure == pool)
-            if index.size:
-                flow = self._still.emptying_flow(ground[index], np.full(index.size, rate), left)
-                out[index] = self._wall_velocity(heart_mm[index], cardiac, (before, after), seconds) + flow
-        return out
+
+        def velocity(index: NDArray[np.intp], step: PoolStep) -> NDArray[np.floating]:
+            flow = self._still.emptying_flow(ground[index], np.full(index.size, step.rate), step.left)
+            return self._wall_velocity(heart_mm[index], cardiac, (step.before, step.after), step.seconds) + flow
+
+        return velocity_of_pools(structure, self._volumes_at, cardiac, cycle_ms, velocity)
 
     def _wall_velocity(
         self, points: NDArray[np.floating], cardiac: float, moments: tuple[float, float], seconds: float
