@@ -11,6 +11,7 @@ from CMRSimExtension.segmentation.bundle import LABEL_OF_CLASS, read_bundle, wri
 from CMRSimExtension.segmentation.model import SegmentationModel
 from CMRSimExtension.segmentation.registry import find_model
 from CMRSimExtension.training.configuration import TrainingConfiguration, as_table, read_configuration
+from CMRSimExtension.training.result import CONFIGURATION
 from CMRSimExtension.training.transfer import read_weights
 
 
@@ -42,7 +43,7 @@ def model_of_run(folder: Path) -> SegmentationModel:
 def model_of(name: str) -> SegmentationModel:
     """A model by its name in the registry, its bundle folder, or the folder of the run that trains it."""
     path = Path(name).expanduser()
-    if (path / "configuration.json").is_file():
+    if (path / CONFIGURATION).is_file():
         return model_of_run(path)
     return read_bundle(find_model(name))
 
@@ -91,9 +92,9 @@ def bundle_of_run(
 
 
 def _configuration(folder: Path) -> TrainingConfiguration:
-    file = Path(folder) / "configuration.json"
+    file = Path(folder) / CONFIGURATION
     if not file.is_file():
-        raise InputError(f"{folder} holds no training run: configuration.json is missing")
+        raise InputError(f"{folder} holds no training run: {CONFIGURATION} is missing")
     return read_configuration(json.loads(file.read_text(encoding="utf-8")))
 
 

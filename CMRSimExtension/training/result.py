@@ -12,8 +12,9 @@ from torch import nn
 from CMRSimExtension.errors import FileFormatError
 from CMRSimExtension.files.atomic import StagedFiles
 
-WEIGHTS, SCORES = "weights.pt", "scores.json"
-"""Names of the exported weights, and of the scores, whose presence says that the run is finished."""
+CONFIGURATION, WEIGHTS, SCORES = "configuration.json", "weights.pt", "scores.json"
+"""Names of the record of how a run is configured, of the exported weights, and of the scores, whose presence says that
+the run is finished."""
 
 
 @dataclass(frozen=True)

@@ -20,11 +20,11 @@ from lightning.pytorch.trainer.states import TrainerStatus
 from torch.utils.data import DataLoader, TensorDataset
 
 from CMRSimExtension.errors import InputError
-from CMRSimExtension.files.atomic import atomic_file
+from CMRSimExtension.files.atomic import atomic_file, check_writable
 from CMRSimExtension.training.batches import BatchStream, FolderPool, Pool, SimulatedPool, read_folder, validation_set
 from CMRSimExtension.training.configuration import TrainingConfiguration, as_table
 from CMRSimExtension.training.module import SegmentationModule
-from CMRSimExtension.training.result import SCORES, WEIGHTS, TrainingResult, read_result, write_result
+from CMRSimExtension.training.result import CONFIGURATION, SCORES, WEIGHTS, TrainingResult, read_result, write_result
 from CMRSimExtension.training.transfer import load_start_weights
 
 log = logging.getLogger(__name__)
@@ -80,7 +80,9 @@ def train(
     Raises
     ------
     InputError
-        When the folder belongs to another configuration, a GPU is asked for that is not there, or the loss diverges.
+        When the folder belongs to another configuration or cannot be written, a GPU is asked for that is not there,
+        weights to start from or a labelled folder are missing or do not fit, or the loss diverges. What can be known
+        before the first step is found before anything is written.
     KeyboardInterrupt
         On Ctrl-C; the rounds that were finished are kept.
     """
@@ -111,10 +113,11 @@ def _train_once(
     stop_at_round: int | None,
     report: Callable[[str], None],
 ) -> TrainingResult:
-    checkpoint, result = _claim(folder, configuration, resume)
+    checkpoint, result = _held(folder, configuration, resume)
     if result is not None:
         report(f"{folder} holds this run, finished before")
         return result
+    check_writable(folder / CONFIGURATION)
     plan = configuration.optimisation
     module = SegmentationModule(configuration)
     if configuration.transfer is not None:
@@ -181,6 +184,7 @@ def _train_once(
         )
         module.stream = stream
         loader = _validation_loader(configuration, workers)
+        _claim(folder, configuration)
         try:
             trainer.fit(module, stream, loader, ckpt_path=checkpoint)
         except SystemExit as error:
@@ -195,31 +199,38 @@ def _train_once(
     return write_result(folder, module.validated_network, scores, finished)
 
 
-def _claim(
+def _held(
     folder: Path, configuration: TrainingConfiguration, resume: bool
 ) -> tuple[Path | None, TrainingResult | None]:
-    """Write down which configuration a folder belongs to.
+    """What a folder holds of this run: the last checkpoint where it goes on, and the result where it is finished.
 
-    Returns
-    -------
-    tuple
-        The last checkpoint where a run goes on, and the result where it is finished.
+    Raises
+    ------
+    InputError
+        When it holds a run of another configuration, or a run at all and `resume` is False.
     """
-    record = json.dumps(as_table(configuration), indent=1, sort_keys=True)
-    file, checkpoint, result = folder / "configuration.json", folder / LAST, None
-    if checkpoint.is_file() or (folder / SCORES).is_file():
-        if not resume:
-            raise InputError(f"{folder} already holds a run; choose another folder, or let it resume")
-        known = file.is_file()
-        if known and json.loads(file.read_text(encoding="utf-8")) != json.loads(record):
-            raise InputError(
-                f"{folder} holds a run of another configuration, which cannot be resumed with this one; choose "
-                "another folder"
-            )
-        result = read_result(folder) if known else None
-    with atomic_file(file) as staged:
-        staged.write_text(record, encoding="utf-8")
-    return checkpoint if checkpoint.is_file() else None, result
+    file, checkpoint = folder / CONFIGURATION, folder / LAST
+    if not (checkpoint.is_file() or (folder / SCORES).is_file()):
+        return None, None
+    if not resume:
+        raise InputError(f"{folder} already holds a run; choose another folder, or let it resume")
+    known = file.is_file()
+    if known and json.loads(file.read_text(encoding="utf-8")) != json.loads(_record_of(configuration)):
+        raise InputError(
+            f"{folder} holds a run of another configuration, which cannot be resumed with this one; choose another "
+            "folder"
+        )
+    return checkpoint if checkpoint.is_file() else None, read_result(folder) if known else None
+
+
+def _claim(folder: Path, configuration: TrainingConfiguration) -> None:
+    """Write down which configuration a folder belongs to: the first that a run writes, once all it needs is there."""
+    with atomic_file(folder / CONFIGURATION) as staged:
+        staged.write_text(_record_of(configuration), encoding="utf-8")
+
+
+def _record_of(configuration: TrainingConfiguration) -> str:
+    return json.dumps(as_table(configuration), indent=1, sort_keys=True)
 
 
 def _settle(

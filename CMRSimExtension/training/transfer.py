@@ -8,9 +8,12 @@ import torch
 from torch import Tensor, nn
 
 from CMRSimExtension.errors import FileFormatError, InputError
-from CMRSimExtension.training.configuration import Transfer
+from CMRSimExtension.training.configuration import Transfer, shipped
 
 log = logging.getLogger(__name__)
+
+_PLACES = ("models/model.pt", "weights.pt", "last.ckpt")
+"""Where the weights of a bundle folder or of a run's folder lie; the first that is there is taken."""
 
 
 def read_weights(path: Path) -> dict[str, Tensor]:
@@ -21,16 +24,19 @@ def read_weights(path: Path) -> dict[str, Tensor]:
     Raises
     ------
     InputError
-        When there is no such file.
+        When there is no such file, or a folder that holds none; for a run of a shipped configuration the message names
+        the command that makes it.
     FileFormatError
         When the file is damaged, would run code, or holds no weights.
     """
-    path = Path(path).expanduser()
-    if path.is_dir():
-        candidates = [path / "models" / "model.pt", path / "weights.pt", path / "last.ckpt"]
-        path = next((candidate for candidate in candidates if candidate.is_file()), candidates[0])
-    if not path.is_file():
-        raise InputError(f"{path} does not exist; give a bundle folder, a weights.pt or a checkpoint")
+    given = path = Path(path).expanduser()
+    if given.is_dir():
+        found = [place for name in _PLACES if (place := given / name).is_file()]
+        if not found:
+            raise InputError(f"{given} holds no weights (none of {', '.join(_PLACES)}); {_cure(given)}")
+        path = found[0]
+    elif not given.is_file():
+        raise InputError(f"{given} does not exist; {_cure(given)}")
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch raises whatever a broken byte leads it to; each means the same to the user
@@ -46,6 +52,15 @@ def read_weights(path: Path) -> dict[str, Tensor]:
             state = {name.removeprefix(prefix): value for name, value in state.items() if name.startswith(prefix)}
             break
     return {name: value.float() if value.is_floating_point() else value for name, value in state.items()}
+
+
+def _cure(path: Path) -> str:
+    """What to do where weights are missing."""
+    general = "give a bundle folder, a weights.pt or a checkpoint"
+    if path.parent.name != "runs" or path.name not in shipped():
+        return general
+    out = "" if path.parts == ("runs", path.name) else f" --out {path}"
+    return f"run 'cmrsim train {path.name}{out}' first, or {general}"
 
 
 def load_start_weights(network: nn.Module, transfer: Transfer, name: str) -> list[str]:

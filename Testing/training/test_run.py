@@ -143,6 +143,44 @@ def test_the_command_answers_ctrl_c_with_130_and_says_how_to_go_on(tmp_path, mon
     assert "the same command goes on from there" in capsys.readouterr().err
 
 
+def nothing_is_left(folder, capsys, table, message):
+    """`cmrsim train` of a configuration that cannot run answers 2, says `message`, and writes nothing."""
+    (folder / "toy.yaml").write_text(yaml.safe_dump(table))
+    command = ["train", str(folder / "toy.yaml"), "--out", str(folder / "new" / "run"), "--workers", "0"]
+    assert main([*command, "--device", "cpu", "--threads", "1"]) == 2
+    assert message in capsys.readouterr().err
+    return [path.name for path in folder.iterdir()] == ["toy.yaml"]
+
+
+def test_start_weights_that_are_missing_leave_no_folder(tmp_path, capsys):
+    table = TOY | {"transfer": {"weights": str(tmp_path / "absent")}}
+    assert nothing_is_left(tmp_path, capsys, table, "absent does not exist; give a bundle folder")
+
+
+def test_start_weights_that_do_not_fit_leave_no_folder(whole, tmp_path, capsys):
+    table = TOY | {"network": {"name": "nnunet", "settings": {"filters": [4, 8, 8]}}}
+    assert nothing_is_left(tmp_path, capsys, table | {"transfer": {"weights": str(whole.folder)}}, "another network")
+
+
+def test_start_weights_that_are_damaged_leave_no_folder(whole, tmp_path, capsys, tmp_path_factory):
+    damaged = tmp_path_factory.mktemp("damaged") / "weights.pt"
+    damaged.write_bytes(whole.weights.read_bytes()[:-3000])
+    table = TOY | {"transfer": {"weights": str(damaged)}}
+    assert nothing_is_left(tmp_path, capsys, table, "weights.pt cannot be read as plain weights")
+
+
+def test_a_labelled_folder_that_is_missing_leaves_no_folder(tmp_path, capsys):
+    table = TOY | {"train": [*TOY["train"], {"folder": {"folder": str(tmp_path / "absent")}}]}
+    assert nothing_is_left(tmp_path, capsys, table, "absent is no folder")
+
+
+def test_a_folder_that_cannot_be_made_is_told_before_anything_is_drawn(tmp_path, monkeypatch):
+    (tmp_path / "file").write_text("")
+    monkeypatch.setattr(run_module, "validation_set", lambda *arguments: pytest.fail("images were drawn"))
+    with pytest.raises(InputError, match="file.* cannot be written"):
+        train(read_configuration(TOY), tmp_path / "file" / "run", workers=0, device="cpu", progress=False)
+
+
 def test_without_torchrun_a_single_process_trains(tmp_path, monkeypatch):
     """Lightning would start one process per GPU, and each would take itself for the only one."""
 

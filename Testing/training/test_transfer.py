@@ -1,6 +1,7 @@
 """Transfer, other networks, volumes: the papers' experiments in miniature."""
 
 import csv
+import re
 
 import pytest
 import torch
@@ -65,6 +66,24 @@ def test_a_part_that_the_network_lacks_is_named(six):
 def test_weights_of_another_network_are_refused(six):
     with pytest.raises(InputError, match="another network"):
         load_start_weights(build_network("nnunet", 1, 4, filters=(4, 8, 8)), Transfer(str(six.folder)), "nnunet")
+
+
+def test_a_stage_that_was_not_run_yet_is_named_with_its_command(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(InputError, match="run 'cmrsim train cine_sax_base' first"):
+        read_weights("runs/cine_sax_base")
+    elsewhere = tmp_path / "runs" / "tagged_sax_base"
+    with pytest.raises(InputError, match=re.escape(f"'cmrsim train tagged_sax_base --out {elsewhere}' first")):
+        read_weights(elsewhere)
+    with pytest.raises(InputError, match="does not exist; give a bundle folder"):
+        read_weights("runs/of_my_own")
+
+
+def test_a_stage_that_has_no_weights_yet_is_named_with_its_command(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "runs" / "cine_sax_base").mkdir(parents=True)
+    with pytest.raises(InputError, match="holds no weights.*run 'cmrsim train cine_sax_base' first"):
+        read_weights("runs/cine_sax_base")
 
 
 def test_the_resnet_vae_trains_with_its_variational_loss(tmp_path):
