@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from CMRSimExtension.errors import Cancelled, InputError
 from CMRSimExtension.evaluation.case_values import patient_of, phases_of
 from CMRSimExtension.evaluation.overlap import STRUCTURES, Comparison, begins_at_apex, compare, summarise
+from CMRSimExtension.files.display import LABEL_COLOURS
 from CMRSimExtension.files.nifti import NiftiImage, read_nifti
 from CMRSimExtension.segmentation.model import SegmentationModel
 from CMRSimExtension.segmentation.segment import segment
@@ -300,10 +301,10 @@ def worst_cases(path: Path, cases: Sequence[MeasuredCase], count: int = 10) -> l
                     continue
                 picture = case.image[picked[place]][rows, columns_box]
                 axis.imshow(picture, cmap="gray", vmax=np.quantile(picture, 0.995))
-                for number, colour in ((1, "tab:red"), (2, "tab:green"), (3, "tab:cyan")):
+                for number, rgb in LABEL_COLOURS.items():
                     mask = labels[picked[place]][rows, columns_box] == number
                     if mask.any():
-                        axis.contour(mask, [0.5], colors=[colour], linewidths=1.0)
+                        axis.contour(mask, [0.5], colors=[tuple(channel / 255 for channel in rgb)], linewidths=1.0)
         axes[2 * index, 0].set_title(
             f"{case.name}: {case.dice:.3f} (reference, then prediction)", loc="left", fontsize=9
         )

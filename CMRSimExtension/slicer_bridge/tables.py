@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from CMRSimExtension.anatomy.function import CardiacFunction
 from CMRSimExtension.errors import InputError
+from CMRSimExtension.files.display import LABEL_COLOURS
 from CMRSimExtension.slicer_bridge.hierarchy import place_beside
 from CMRSimExtension.slicer_bridge.scene import new_node
 
@@ -33,7 +34,10 @@ INDEXED_ROWS = {
     for key, (title, unit) in FUNCTION_ROWS.items() if not key.endswith("percent")}
 """The same of the values indexed to body surface area."""
 
-CURVE_COLOURS = {"LV": (0.80, 0.27, 0.18), "RV": (0.16, 0.44, 0.70), "Myocardium": (0.45, 0.45, 0.45)}
+CURVE_COLOURS = {
+    **{name: tuple(channel / 255 for channel in LABEL_COLOURS[label]) for name, label in (("LV", 1), ("RV", 3))},
+    "Myocardium": (0.45, 0.45, 0.45)}
+"""Those of the segments; but yellow, the myocardium's, would not show on the white of a chart."""
 OTHER_COLOURS = ((0.80, 0.27, 0.18), (0.16, 0.44, 0.70), (0.30, 0.60, 0.25), (0.10, 0.10, 0.10), (0.55, 0.35, 0.65))
 
 

@@ -87,6 +87,43 @@ def test_labels_are_drawn_in_their_fixed_colours():
     assert not shown[0, 0].any()
 
 
+# What is left of linear RGB to people without red cones, green cones, blue cones (Machado, Oliveira and Fernandes, IEEE
+# TVCG 15 (2009), table 1, severity 1).
+SIGHTS = {
+    "normal": np.eye(3),
+    "protanopia": np.array([[0.152286, 1.052583, -0.204868], [0.114503, 0.786281, 0.099216],
+                            [-0.003882, -0.048116, 1.051998]]),
+    "deuteranopia": np.array([[0.367322, 0.860646, -0.227968], [0.280085, 0.672501, 0.047413],
+                              [-0.011820, 0.042940, 0.968881]]),
+    "tritanopia": np.array([[1.255528, -0.076749, -0.178779], [-0.078411, 0.930809, 0.147602],
+                            [0.004733, 0.691367, 0.303900]]),
+}
+
+
+def seen(rgb, sight: str) -> np.ndarray:
+    """CIELAB of an sRGB colour (0 to 255) to somebody with that sight."""
+    share = np.asarray(rgb, float) / 255
+    linear = SIGHTS[sight] @ np.where(share <= 0.04045, share / 12.92, ((share + 0.055) / 1.055) ** 2.4)
+    xyz = np.array([[0.4124, 0.3576, 0.1805], [0.2126, 0.7152, 0.0722], [0.0193, 0.1192, 0.9505]]) @ np.clip(
+        linear, 0, 1) / (0.9505, 1.0, 1.089)
+    x, y, z = np.where(xyz > (6 / 29) ** 3, np.cbrt(xyz), xyz / (3 * (6 / 29) ** 2) + 4 / 29)
+    return np.array([116 * y - 16, 500 * (x - y), 200 * (y - z)])
+
+
+@pytest.mark.parametrize("sight", SIGHTS)
+def test_the_three_labels_are_told_apart_with_any_sight(sight):
+    one, two, three = (seen(LABEL_COLOURS[label], sight) for label in (1, 2, 3))
+    # Unlike at a glance, ten times what is just noticeable, and twice that around the myocardium.
+    assert np.linalg.norm(one - three) > 23
+    assert min(np.linalg.norm(one - two), np.linalg.norm(two - three)) > 46
+
+
+@pytest.mark.parametrize("sight", ["normal", "protanopia", "deuteranopia"])
+def test_the_myocardium_s_label_stands_out_from_every_grey(sight):
+    colour = seen(LABEL_COLOURS[2], sight)
+    assert min(np.linalg.norm(colour - seen((grey,) * 3, sight)) for grey in range(256)) > 46
+
+
 def test_the_outline_lies_on_both_sides_of_a_border():
     np.testing.assert_array_equal(outline(np.array([[0, 0, 1, 1]], np.uint8)), [[False, True, True, False]])
 

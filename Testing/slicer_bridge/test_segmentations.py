@@ -10,6 +10,7 @@ import vtk
 from CMRSimExtension.anatomy.structures import Structure
 from CMRSimExtension.anatomy.terminology import TERMS
 from CMRSimExtension.errors import InputError
+from CMRSimExtension.files.display import LABEL_COLOURS, display_rgb
 from CMRSimExtension.slicer_bridge.hierarchy import item_of
 from CMRSimExtension.slicer_bridge.segmentations import (
     add_label_frames,
@@ -65,9 +66,14 @@ def test_segments_have_the_names_a_reader_uses(segmented):
     assert names == ["LV blood pool", "LV myocardium", "RV blood pool"]
 
 
-def test_the_left_ventricle_has_slicer_s_colour_and_snomed_code(segmented):
+def test_segments_have_the_colours_of_every_picture(segmented):
+    segmentation = segmented.proxy.GetSegmentation()
+    colours = [segmentation.GetSegment(segment_id).GetColor() for segment_id in segment_ids(segmented.proxy)]
+    np.testing.assert_allclose(colours, np.array([LABEL_COLOURS[label] for label in (1, 2, 3)]) / 255)
+
+
+def test_the_left_ventricle_has_its_snomed_code(segmented):
     segment = segmented.proxy.GetSegmentation().GetSegment("lv_blood")
-    np.testing.assert_allclose(segment.GetColor(), np.array([152, 55, 13]) / 255)
     tag = vtk.reference("")
     assert segment.GetTag(segment.GetTerminologyEntryTagName(), tag)
     assert "~SCT^123037004^Anatomical Structure~SCT^87878005^Left ventricle~" in str(tag)
@@ -197,7 +203,7 @@ def test_surfaces_can_be_shown(segmented):
 
 
 def test_every_structure_has_a_colour_of_its_own():
-    assert len({term.rgb for term in TERMS.values()}) == len(TERMS)
+    assert len({display_rgb(term) for term in TERMS.values()}) == len(TERMS)
 
 
 def test_every_structure_but_outside_has_a_term():
@@ -205,10 +211,19 @@ def test_every_structure_but_outside_has_a_term():
 
 
 def test_the_shipped_terminology_is_that_of_the_library():
-    from CMRSimExtension.anatomy.terminology import terminology_context
+    from CMRSimExtension.slicer_bridge.terminology_file import FILE, shipped_terminology
+
+    assert json.loads(FILE.read_text(encoding="utf-8")) == shipped_terminology()
+
+
+def test_the_shipped_terminology_recommends_the_colours_of_the_segments():
     from CMRSimExtension.slicer_bridge.terminology_file import FILE
 
-    assert json.loads(FILE.read_text(encoding="utf-8")) == terminology_context()
+    categories = json.loads(FILE.read_text(encoding="utf-8"))["SegmentationCodes"]["Category"]
+    shown = {
+        entry["CodeValue"]: entry.get("recommendedDisplayRGBValue") for part in categories for entry in part["Type"]}
+    for label, rgb in LABEL_COLOURS.items():
+        assert shown[TERMS[Structure(label)].type_code.value] == list(rgb)
 
 
 def test_slicer_loads_the_shipped_terminology():
