@@ -17,6 +17,13 @@ list      the models that 'cmrsim segment --model' knows, shipped and added
 verify    check every file's SHA-256 and load the weights
 add       copy a MONAI bundle folder into your own models (the folder CMRSIM_MODELS, or .cmrsim/models in your home)
 measure   run a model over labelled sets (a folder holding acdc, mms_A or mms_B) and print its accuracy
+
+What measure prints, each also written to table.txt with --out: the mean Dice of every set, by phase, slice position
+and pathology; where the wrong voxels are; and how far each set's labels lie beside its images: the mean distance, in
+pixels with its standard error, from the prediction's left ventricle to the reference's over the slices where both agree
+(Dice above 0.85), then the mean Dice had the labels been moved back by it. Where the distance is well above its error,
+the labels are misplaced, and the first table is too low, most for the myocardium. With --distances also medians and
+quartiles of Dice and the medians of the Hausdorff distance and its 95th percentile.
 """
 EXAMPLES = """\
 examples:
@@ -89,11 +96,13 @@ def _measure(options: argparse.Namespace, console: Console) -> None:
 
     from CMRSimExtension.errors import InputError
     from CMRSimExtension.files.atomic import make_folder
+    from CMRSimExtension.segmentation.comparison import comparison_table
     from CMRSimExtension.segmentation.measurement import (
         accuracy_table,
         error_table,
         known_sets,
         measure,
+        offset_table,
         worst_cases,
         write_rows,
     )
@@ -120,7 +129,16 @@ def _measure(options: argparse.Namespace, console: Console) -> None:
             model, sets, device=options.device, views=options.views, distances=options.distances, every=options.every,
             change=change, progress=progress,
         )  # fmt: skip
-    table = accuracy_table(rows) + "\n\nwrong voxels over the reference's\n" + error_table(cases)
+    parts = [
+        accuracy_table(rows),
+        "wrong voxels over the reference's\n" + error_table(cases),
+        "where the reference lies beside the prediction, and mean Dice with it moved back\n" + offset_table(cases),
+    ]
+    if options.distances:
+        for entry in sets:
+            of_set = [row for row in rows if row.case.startswith(f"{entry.name}/")]
+            parts.append(f"{entry.name}: spread of Dice, and distances in mm\n" + comparison_table(of_set))
+    table = "\n\n".join(parts)
     console.result(table)
     if options.out:
         folder = Path(options.out)

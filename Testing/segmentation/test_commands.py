@@ -10,6 +10,7 @@ import yaml
 from CMRSimExtension.command_line.main import main
 from CMRSimExtension.evaluation.overlap import dice
 from CMRSimExtension.files.nifti import read_nifti, write_nifti
+from CMRSimExtension.segmentation.measurement import MeasuredCase, offset_table
 from Testing.training.toy_slices import draw
 
 DRAW = {"draw": "Testing.training.toy_slices:draw", "chunk": 8, "settings": {"size": 32}}
@@ -109,3 +110,31 @@ def test_the_shipped_configurations_are_listed(capsys):
     assert {"cine_sax", "tagged_sax", "paper4_resnet_vae_scratch"} <= {
         line.split()[0] for line in capsys.readouterr().out.splitlines()
     }
+
+
+def test_measuring_tells_that_labels_lie_beside_their_images_and_what_it_costs(models, tmp_path, capsys):
+    folder = tmp_path / "acdc"
+    folder.mkdir()
+    for number in (1, 2, 3):
+        images, labels, _ = draw(np.random.SeedSequence(number), 1, 64)
+        images, labels = (np.repeat(values[:, None], 4, axis=1) for values in (images, labels))
+        beside = np.array([0, 3, 2, 1], np.uint8)[np.roll(labels, 2, axis=-1)]
+        write_nifti(folder / f"patient{number:03d}_frame01.nii.gz", images, np.diag([1.5, 1.5, 8.0, 1.0]))
+        write_nifti(folder / f"patient{number:03d}_frame01_gt.nii.gz", beside, np.diag([1.5, 1.5, 8.0, 1.0]))
+    command = ["models", "measure", "toy", "--data", str(tmp_path), "--device", "cpu", "--out", str(tmp_path / "out")]
+    assert main([*command, "--distances", "--quiet"]) == 0
+    table = (tmp_path / "out" / "table.txt").read_text(encoding="utf-8")
+    assert table.strip() == capsys.readouterr().out.strip()
+    accuracy, _, offsets, distances = table.split("\n\n")
+    as_it_lies = [float(value) for value in accuracy.splitlines()[1].split()[3:]]
+    cells = offsets.splitlines()[2].split()
+    (rows, columns), moved = (float(cells[place]) for place in (2, 5)), [float(value) for value in cells[8:]]
+    # The small network's own errors stay well below the two pixels.
+    assert abs(rows) < 0.5 and columns == pytest.approx(2.0, abs=0.5)
+    assert all(after > before + 0.02 for after, before in zip(moved, as_it_lies, strict=True))
+    assert "HD95 median" in distances and "nan" not in distances.splitlines()[1]
+
+
+def test_labels_that_agree_nowhere_have_no_offset():
+    case = MeasuredCase("a/x", *(np.zeros((2, 8, 8)),) * 3, 1.0)
+    assert "no slice agrees" in offset_table([case])
