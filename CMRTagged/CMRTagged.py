@@ -6,11 +6,11 @@ from typing import Annotated, Any
 
 import slicer
 from slicer import (
-    vtkMRMLGridTransformNode,
     vtkMRMLLabelMapVolumeNode,
     vtkMRMLScalarVolumeNode,
     vtkMRMLSegmentationNode,
     vtkMRMLSequenceNode,
+    vtkMRMLTransformNode,
 )
 from slicer.i18n import tr as _
 from slicer.i18n import translate
@@ -77,7 +77,7 @@ class CMRTaggedParameterNode:
     assembleStack: bool = False
     segmentation: vtkMRMLSegmentationNode | vtkMRMLLabelMapVolumeNode | None
     labelMap: str = "cmrsim"
-    motion: vtkMRMLGridTransformNode
+    motion: vtkMRMLTransformNode
     method: Method = Method.MOVING
     pattern: Pattern = Pattern.GRID
     spacing: Annotated[float, WithinRange(2, 30)] = MOVING_SPACING_MM
@@ -94,7 +94,7 @@ class CMRTaggedParameterNode:
 
     strainInput: vtkMRMLScalarVolumeNode | vtkMRMLSequenceNode | None
     strainSegmentation: vtkMRMLSegmentationNode | vtkMRMLLabelMapVolumeNode | None
-    strainMotion: vtkMRMLGridTransformNode
+    strainMotion: vtkMRMLTransformNode
     strainMethod: StrainMethod = StrainMethod.BEST
 
 

@@ -117,7 +117,8 @@ def add_motion(displacement_mm: NDArray[np.floating], grid: ImageGrid, name: str
     sequence.CopySequenceIndex(cine.sequence)
     sequence.RemoveAllDataNodes()
     for frame in range(count):
-        node = slicer.vtkMRMLGridTransformNode()
+        # The class that Slicer's reader of transform sequences makes: a node of another could not show its frames.
+        node = slicer.vtkMRMLTransformNode()
         node.SetName(name)
         fill_transform(node, displacement_mm[frame], grid)
         sequence.SetDataNodeAtValue(node, cine.sequence.GetNthIndexValue(frame))

@@ -6,6 +6,7 @@ import pytest
 from CMRSimExtension.anatomy.function import CardiacFunction
 from CMRSimExtension.errors import InputError
 from CMRSimExtension.scanner.geometry import ImageGrid
+from CMRSimExtension.slicer_bridge.bare_scene import BareScene
 from CMRSimExtension.slicer_bridge.sequences import add_cine
 from CMRSimExtension.slicer_bridge.tables import (
     RESEARCH_ONLY,
@@ -55,6 +56,20 @@ def test_a_point_of_end_diastole_under_the_transform_moves_with_the_heart(scene,
     moved = np.zeros(3)
     nodes.proxy.GetTransformToParent().TransformPoint(rest, moved)
     np.testing.assert_allclose(moved, rest - (2.5, 0, 0), atol=1e-3)  # the inverse is found by iteration
+
+
+def test_a_scene_that_was_saved_shows_its_motion_with_the_node_that_it_had(scene, motion, cine, tmp_path):
+    assert scene.WriteToMRB(str(tmp_path / "Motion.mrb"))
+    bare = BareScene()
+    reopened = bare.scene
+    reopened.SetURL(str(tmp_path / "Motion.mrb"))
+    assert reopened.ReadFromMRB(str(tmp_path / "Motion.mrb"), True)
+    browser = reopened.GetFirstNodeByClass("vtkMRMLSequenceBrowserNode")
+    for frame in (0, 3):
+        browser.SetSelectedItemNumber(frame)
+    assert reopened.GetNumberOfNodesByClass("vtkMRMLTransformNode") == 1
+    displacement, _ = displacement_of_node(reopened.GetFirstNodeByName("Motion"))
+    np.testing.assert_allclose(displacement, cine.displacement_mm, atol=1e-6)
 
 
 def test_a_single_slice_has_no_grid_transform(scene):
