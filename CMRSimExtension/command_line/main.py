@@ -8,7 +8,7 @@ import os
 import signal
 import sys
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from types import ModuleType
 from typing import Any, NoReturn
 
@@ -104,11 +104,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except SystemExit as end:
         return end.code if isinstance(end.code, int) else UNUSABLE_INPUT
     console = Console(options.quiet)
+    return answered(lambda: options.run(options, console), console)
+
+
+def answered(work: Callable[[], None], console: Console) -> int:
+    """Do the work of a command: every end becomes its exit code, and what went wrong a message."""
     _stop_like_ctrl_c()
     with warnings.catch_warnings():
         _show_warnings_on(console)
         try:
-            options.run(options, console)
+            work()
         except Cancelled as error:
             console.warn(str(error) or "stopped; nothing was written")
             return INTERRUPTED

@@ -2,8 +2,12 @@
 
 import argparse
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from CMRSimExtension.command_line.console import Console
+
+if TYPE_CHECKING:
+    from CMRSimExtension.strain.series import StrainSeries
 
 HELP = "myocardial strain per AHA segment and frame"
 DESCRIPTION = """\
@@ -31,24 +35,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace, console: Console) -> None:
-    from CMRSimExtension.command_line.tag_input import read_tag_input
     from CMRSimExtension.errors import InputError
     from CMRSimExtension.files.atomic import StagedFiles, check_writable
     from CMRSimExtension.strain.figures import require_matplotlib, write_bulls_eye, write_curves
-    from CMRSimExtension.strain.measurement import measure_strain
-    from CMRSimExtension.strain.series import mean_absolute_difference
 
     target = Path(options.out)
     if target.suffix.lower() != ".csv":
         raise InputError(f"{target.name} does not end in .csv; name the table so")
     check_writable(target)
     require_matplotlib()
-    cine, labels = read_tag_input(
-        [Path(options.input)], [Path(options.labels)] if options.labels else [], options.labels_map, options.series,
-        console, want_motion=True,
-    )
-    with console.progress("strain") as progress:
-        found, truth = measure_strain(cine, labels, options.method, progress)
+    found, truth = measure(options, console)
     names = [target, *(target.with_name(f"{target.stem}_{kind}.png") for kind in ("curves", "bullseye"))]
     with StagedFiles() as staged:
         staged.path(target).write_text(found.table(), encoding="utf-8")
@@ -56,6 +52,26 @@ def run(options: argparse.Namespace, console: Console) -> None:
         write_bulls_eye(found, staged.path(names[2]))
     for name in names:
         console.result(str(name))
+    tell_difference(found, truth, console)
+
+
+def measure(options: argparse.Namespace, console: Console) -> "tuple[StrainSeries, StrainSeries | None]":
+    """Read what the options name and measure it: the strain, and the truth beside it where that is known."""
+    from CMRSimExtension.command_line.tag_input import read_tag_input
+    from CMRSimExtension.strain.measurement import measure_strain
+
+    cine, labels = read_tag_input(
+        [Path(options.input)], [Path(options.labels)] if options.labels else [], options.labels_map, options.series,
+        console, want_motion=True,
+    )
+    with console.progress("strain") as progress:
+        return measure_strain(cine, labels, options.method, progress)
+
+
+def tell_difference(found: "StrainSeries", truth: "StrainSeries | None", console: Console) -> None:
+    """Say how far the measured strain is from the true one, where that is known."""
+    from CMRSimExtension.strain.series import mean_absolute_difference
+
     if truth is not None:
         difference = mean_absolute_difference(found, truth)
         console.say(f"circumferential strain differs from the truth by {difference:.3f} (median over segments)")

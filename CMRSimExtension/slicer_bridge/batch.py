@@ -4,8 +4,9 @@
         segment Patient.mrb --node "Cine" --out Segmented.mrb --model cine_sax
 
 Commands and options are those of ``cmrsim``. Where the input or ``--out`` is a scene (``.mrb``, as input also
-``.mrml``), the image is taken from the scene's node ``--node`` (its only image, where it has one only) and the results
-are added beside it; an image from a file is added to the new scene first. Exit codes are those of ``cmrsim``; the
+``.mrml``), the image is taken from the scene's node ``--node`` (its only image, where it has one only), with the labels
+and true motion shown with it, and the results are added beside it; an image from a file is added to the new scene
+first. Exit codes are those of ``cmrsim``; the
 application ends in every case. Without the application the same file runs on ``slicer-core``.
 """
 
@@ -27,7 +28,7 @@ if __name__ == "__main__":
 from CMRSimExtension.errors import CMRSimError, FileFormatError, InputError
 
 SCENE_ENDINGS = (".mrb", ".mrml")
-COMMANDS_ON_SCENES = ("simulate", "tag", "segment")
+COMMANDS_ON_SCENES = ("simulate", "tag", "strain", "segment")
 SUCCESS, FAILURE, UNUSABLE_INPUT = 0, 1, 2
 
 
@@ -78,11 +79,12 @@ def _take_option(arguments: list[str], name: str) -> str | None:
 
 
 def _run_on_scene(arguments: list[str], folder: Path, target: Path, node_name: str | None) -> int:
-    from CMRSimExtension.command_line.main import build_parser, main
+    from CMRSimExtension.command_line.console import Console
+    from CMRSimExtension.command_line.main import answered, build_parser, main
     from CMRSimExtension.files.cine_files import write_cine
     from CMRSimExtension.slicer_bridge.sequences import cine_of_node
 
-    scene = _Scene()
+    command, scene = arguments[0], _Scene()
     node = None
     for index, argument in enumerate(arguments[1:], start=1):
         if is_scene(argument):
@@ -90,19 +92,25 @@ def _run_on_scene(arguments: list[str], folder: Path, target: Path, node_name: s
             node = image_node(node_name)
             source = folder / "input.nii.gz"
             cine = cine_of_node(node)
-            write_cine(replace(cine, labels=labels_beside(node, cine)), source)
+            motion = motion_beside(node, cine) if command in ("tag", "strain") else None
+            write_cine(replace(cine, labels=labels_beside(node, cine), displacement_mm=motion), source)
             arguments[index] = str(source)
     result = folder / "result.nii.gz"
     arguments = [*arguments, "--out", str(result)]
-    if node is None and arguments[0] != "simulate":
-        try:
-            options = build_parser().parse_args(arguments)
-        except SystemExit as end:  # what is wrong has been said
-            return end.code if isinstance(end.code, int) else UNUSABLE_INPUT
-        node = add_image(arguments[0], options)
-    code = main(arguments)
+    try:
+        options = build_parser().parse_args(arguments)
+    except SystemExit as end:  # what is wrong has been said
+        return end.code if isinstance(end.code, int) else UNUSABLE_INPUT
+    if node is None and command != "simulate":
+        node = add_image(command, options)
+    if command == "strain":
+        console = Console(options.quiet)
+        code = answered(lambda: add_strain_of(node, options, console), console)
+    else:
+        code = main(arguments)
+        if code == SUCCESS:
+            add_result(command, result, node)
     if code == SUCCESS:
-        add_result(arguments[0], result, node)
         scene.write(target)
     return code
 
@@ -113,7 +121,7 @@ def add_image(command: str, options: argparse.Namespace) -> Any:
     Parameters
     ----------
     command, options
-        ``tag`` or ``segment``, and what `cmrsim` understood of its arguments.
+        ``tag``, ``strain`` or ``segment``, and what `cmrsim` understood of its arguments.
 
     Returns
     -------
@@ -177,28 +185,60 @@ def labels_beside(node: Any, cine: Any) -> Any:
 
     A segmentation with other segments, or of other frames, is not one of the cine's labels and is left alone.
     """
+    from CMRSimExtension.slicer_bridge.segmentations import CLINICAL_LABELS, labels_of_node, segment_labels
+
+    for sequence in _sequences_shown_with(node, "vtkMRMLSegmentationNode", len(cine.image)):
+        try:
+            known = set(segment_labels(sequence.GetNthDataNode(0)).values()) == set(CLINICAL_LABELS)
+        except InputError:  # a segment that we do not know
+            continue
+        if known:
+            return labels_of_node(sequence, cine.grid)[0]
+    return None
+
+
+def motion_beside(node: Any, cine: Any) -> Any:
+    """Displacement, (frames, slices, rows, columns, 3) RAS mm, that is shown with a sequence's proxy `node`, or None.
+
+    Only transforms that we made: those of somebody else's registration are not the motion that a cine was made with.
+    """
+    from CMRSimExtension.slicer_bridge.scene import get_attribute
+    from CMRSimExtension.slicer_bridge.transforms import displacement_of_node
+    from CMRSimExtension.slicer_bridge.volumes import THICKNESS, same_grid
+
+    for sequence in _sequences_shown_with(node, "vtkMRMLTransformNode", len(cine.image)):
+        if get_attribute(sequence.GetNthDataNode(0), THICKNESS) is not None:
+            displacement, grid = displacement_of_node(sequence)
+            if same_grid(grid, cine.grid):
+                return displacement
+    return None
+
+
+def _sequences_shown_with(node: Any, class_name: str, frames: int) -> list[Any]:
+    """Sequences of `frames` nodes of a class in the browser of the sequence whose proxy is `node`."""
     from vtk import vtkCollection
 
     from CMRSimExtension.slicer_bridge.scene import sequences_logic
-    from CMRSimExtension.slicer_bridge.segmentations import CLINICAL_LABELS, labels_of_node, segment_labels
 
     browser = sequences_logic().GetFirstBrowserNodeForProxyNode(node)
     if browser is None:
-        return None
-    sequences = vtkCollection()
-    browser.GetSynchronizedSequenceNodes(sequences, False)
-    for index in range(sequences.GetNumberOfItems()):
-        sequence = sequences.GetItemAsObject(index)
-        frame = sequence.GetNthDataNode(0)
-        if frame is None or not frame.IsA("vtkMRMLSegmentationNode"):
-            continue
-        try:
-            known = set(segment_labels(frame).values()) == set(CLINICAL_LABELS)
-        except InputError:  # a segment that we do not know
-            continue
-        if known and sequence.GetNumberOfDataNodes() == len(cine.image):
-            return labels_of_node(sequence, cine.grid)[0]
-    return None
+        return []
+    found = vtkCollection()
+    browser.GetSynchronizedSequenceNodes(found, False)
+    sequences = [found.GetItemAsObject(index) for index in range(found.GetNumberOfItems())]
+    return [
+        sequence for sequence in sequences
+        if sequence.GetNumberOfDataNodes() == frames and sequence.GetNthDataNode(0).IsA(class_name)]
+
+
+def add_strain_of(node: Any, options: argparse.Namespace, console: Any) -> None:
+    """Measure strain as ``cmrsim strain`` does with these options, and add its tables and chart beside `node`."""
+    from CMRSimExtension.command_line.strain import measure, tell_difference
+    from CMRSimExtension.slicer_bridge.strain_nodes import add_strain
+
+    found, truth = measure(options, console)
+    add_strain(found, truth, f"{node.GetName()} strain", node)
+    tell_difference(found, truth, console)
 
 
 def add_result(command: str, result: Path, node: Any) -> None:
@@ -286,7 +326,7 @@ def main() -> int:
     arguments = sys.argv[1:]
     try:
         if not arguments:
-            raise InputError("no command; give simulate, tag or segment with the options of cmrsim")
+            raise InputError("no command; give simulate, tag, strain or segment with the options of cmrsim")
         return run(arguments)
     except CMRSimError as error:
         print(f"cmrsim: error: {error}", file=sys.stderr)

@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -164,8 +165,6 @@ def test_maps_of_probability_that_a_command_wrote_keep_step_with_the_image(scene
 
 def single_slice(cine, tmp_path) -> Path:
     """What a command leaves of one slice with its motion."""
-    from dataclasses import replace
-
     from CMRSimExtension.files.cine_files import write_cine
     from CMRSimExtension.scanner.geometry import ImageGrid
 
@@ -183,7 +182,7 @@ def test_motion_that_cannot_be_a_transform_is_left_out_and_the_rest_kept(
 ):
     batch.add_result(command, single_slice(cine, tmp_path), add_cine(cine, "Cine").proxy)
     assert scene.GetFirstNodeByName(f"{name} heart") is not None
-    assert scene.GetNumberOfNodesByClass("vtkMRMLGridTransformNode") == 0
+    assert scene.GetNumberOfNodesByClass("vtkMRMLTransformNode") == 0
     assert "motion of a single slice" in capsys.readouterr().err
 
 
@@ -231,3 +230,94 @@ def test_a_folder_of_cases_makes_no_scene(tmp_path):
 def test_a_file_that_is_not_there_is_named_before_anything_runs(tmp_path):
     with pytest.raises(InputError, match=r"none\.nii\.gz does not exist"):
         batch.run(["tag", str(tmp_path / "none.nii.gz"), "--out", str(tmp_path / "Scene.mrb")])
+
+
+def table_columns(node) -> dict[str, list[str]]:
+    """Every column of a table node as text, by its title."""
+    table = node.GetTable()
+    return {
+        table.GetColumnName(column): [
+            table.GetValue(row, column).ToString() for row in range(table.GetNumberOfRows())]
+        for column in range(table.GetNumberOfColumns())}
+
+
+def whole_wall_percent(cine) -> np.ndarray:
+    """(frames, 3) true strain of the whole wall, as the tables have it."""
+    from CMRSimExtension.strain.series import strain_from_displacement
+
+    return np.round(100 * strain_from_displacement(cine).whole, 2)
+
+
+def strain_shown(scene, name: str) -> np.ndarray:
+    columns = table_columns(scene.GetFirstNodeByName(f"{name} strain, true motion values"))
+    return np.array([columns[f"{part} (%)"] for part in ("Radial", "Circumferential", "Longitudinal")], float).T
+
+
+@pytest.fixture
+def beating(cine):
+    """The cine with an RV that touches the wall of the LV, without which the septum is unknown."""
+    labels = cine.labels.copy()
+    between = labels[:, 2:4, 16:24, 2:12]
+    between[between == 0] = 3
+    return replace(cine, labels=labels)
+
+
+@pytest.fixture
+def heart_scene(scene, beating, tmp_path) -> Path:
+    """A scene of that cine with its labels and its motion."""
+    from CMRSimExtension.slicer_bridge.segmentations import add_label_frames
+    from CMRSimExtension.slicer_bridge.transforms import add_motion
+
+    nodes = add_cine(beating, "Cine")
+    add_label_frames(beating.labels, beating.grid, "Cine heart", nodes)
+    add_motion(beating.displacement_mm, beating.grid, "Cine motion", nodes)
+    path = tmp_path / "Heart.mrb"
+    assert scene.WriteToMRB(str(path))
+    return path
+
+
+def test_strain_of_a_scene_s_cine_is_that_of_its_labels_and_its_motion(heart_scene, beating, tmp_path):
+    target = tmp_path / "Strain.mrb"
+    assert batch.run(["strain", str(heart_scene), "--quiet", "--out", str(target)]) == 0
+    bare = open_scene(target)
+    np.testing.assert_allclose(strain_shown(bare.scene, "Cine"), whole_wall_percent(beating), atol=0.011)
+    for part in ("bull's eye", "segments"):
+        assert bare.scene.GetFirstNodeByName(f"Cine strain, true motion {part}") is not None
+    assert bare.scene.GetNumberOfNodesByClass("vtkMRMLPlotChartNode") == 1
+
+
+def test_strain_of_a_file_becomes_a_scene_of_its_own(beating, tmp_path):
+    from CMRSimExtension.files.cine_files import write_cine
+
+    write_cine(replace(beating, sidecar={}), tmp_path / "beating.nii.gz")
+    target = tmp_path / "Strain.mrb"
+    assert batch.run(["strain", str(tmp_path / "beating.nii.gz"), "--quiet", "--out", str(target)]) == 0
+    bare = open_scene(target)
+    np.testing.assert_allclose(strain_shown(bare.scene, "beating"), whole_wall_percent(beating), atol=0.011)
+    assert bare.scene.GetFirstNodeByName("beating heart") is not None
+
+
+def test_strain_that_cannot_be_measured_ends_with_code_2_and_no_scene(heart_scene, tmp_path, capsys):
+    target = tmp_path / "Strain.mrb"
+    assert batch.run(["strain", str(heart_scene), "--method", "harp", "--out", str(target)]) == 2
+    assert "cmrsim: error:" in capsys.readouterr().err
+    assert not target.exists()
+
+
+def test_an_option_that_strain_does_not_have_ends_with_code_2(heart_scene, tmp_path, capsys):
+    assert batch.run(["strain", str(heart_scene), "--model", "x", "--out", str(tmp_path / "Strain.mrb")]) == 2
+    assert "unrecognized arguments: --model" in capsys.readouterr().err
+
+
+def test_a_registration_of_somebody_else_is_not_taken_for_true_motion(scene, cine):
+    from CMRSimExtension.slicer_bridge.scene import ATTRIBUTE_PREFIX
+    from CMRSimExtension.slicer_bridge.transforms import add_motion
+    from CMRSimExtension.slicer_bridge.volumes import THICKNESS
+
+    nodes = add_cine(cine, "Cine")
+    assert batch.motion_beside(nodes.proxy, cine) is None
+    motion = add_motion(cine.displacement_mm, cine.grid, "Cine motion", nodes)
+    np.testing.assert_allclose(batch.motion_beside(nodes.proxy, cine), cine.displacement_mm, atol=1e-6)
+    for frame in range(motion.sequence.GetNumberOfDataNodes()):
+        motion.sequence.GetNthDataNode(frame).RemoveAttribute(ATTRIBUTE_PREFIX + THICKNESS)
+    assert batch.motion_beside(nodes.proxy, cine) is None
