@@ -24,6 +24,8 @@ examples:
   cmrsim simulate --out phantom.nii.gz --anatomy phantom_act_1.bin
   cmrsim simulate --out tagged.nii.gz --tag grid --spacing-mm 6 --truth labels,motion
   cmrsim simulate --out heart.nii.gz --config scan.yaml --seed 8
+  cmrsim simulate --out copy.nii.gz --again heart.json
+  cmrsim simulate --out copy.nii.gz --again patient.json --anatomy patient061_frame01_gt.nii.gz
 
 a configuration file holds the same names:
   seed: 7
@@ -35,27 +37,32 @@ a configuration file holds the same names:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--out", metavar="X.nii.gz", required=True, help="image to write; the rest is named after it")
+    parser.add_argument("--again", metavar="X.json",
+                        help="make the cine of this sidecar again, bit for bit with the same versions; of the options "
+                        "below only --anatomy and --xcat-vectors go with it, to say where the anatomy's files lie now")
     add_scan_options(parser)
 
 
 def run(options: argparse.Namespace, console: Console) -> None:
+    from CMRSimExtension.command_line.replaying import RecordedScan
     from CMRSimExtension.command_line.scanning import scan
     from CMRSimExtension.files.cine_files import check_target, refuse_own_input, write_cine
 
     path = Path(options.out)
     check_target(path)
     values = chosen(options)
-    read = [options.config, *(values.get(name) for name in ("anatomy", "xcat_vectors"))]
-    refuse_own_input(path, [name for name in read if name])
+    again = RecordedScan(Path(options.again), values) if options.again else None
+    read = [options.config, options.again, *(values.get(name) for name in ("anatomy", "xcat_vectors"))]
+    refuse_own_input(path, [*(name for name in read if name), *(again.files if again else ())])
     wanted = truths(values)
     protocol = build_protocol(values)
     with ExitStack() as stack:
         raw = None
-        if "kspace" in wanted:
+        if "kspace" in wanted or (again is not None and again.with_kspace):
             from CMRSimExtension.command_line.kspace_store import KspaceStore
 
             raw = stack.enter_context(KspaceStore(path.parent))
-        cine = scan(values, protocol, wanted, console, raw)
+        cine = scan(values, protocol, wanted, console, raw) if again is None else again.scan(console, raw)
         console.say("writing")
         writer = None if raw is None else partial(raw.write, cine)
         for written in write_cine(cine, path, writer):

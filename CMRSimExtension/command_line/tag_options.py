@@ -76,3 +76,18 @@ class SimulatedTags:
 def tags_of(values: dict[str, Any]) -> SimulatedTags | None:
     """The tags that `values` ask for; None where no tag option was given."""
     return SimulatedTags(values) if any(key in values for key in _OPTIONS) else None
+
+
+def tags_on_record(record: dict[str, Any]) -> SimulatedTags | None:
+    """The tags that a simulated cine was scanned with, from its record; None where there were none.
+
+    Raises
+    ------
+    KeyError
+        Something that is needed is missing in the record.
+    """
+    if record["preparation"] is None:
+        return None
+    options, asked = record["tagging"]["options"], record["protocol_asked"]
+    values = {key: options[name] for key, name in _OPTIONS.items() if options[name] is not None}
+    return SimulatedTags(values | {key: asked[name] for key, name in _READOUT.items()})

@@ -1,5 +1,6 @@
 """From a sidecar back to the cine it describes."""
 
+import dataclasses
 import json
 import math
 import warnings
@@ -15,10 +16,16 @@ from CMRSimExtension.scanner.coils import CoilArray
 from CMRSimExtension.scanner.faults import fault_from_dict
 from CMRSimExtension.scanner.geometry import ImageGrid
 from CMRSimExtension.scanner.protocol import Protocol
+from CMRSimExtension.simulation.appearance import Appearance
 from CMRSimExtension.simulation.cine import Cine
-from CMRSimExtension.simulation.run import versions
+from CMRSimExtension.simulation.run import KspaceSink, Progress, versions
 from CMRSimExtension.simulation.scene import Preparation
 from CMRSimExtension.simulation.simulate import simulate
+from CMRSimExtension.version import __version__
+
+_FOUND_OUT = ("appearance", "slice_shifts_mm", "times_ms", "breath_holds", "noise_sd")
+"""What a scan draws or computes on its way and writes down: the same cine has the same. The noise's SD follows from the
+image at end diastole, so that it stands for all that went into it."""
 
 
 def subject_of(sidecar: dict[str, Any]) -> Subject:
@@ -40,9 +47,25 @@ def subject_of(sidecar: dict[str, Any]) -> Subject:
         parameters = SubjectParameters.from_dict(anatomy["parameters"])
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise InputError(
-            f"the sidecar's subject is damaged ({error}); copy the sidecar again, or take it away"
+            f"the sidecar's subject is damaged ({error}), or of another version than this one, {__version__}: it was "
+            f"written by {writer(sidecar)}; copy the sidecar again, or take it away"
         ) from error
     return Subject(parameters)
+
+
+def writer(sidecar: dict[str, Any]) -> str:
+    """The program that made the cine, as its record tells it."""
+    recorded = sidecar.get("versions")
+    version = recorded.get("CMRSimExtension") if isinstance(recorded, dict) else None
+    return "a version of CMRSimExtension that it does not name" if version is None else f"CMRSimExtension {version}"
+
+
+def incomplete(sidecar: dict[str, Any], name: str) -> InputError:
+    """The error to raise where a record lacks something that is needed to make its cine again."""
+    return InputError(
+        f"the sidecar has no '{name}': it is not that of a simulated cine, incomplete (copy it again), or older than "
+        f"what this version, {__version__}, makes again: it was written by {writer(sidecar)}; use that one"
+    )
 
 
 def simulate_again(
@@ -51,6 +74,8 @@ def simulate_again(
     anatomy: Anatomy | None = None,
     preparation: Callable[[ImageGrid, float], Preparation] | None = None,
     workers: int | None = None,
+    progress: Progress | None = None,
+    on_kspace: KspaceSink | None = None,
 ) -> Cine:
     """Make the cine of a sidecar again, bit for bit with the same versions of the packages it names.
 
@@ -62,19 +87,20 @@ def simulate_again(
         What was scanned, where that was no parametric subject.
     preparation
         The tagging it was made with, where it was made with one.
-    workers
+    workers, progress, on_kspace
         As for `simulate`.
 
     Raises
     ------
     InputError
-        If the record is incomplete, names an anatomy or a preparation that was not handed over, or is not that of the
-        one that was.
+        If the record is incomplete or of a version that drew something else, names an anatomy or a preparation that was
+        not handed over, or is not that of the one that was.
 
     Warns
     -----
     CMRSimWarning
-        If versions differ from those that made the cine: it may then differ too.
+        If versions differ from those that made the cine, as it may then differ too; and if what was drawn on the way is
+        not what the record says, as it then does differ.
     """
     try:
         scan = sidecar["simulation"]
@@ -91,11 +117,10 @@ def simulate_again(
             "array": CoilArray.from_dict(sidecar["coil_array"]) if scan.get("array_given") else None,
         }
     except KeyError as error:
-        raise InputError(
-            f"the sidecar has no {error}: it is not that of a simulated cine, or incomplete; copy it again"
-        ) from error
+        raise incomplete(sidecar, str(error.args[0])) from error
     except (AttributeError, IndexError, TypeError) as error:
         raise InputError(f"the sidecar is damaged ({error}); copy it again") from error
+    check_drawn(sidecar)
     if sidecar.get("preparation") is not None and preparation is None:
         raise InputError("the cine was tagged: hand over the same tagging as preparation")
     if anatomy is None:
@@ -104,7 +129,33 @@ def simulate_again(
         _same(sidecar.get("anatomy"), anatomy.describe(), "anatomy")
     made = None if preparation is None else _checked(preparation, sidecar.get("preparation"))
     _warn_of_versions(sidecar.get("versions"))
-    return simulate(anatomy, preparation=made, workers=workers, **arguments)
+    cine = simulate(
+        anatomy, preparation=made, workers=workers, progress=progress, on_kspace=on_kspace, **arguments
+    )  # fmt: skip
+    _warn_of_differences(sidecar, cine.sidecar)
+    return cine
+
+
+def check_drawn(sidecar: dict[str, Any]) -> None:
+    """Turn down what was drawn by other rules, before minutes are spent on another cine.
+
+    Raises
+    ------
+    InputError
+        The record tells of no draw, or of one of other things than are drawn today.
+    """
+    drawn = sidecar.get("appearance")
+    if not isinstance(drawn, dict):
+        raise incomplete(sidecar, "appearance")
+    present = {entry.name for entry in dataclasses.fields(Appearance)}
+    lacking, unknown = sorted(present - set(drawn)), sorted(set(drawn) - present)
+    if lacking or unknown:
+        ways = [f"did not draw {', '.join(lacking)}"] if lacking else []
+        ways += [f"drew {', '.join(unknown)}"] if unknown else []
+        raise InputError(
+            f"the cine was made by {writer(sidecar)} in a state that {' and '.join(ways)}; this one, {__version__}, "
+            "would make another cine: use the one that made it"
+        )
 
 
 def _grid_of(record: dict[str, Any]) -> ImageGrid:
@@ -167,6 +218,19 @@ def _difference(recorded: Any, present: Any, place: str) -> str | None:
 def _short(value: Any) -> str:
     text = repr(value)
     return text if len(text) <= 60 else f"{text[:57]}..."
+
+
+def _warn_of_differences(sidecar: dict[str, Any], made: dict[str, Any]) -> None:
+    present = json.loads(json.dumps({name: made[name] for name in _FOUND_OUT}))
+    recorded = json.loads(json.dumps({name: sidecar[name] for name in _FOUND_OUT if name in sidecar}))
+    other = [name for name, value in recorded.items() if value != present[name]]
+    if other:
+        warnings.warn(
+            f"this is not the same cine: its {', '.join(other)} differ from the record, which was written by "
+            f"{writer(sidecar)}; another state of the program draws or computes them otherwise",
+            CMRSimWarning,
+            stacklevel=3,
+        )
 
 
 def _warn_of_versions(recorded: Any) -> None:
