@@ -47,15 +47,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="whether to believe the reference's voxel sizes (default: auto, unless they cannot be true)",
     )  # fmt: skip
     parser.add_argument(
-        "--no-distances", action="store_true", help="leave out the Hausdorff distances, which take longest"
+        "--no-distances",
+        action="store_true",
+        help="leave out the Hausdorff distances, which take longest and alone need torch and MONAI",
     )
 
 
 def run(options: argparse.Namespace, console: Console) -> None:
     from CMRSimExtension.evaluation.case_values import agreement_table, write_agreement, write_values
+    from CMRSimExtension.evaluation.overlap import write_rows
     from CMRSimExtension.files.atomic import StagedFiles, check_writable
     from CMRSimExtension.segmentation.comparison import compare_files, comparison_table, read_groups
-    from CMRSimExtension.segmentation.measurement import write_rows
 
     out = Path(options.out) if options.out else None
     if out is not None:

@@ -95,6 +95,7 @@ def _measure(options: argparse.Namespace, console: Console) -> None:
     import os
 
     from CMRSimExtension.errors import InputError
+    from CMRSimExtension.evaluation.overlap import write_rows
     from CMRSimExtension.files.atomic import make_folder
     from CMRSimExtension.segmentation.comparison import comparison_table
     from CMRSimExtension.segmentation.measurement import (
@@ -104,7 +105,6 @@ def _measure(options: argparse.Namespace, console: Console) -> None:
         measure,
         offset_table,
         worst_cases,
-        write_rows,
     )
     from CMRSimExtension.segmentation.trained import model_of
 

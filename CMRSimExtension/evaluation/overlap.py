@@ -1,13 +1,15 @@
 """Overlap and distance between a segmentation and its reference."""
 
+import csv
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from CMRSimExtension.errors import InputError
+from CMRSimExtension.errors import InputError, MissingDependencyError
 
 STRUCTURES: Mapping[int, str] = {1: "lv_blood", 2: "lv_myocardium", 3: "rv_blood"}
 """Clinical label -> name in every table."""
@@ -88,10 +90,22 @@ def hausdorff_mm(
     -------
     float
         mm; NaN where either mask is empty.
-    """
-    import torch
-    from monai.metrics import compute_hausdorff_distance
 
+    Raises
+    ------
+    MissingDependencyError
+        When torch or MONAI is not installed.
+    InputError
+        When the shapes differ.
+    """
+    try:
+        import torch
+        from monai.metrics import compute_hausdorff_distance
+    except ImportError as error:
+        raise MissingDependencyError(
+            f"Hausdorff distances need torch and MONAI ({error}): install the extra 'segment', or leave the distances "
+            "out (cmrsim evaluate --no-distances)"
+        ) from error
     if predicted.shape != reference.shape:
         raise InputError(
             f"masks of shapes {predicted.shape} and {reference.shape} cannot be compared; align them first"
@@ -270,3 +284,11 @@ def summarise(
             }
         table.append(entry)
     return table
+
+
+def write_rows(path: Path, rows: Sequence[Comparison]) -> None:
+    """All rows as CSV, one column per field of `Comparison`."""
+    with Path(path).open("w", newline="", encoding="utf-8") as file:
+        table = csv.DictWriter(file, [entry.name for entry in fields(Comparison)])
+        table.writeheader()
+        table.writerows(asdict(row) for row in rows)

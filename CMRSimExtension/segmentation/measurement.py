@@ -1,9 +1,8 @@
 """How accurate a model is on labelled data sets: the table, the rows behind it, and the worst cases to look at."""
 
-import csv
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -285,14 +284,6 @@ def offset_table(cases: Sequence[MeasuredCase]) -> str:
             line += f"{float(np.mean(values)):18.3f}"
         lines.append(line)
     return "\n".join(lines)
-
-
-def write_rows(path: Path, rows: Sequence[Comparison]) -> None:
-    """All rows as CSV."""
-    with Path(path).open("w", newline="", encoding="utf-8") as file:
-        table = csv.DictWriter(file, [entry.name for entry in fields(Comparison)])
-        table.writeheader()
-        table.writerows(asdict(row) for row in rows)
 
 
 def worst_cases(path: Path, cases: Sequence[MeasuredCase], count: int = 10) -> list[str]:

@@ -3,6 +3,8 @@
 import csv
 import json
 import math
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -11,6 +13,7 @@ from CMRSimExtension.command_line.main import main
 from CMRSimExtension.errors import FileFormatError, InputError
 from CMRSimExtension.files.nifti import write_nifti
 from CMRSimExtension.segmentation.comparison import compare_files, comparison_table, read_groups
+from Testing.conftest import ROOT
 from Testing.segmentation.conftest import heart_labels
 
 AFFINE = np.diag([1.6, 1.6, 8.0, 1.0])
@@ -213,3 +216,17 @@ def test_the_command_writes_values_and_agreement_beside_its_table(tmp_path, caps
     assert {"lv_ef_percent", "wall_mm_basal_anterior"} <= {row["quantity"] for row in rows["t_values.csv"]}
     bias = {row["quantity"]: float(row["bias"]) for row in rows["t_agreement.csv"]}
     assert bias["lv_ef_percent"] == 0.0 and bias["wall_mm_basal_anterior"] == 0.0
+
+
+@pytest.mark.parametrize(("options", "code"), [(["--no-distances"], 0), ([], 2)])
+def test_without_torch_all_but_the_distances_is_evaluated(tmp_path, options, code):
+    """The simulation alone is installed without torch; what needs it says so."""
+    file, out = str(write(tmp_path / "a" / "x.nii.gz", heart())), tmp_path / "t.csv"
+    hidden = "import sys; sys.modules.update(torch=None, monai=None)"
+    command = f"{hidden}; from CMRSimExtension.command_line.main import main; sys.exit(main(sys.argv[1:]))"
+    done = subprocess.run(
+        [sys.executable, "-c", command, "evaluate", file, file, "--out", str(out), *options],
+        capture_output=True, text=True, cwd=ROOT,
+    )  # fmt: skip
+    assert done.returncode == code and out.exists() == (code == 0), done.stderr
+    assert ("Hausdorff distances need torch and MONAI" in done.stderr) == (code == 2)
