@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from CMRSimExtension.errors import InputError
+from CMRSimExtension.person import SEX_SPELLINGS
 
 PLANES = ("sax", "2ch", "3ch", "4ch", "axial", "whole_heart")
 TRUTHS = ("labels", "anatomy", "motion", "fractions", "kspace")
@@ -57,7 +58,7 @@ _TRUTH = "truth"
 
 OPTIONS = (
     ScanOption("seed", _SUBJECT, int, "everything that is drawn at random follows from this number (default 0)", "N"),
-    ScanOption("sex", _SUBJECT, str, "female or male", choices=("female", "male")),
+    ScanOption("sex", _SUBJECT, str, "female or male, or F or M", choices=SEX_SPELLINGS),
     ScanOption("age-years", _SUBJECT, float, "age; children are possible", "A"),
     ScanOption("height-cm", _SUBJECT, float, "body height", "H"),
     ScanOption("weight-kg", _SUBJECT, float, "body weight", "W"),

@@ -11,6 +11,7 @@ from CMRSimExtension.command_line.console import Console
 from CMRSimExtension.command_line.scan_options import SUBJECT_KEYS
 from CMRSimExtension.command_line.tag_options import tags_of
 from CMRSimExtension.errors import InputError
+from CMRSimExtension.person import parse_sex
 from CMRSimExtension.scanner.faults import Fault, parse_fault
 from CMRSimExtension.scanner.geometry import ImageGrid
 from CMRSimExtension.scanner.planning import plan
@@ -19,8 +20,6 @@ from CMRSimExtension.simulation.cine import Cine
 from CMRSimExtension.simulation.run import KspaceSink
 from CMRSimExtension.simulation.scene import Preparation
 from CMRSimExtension.simulation.simulate import simulate
-
-_SEX = {"female": "F", "male": "M"}
 
 
 def scan(
@@ -117,7 +116,7 @@ def build_anatomy(values: dict[str, Any]) -> Any:
         from CMRSimExtension.anatomy.subject import Subject
 
         if "sex" in subject:
-            subject["sex"] = _SEX.get(subject["sex"], subject["sex"])
+            subject["sex"] = parse_sex(subject["sex"])
         return Subject.random(_seed(values), **subject)
     if subject:
         names = ", ".join("--" + key.replace("_", "-") for key in subject)

@@ -4,6 +4,7 @@ import argparse
 from pathlib import Path
 
 from CMRSimExtension.command_line.console import Console
+from CMRSimExtension.person import SEX_SPELLINGS
 
 HELP = "segment LV, myocardium and RV of a cine"
 DESCRIPTION = """\
@@ -46,7 +47,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="whether to believe the file's voxel sizes (default: auto, unless they cannot be true)",
     )  # fmt: skip
     person = parser.add_argument_group("who it is, for indexed values and normal ranges")
-    person.add_argument("--sex", choices=("F", "M"))
+    person.add_argument("--sex", choices=SEX_SPELLINGS)
     person.add_argument("--age-years", type=float, metavar="A")
     person.add_argument("--height-cm", type=float, metavar="H")
     person.add_argument("--weight-kg", type=float, metavar="W")

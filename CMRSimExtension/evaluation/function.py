@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from CMRSimExtension.anatomy.function import MYOCARDIAL_DENSITY_G_PER_ML, CardiacFunction
 from CMRSimExtension.anatomy.reference import ADULT_YEARS, PUBLISHED_ADULTS
 from CMRSimExtension.errors import InputError
+from CMRSimExtension.person import parse_sex
 
 
 @dataclass(frozen=True)
@@ -73,13 +74,12 @@ def normal_ranges(sex: str, age_years: float) -> dict[str, tuple[float, float]]:
     Parameters
     ----------
     sex
-        ``F`` or ``M``.
+        See `person.SEX_SPELLINGS`.
     """
-    if sex not in ("F", "M"):
-        raise InputError(f"sex is {sex!r}; give F or M, as the reference ranges know these two")
+    ranges = PUBLISHED_ADULTS[parse_sex(sex)]
     if age_years < ADULT_YEARS:
         return {}
-    return {name: (value.at(-1.96), value.at(1.96)) for name, value in PUBLISHED_ADULTS[sex].items()}
+    return {name: (value.at(-1.96), value.at(1.96)) for name, value in ranges.items()}
 
 
 def volumes_ml(labels: NDArray[np.integer], spacing_mm: Sequence[float]) -> NDArray[np.float64]:

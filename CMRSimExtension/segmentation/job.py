@@ -26,6 +26,7 @@ from CMRSimExtension.files.data_sets import cines_in_folder
 from CMRSimExtension.files.formats import read_image
 from CMRSimExtension.files.label_origin import SEGMENTATION_FORMAT
 from CMRSimExtension.files.nifti import write_nifti
+from CMRSimExtension.person import parse_sex
 from CMRSimExtension.segmentation.model import SegmentationModel
 from CMRSimExtension.segmentation.segment import Segmentation, segment
 from CMRSimExtension.simulation.cine import Cine
@@ -51,7 +52,7 @@ class SegmentationOptions:
     probabilities
         Also give probability and uncertainty maps.
     sex, age_years, height_cm, weight_kg
-        For indexed values and normal ranges, where known.
+        For indexed values and normal ranges, where known; for the spelling of the sex see `person.SEX_SPELLINGS`.
     """
 
     frames: str = "all"
@@ -67,6 +68,8 @@ class SegmentationOptions:
     def __post_init__(self) -> None:
         if self.spacing not in ("auto", "trust", "ignore"):
             raise InputError(f"spacing is {self.spacing!r}; choose auto, trust or ignore")
+        if self.sex is not None:
+            parse_sex(self.sex)
 
 
 @dataclass(frozen=True)

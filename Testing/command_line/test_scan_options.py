@@ -4,7 +4,9 @@ import argparse
 
 import pytest
 
+from CMRSimExtension.command_line.main import build_parser
 from CMRSimExtension.command_line.scan_options import OPTIONS, add_scan_options, build_protocol, chosen, truths
+from CMRSimExtension.command_line.scanning import build_anatomy
 from CMRSimExtension.errors import InputError
 
 
@@ -52,6 +54,20 @@ def test_an_unknown_key_is_answered_with_a_guess(tmp_path):
 def test_values_of_the_wrong_kind_are_named(tmp_path, text, message):
     with pytest.raises(InputError, match=message):
         _config(tmp_path, text)
+
+
+@pytest.mark.parametrize("command", ["simulate --out x.nii.gz", "preview --out x.png", "segment x --out y.nii.gz"])
+def test_every_command_takes_either_spelling_of_a_sex(command):
+    for spelling in ("female", "male", "F", "M"):
+        assert build_parser().parse_args([*command.split(), "--sex", spelling]).sex == spelling
+
+
+def test_either_spelling_of_a_sex_gives_the_same_subject(tmp_path):
+    subjects = [build_anatomy(_config(tmp_path, f"sex: {spelling}")) for spelling in ("female", "F", "male")]
+    assert [subject.parameters.torso.sex for subject in subjects] == ["F", "F", "M"]
+    assert subjects[0].parameters == subjects[1].parameters
+    with pytest.raises(InputError, match="choose from female, male, F, M"):
+        _config(tmp_path, "sex: woman")
 
 
 def test_a_missing_file_is_named():

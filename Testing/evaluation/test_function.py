@@ -81,6 +81,12 @@ def test_normal_ranges_of_men_and_women_differ_as_published():
     assert men["lv_ef_percent"][0] > 45 and women["lv_ef_percent"][1] < 75
 
 
+def test_a_sex_may_be_spelt_in_full():
+    assert normal_ranges("female", 50) == normal_ranges("F", 50) != normal_ranges("male", 50) == normal_ranges("M", 50)
+    with pytest.raises(InputError, match="sex is 'x'; give female, male, F or M"):
+        normal_ranges("x", 50)
+
+
 def test_no_range_is_claimed_for_children():
     assert normal_ranges("F", 9) == {}
 

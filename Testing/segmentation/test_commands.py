@@ -8,8 +8,10 @@ import torch
 import yaml
 
 from CMRSimExtension.command_line.main import main
+from CMRSimExtension.errors import InputError
 from CMRSimExtension.evaluation.overlap import dice
 from CMRSimExtension.files.nifti import read_nifti, write_nifti
+from CMRSimExtension.segmentation.job import SegmentationOptions
 from CMRSimExtension.segmentation.measurement import MeasuredCase, offset_table
 from Testing.training.toy_slices import draw
 
@@ -110,6 +112,11 @@ def test_the_shipped_configurations_are_listed(capsys):
     assert {"cine_sax", "tagged_sax", "paper4_resnet_vae_scratch"} <= {
         line.split()[0] for line in capsys.readouterr().out.splitlines()
     }
+
+
+def test_a_sex_that_no_reference_knows_is_told_before_the_work():
+    with pytest.raises(InputError, match="sex is 'woman'; give female, male, F or M"):
+        SegmentationOptions(sex="woman", age_years=50)
 
 
 def test_measuring_tells_that_labels_lie_beside_their_images_and_what_it_costs(models, tmp_path, capsys):
