@@ -3,7 +3,6 @@
 All lengths are millimetres, all positions are in the patient's RAS frame (+x right, +y anterior, +z superior).
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
@@ -60,6 +59,14 @@ class Material:
     rest_mm: NDArray[np.floating] | None = None
 
 
+class HeldPoints(Protocol):
+    """Points of an anatomy while the breath is held, to be asked for at many cardiac phases."""
+
+    def __call__(self, cardiac: float, chosen: NDArray[np.intp] | None = None) -> Material:
+        """What lies, with its rest positions, at the points, or at the `chosen` ones, at a cardiac phase."""
+        ...
+
+
 @runtime_checkable
 class Anatomy(Protocol):
     """Anything that can be scanned: the parametric subject, a label image, XCAT frames."""
@@ -89,11 +96,8 @@ class Anatomy(Protocol):
         """Duration of the heartbeat (R-R interval) in ms."""
         ...
 
-    def hold(self, points_mm: NDArray[np.floating], respiratory: float) -> "Callable[[float], Material]":
-        """`sample` for many cardiac phases of the same points: what does not beat is looked up once.
-
-        Returns a function of the cardiac phase that gives the `Material` with its rest positions.
-        """
+    def hold(self, points_mm: NDArray[np.floating], respiratory: float) -> "HeldPoints":
+        """`sample` for many cardiac phases of the same points: what does not beat is looked up once."""
         ...
 
     def describe(self) -> dict:

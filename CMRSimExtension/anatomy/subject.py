@@ -1,6 +1,5 @@
 """The parametric subject: a beating heart in a breathing torso, from a seed and published ranges."""
 
-from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from typing import Any
@@ -13,7 +12,7 @@ from CMRSimExtension.anatomy.function import CardiacFunction
 from CMRSimExtension.anatomy.heart.flow import chamber_flow
 from CMRSimExtension.anatomy.heart.heart import Heart, HeartState
 from CMRSimExtension.anatomy.heart.parameters import HeartParameters, WallPatch
-from CMRSimExtension.anatomy.material import HeartFrame, Material, Moment
+from CMRSimExtension.anatomy.material import HeartFrame, HeldPoints, Material, Moment
 from CMRSimExtension.anatomy.reference import draw_heart
 from CMRSimExtension.anatomy.torso.parameters import TorsoParameters
 from CMRSimExtension.anatomy.torso.placement import (
@@ -241,10 +240,23 @@ class Subject:
             reach |= self.heart.may_move(local.astype(points_mm.dtype))
         return reach
 
-    def hold(self, points_mm: NDArray[np.floating], respiratory: float) -> Callable[[float], Material]:
-        background = self.torso.sample(points_mm, respiratory)
-        breathing = self.torso.rest_mm(points_mm, respiratory)
-        return lambda phase: self._with_heart(points_mm, Moment(phase, respiratory), background, breathing)
+    def hold(self, points_mm: NDArray[np.floating], respiratory: float) -> HeldPoints:
+        """See `Anatomy`; the body around the heart is looked up when a point is first asked for."""
+        background = np.empty(len(points_mm), dtype=np.uint8)
+        breathing = np.empty(points_mm.shape, dtype=self.torso.rest_mm(points_mm[:0], respiratory).dtype)
+        known = np.zeros(len(points_mm), dtype=bool)
+
+        def at(cardiac: float, chosen: NDArray[np.intp] | None = None) -> Material:
+            new = np.flatnonzero(~known) if chosen is None else chosen[~known[chosen]]
+            if new.size:
+                background[new] = self.torso.sample(points_mm[new], respiratory)
+                breathing[new] = self.torso.rest_mm(points_mm[new], respiratory)
+                known[new] = True
+            asked: Any = slice(None) if chosen is None else chosen
+            moment = Moment(cardiac, respiratory)
+            return self._with_heart(points_mm[asked], moment, background[asked], breathing[asked])
+
+        return at
 
     def blood_velocity(self, points_mm: NDArray[np.floating], moment: Moment) -> NDArray[np.floating]:
         """(n, 3) mm/s, RAS: inflow through the mitral and tricuspid valves, outflow through the arterial ones."""

@@ -1,6 +1,5 @@
 """Anatomy from XCAT's activity files: its organs made smooth, its heart beating, its breathing followed."""
 
-from collections.abc import Callable
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -22,7 +21,7 @@ from CMRSimExtension.anatomy.labels.series_heart import SeriesHeart, SeriesTimin
 from CMRSimExtension.anatomy.labels.surroundings import FOLLOWS_THE_HEART
 from CMRSimExtension.anatomy.labels.vector_heart import VectorHeart
 from CMRSimExtension.anatomy.labels.volume import LabelVolume
-from CMRSimExtension.anatomy.material import HeartFrame, Material, Moment
+from CMRSimExtension.anatomy.material import HeartFrame, HeldPoints, Material, Moment
 from CMRSimExtension.anatomy.structures import Structure
 from CMRSimExtension.anatomy.xcat_files import XcatFrame, XcatSeries, depth_of_breath, read_xcat
 from CMRSimExtension.anatomy.xcat_organs import xcat_tissues
@@ -333,11 +332,11 @@ class XcatAnatomy:
         found = self._at(index).sample(np.asarray(points_mm) - shift, Moment(moment.cardiac), rest=rest)
         return self._to_rest(found, index)
 
-    def hold(self, points_mm: NDArray[np.floating], respiratory: float) -> Callable[[float], Material]:
+    def hold(self, points_mm: NDArray[np.floating], respiratory: float) -> HeldPoints:
         """`sample` for many cardiac phases of the same points."""
         index, shift = self._breath(respiratory)
         held = self._at(index).hold(np.asarray(points_mm) - shift, 0.0)
-        return lambda cardiac: self._to_rest(held(cardiac), index)
+        return lambda cardiac, chosen=None: self._to_rest(held(cardiac, chosen), index)
 
     def may_move(self, points_mm: NDArray[np.floating]) -> NDArray[np.bool_]:
         """(n,) mask of the points whose material may change over the cardiac cycle, at any depth of breath."""

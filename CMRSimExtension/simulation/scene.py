@@ -19,6 +19,10 @@ from CMRSimExtension.simulation.appearance import Appearance
 # Two irrational steps of the R2 low-discrepancy sequence (Roberts 2018): in-plane offsets of successive sub-slices.
 _R2 = (0.7548776662466927, 0.5698402909980532)
 
+EDGE_SAMPLES = 2
+"""How many more points, per sub-sample, look into a voxel in which the first ones found several tissues. Six points
+alone turn the line between fat and water, whose signals oppose each other, into a row of beads; eighteen draw it."""
+
 
 class Preparation(TypingProtocol):
     """What a magnetisation preparation at the R wave (tagging) makes of the signal of each point, inflow included."""
@@ -46,18 +50,67 @@ class VoxelContent:
         (n,) uint8: the label that fills most of each voxel.
     tissue
         (sub-samples, n) uint8, for fractions.
+    edges
+        (m,) indices of the voxels that were looked into more closely.
+    edge_tissue
+        (`EDGE_SAMPLES` sub-samples, m) uint8: what more was found in these.
     """
 
     signal: NDArray[np.complex64]
     clinical: NDArray[np.uint8]
     structure: NDArray[np.uint8]
     tissue: NDArray[np.uint8]
+    edges: NDArray[np.intp]
+    edge_tissue: NDArray[np.uint8]
+
+
+@dataclass(frozen=True)
+class _Circumstances:
+    """What acts on the signal of all points at one moment: phase, time, factor of blood per structure or None."""
+
+    phase: float = 0.0
+    time_ms: float = 0.0
+    blood: NDArray[np.float32] | None = None
+
+
+class _Voxels:
+    """Voxels of a slice that beat, or that rest, and their points: a few in each, more for those that hold an edge."""
+
+    def __init__(
+        self,
+        centres_mm: NDArray[np.float64],
+        bins: NDArray[np.int32],
+        offsets_mm: NDArray[np.float64],
+        edge_offsets_mm: NDArray[np.float64],
+    ) -> None:
+        self.count, self._bins, self._centres = len(centres_mm), bins, centres_mm
+        self._edge_offsets = edge_offsets_mm
+        self.points_mm = _spread(centres_mm, offsets_mm)
+        self.bins = np.tile(bins, len(offsets_mm))
+
+    def edge_points_mm(self, voxels: NDArray[np.intp] | None = None) -> NDArray[np.float32]:
+        """The further points of some voxels, or of all."""
+        return _spread(self._centres if voxels is None else self._centres[voxels], self._edge_offsets)
+
+    def edge_bins(self, voxels: NDArray[np.intp]) -> NDArray[np.int32]:
+        """Frequency bins of `edge_points_mm(voxels)`."""
+        return np.tile(self._bins[voxels], len(self._edge_offsets))
+
+    def edge_indices(self, voxels: NDArray[np.intp]) -> NDArray[np.intp]:
+        """Where `edge_points_mm(voxels)` lie among those of all voxels."""
+        return (np.arange(len(self._edge_offsets))[:, None] * self.count + voxels).reshape(-1)
+
+
+def _spread(centres_mm: NDArray[np.float64], offsets_mm: NDArray[np.float64]) -> NDArray[np.float32]:
+    """(offsets times centres, 3) points, offset by offset."""
+    return (centres_mm[None] + offsets_mm[:, None]).astype(np.float32).reshape(-1, 3)
 
 
 class SliceScene:
     """Samples one slice of an anatomy.
 
-    Every voxel is seen through `sub_samples` points, spread through the slice profile and over the voxel's area.
+    Every voxel is seen through `sub_samples` points, spread through the slice profile and over the voxel's area, and
+    through `EDGE_SAMPLES` times as many more where these find several tissues.
 
     Parameters
     ----------
@@ -104,18 +157,21 @@ class SliceScene:
         self._table = appearance.signal_table(protocol, lowest, highest, inflow=inflow)
         bins = self._table.bins(off_resonance)
         offsets = _sub_voxel_offsets(protocol, grid, sub_samples)
-        points = (self._centres[None] + offsets[:, None]).astype(np.float32)
+        closer = _sub_voxel_offsets(protocol, grid, EDGE_SAMPLES * sub_samples, first=sub_samples)
 
         moving = anatomy.may_move(self._centres.astype(np.float32))
         self.moving = np.flatnonzero(moving)
         self.resting = np.flatnonzero(~moving)
         self._anatomy, self._respiratory = anatomy, respiratory
-        self._moving_bins = np.tile(bins[self.moving], sub_samples)
-        self._moving_points = points[:, self.moving].reshape(-1, 3)
-        self._hold = anatomy.hold(self._moving_points, respiratory)
-        self._resting_bins = np.tile(bins[self.resting], sub_samples)
-        self._still_material = anatomy.sample(points[:, self.resting].reshape(-1, 3), Moment(0.0, respiratory))
-        self.still = self._content(self._still_material, self._resting_bins, 0.0, None, 0.0)
+        self._beats = _Voxels(self._centres[self.moving], bins[self.moving], offsets, closer)
+        self._hold = anatomy.hold(self._beats.points_mm, respiratory)
+        self._hold_edges = anatomy.hold(self._beats.edge_points_mm(), respiratory)
+        self._rests = _Voxels(self._centres[self.resting], bins[self.resting], offsets, closer)
+        at_rest = Moment(0.0, respiratory)
+        still = anatomy.sample(self._rests.points_mm, at_rest)
+        edges = self._edges(still)
+        self._still_material = still, edges, anatomy.sample(self._rests.edge_points_mm(edges), at_rest)
+        self.still = self._still(0.0)
         pulsates = moving.copy()
         pulsates[self.resting] = IS_BLOOD[self.still.tissue].any(axis=0)
         self._pulsates = pulsates.reshape(self.shape)
@@ -124,50 +180,84 @@ class SliceScene:
 
     def beating(self, phase: float, blood: NDArray[np.float32] | None = None, time_ms: float = 0.0) -> VoxelContent:
         """Content of the voxels `moving` at a cardiac phase and time; `blood` is a factor per `Structure`."""
-        material = self._hold(phase)
-        flowing = None
-        if self._flow is not None:
-            blood_points = np.flatnonzero(IS_BLOOD[material.tissue])
-            moment = Moment(phase, self._respiratory)
-            velocity = self._anatomy.blood_velocity(self._moving_points[blood_points], moment)
-            flowing = np.ones(len(material.tissue), dtype=np.float32)
-            flowing[blood_points] = self._flow(velocity, self._normal)
-        return self._content(material, self._moving_bins, phase, blood, time_ms, flowing)
+        now, voxels = _Circumstances(phase, time_ms, blood), self._beats
+        coarse = self._hold(phase)
+        edges = self._edges(coarse)
+        chosen = voxels.edge_indices(edges)
+        fine = self._hold_edges(phase, chosen)
+        return self._content(
+            coarse, self._signal(coarse, voxels.bins, now, voxels.points_mm),
+            edges, fine, self._signal(fine, voxels.edge_bins(edges), now, voxels.edge_points_mm(edges)),
+        )  # fmt: skip
 
     def resting_at(self, time_ms: float) -> VoxelContent:
         """Content of the voxels `resting`: the same at all times, but for the preparation, which fades."""
-        if self._preparation is None:
-            return self.still
-        return self._content(self._still_material, self._resting_bins, 0.0, None, time_ms)
+        return self.still if self._preparation is None else self._still(time_ms)
 
-    def _content(
+    def _still(self, time_ms: float) -> VoxelContent:
+        now, voxels = _Circumstances(time_ms=time_ms), self._rests
+        coarse, edges, fine = self._still_material
+        return self._content(
+            coarse, self._signal(coarse, voxels.bins, now), edges, fine,
+            self._signal(fine, voxels.edge_bins(edges), now),
+        )  # fmt: skip
+
+    def _edges(self, material: Material) -> NDArray[np.intp]:
+        """Voxels whose points (sub-samples times voxels) lie in several tissues; the scan has no say in it."""
+        tissue = material.tissue.reshape(self.sub_samples, -1)
+        return np.flatnonzero((tissue != tissue[0]).any(axis=0))
+
+    def _signal(
         self,
         material: Material,
         bins: NDArray[np.int32],
-        phase: float,
-        blood: NDArray[np.float32] | None,
-        time_ms: float,
-        flowing: NDArray[np.float32] | None = None,
-    ) -> VoxelContent:
+        now: _Circumstances,
+        moving_mm: NDArray[np.float32] | None = None,
+    ) -> NDArray[np.complex64]:
+        """(n,) signal of points; of those that beat, `moving_mm` says where they are."""
         signal = self._table(material.tissue, bins)
         if material.rest_mm is None:
             raise InputError(
                 "the anatomy gave no rest positions, which texture and tags need; sample it with rest=True"
             )
-        signal *= self.appearance.texture(material.tissue, material.rest_mm, phase)
-        if blood is not None:
-            signal *= blood.take(material.structure)
-        if flowing is not None:
-            signal *= flowing
+        signal *= self.appearance.texture(material.tissue, material.rest_mm, now.phase)
+        if now.blood is not None:
+            signal *= now.blood.take(material.structure)
+        if self._flow is not None and moving_mm is not None:
+            flowing = np.flatnonzero(IS_BLOOD[material.tissue])
+            velocity = self._anatomy.blood_velocity(moving_mm[flowing], Moment(now.phase, self._respiratory))
+            signal[flowing] *= self._flow(velocity, self._normal).astype(np.float32)
         if self._preparation is not None:
-            signal *= self._preparation.factor(material, self.appearance.tissues, time_ms).astype(np.float32)
-        n = len(bins) // self.sub_samples
-        split = (self.sub_samples, n)
+            signal *= self._preparation.factor(material, self.appearance.tissues, now.time_ms).astype(np.float32)
+        return signal
+
+    def _content(
+        self,
+        coarse: Material,
+        coarse_signal: NDArray[np.complex64],
+        edges: NDArray[np.intp],
+        fine: Material,
+        fine_signal: NDArray[np.complex64],
+    ) -> VoxelContent:
+        """Means and majorities over the points of each voxel, those at edges over more of them."""
+        few, many = self.sub_samples, EDGE_SAMPLES * self.sub_samples
+        signal = coarse_signal.reshape(few, -1).mean(axis=0)
+        more = fine_signal.reshape(many, -1).mean(axis=0)
+        signal[edges] = (few * signal[edges] + many * more) / (few + many)
+
+        def most(name: str) -> NDArray[np.uint8]:
+            votes = getattr(coarse, name).reshape(few, -1)
+            winners = majority(votes)
+            winners[edges] = majority(np.concatenate([votes[:, edges], getattr(fine, name).reshape(many, -1)]))
+            return winners
+
         return VoxelContent(
-            signal.reshape(split).mean(axis=0),
-            majority(material.clinical.reshape(split)),
-            majority(material.structure.reshape(split)),
-            material.tissue.reshape(split),
+            signal,
+            most("clinical"),
+            most("structure"),
+            coarse.tissue.reshape(few, -1),
+            edges,
+            fine.tissue.reshape(many, -1),
         )
 
     def displacement_mm(self, phase: float) -> NDArray[np.float32]:
@@ -201,9 +291,13 @@ class SliceScene:
     def fractions(self, content: VoxelContent) -> NDArray[np.float32]:
         """(tissues, rows, columns) share of each tissue in each voxel."""
         whole = np.zeros((len(Tissue), self.shape[0] * self.shape[1]), dtype=np.float32)
-        for part, tissue in ((self.resting, self.still.tissue), (self.moving, content.tissue)):
+        few, many = self.sub_samples, EDGE_SAMPLES * self.sub_samples
+        for part, inside in ((self.resting, self.still), (self.moving, content)):
             for number in Tissue:
-                whole[number, part] = np.mean(tissue == number, axis=0)
+                share = np.mean(inside.tissue == number, axis=0)
+                closer = np.mean(inside.edge_tissue == number, axis=0)
+                share[inside.edges] = (few * share[inside.edges] + many * closer) / (few + many)
+                whole[number, part] = share
         return whole.reshape(len(Tissue), *self.shape)
 
 
@@ -232,10 +326,10 @@ def _slice_points(grid: ImageGrid, index: int) -> NDArray[np.float64]:
     return one_slice(grid, index).points_mm().reshape(-1, 3)
 
 
-def _sub_voxel_offsets(protocol: Protocol, grid: ImageGrid, count: int) -> NDArray[np.float64]:
-    """(count, 3) RAS offsets of the sub-samples from the voxel's centre."""
+def _sub_voxel_offsets(protocol: Protocol, grid: ImageGrid, count: int, first: int = 0) -> NDArray[np.float64]:
+    """(count, 3) RAS offsets of sub-samples from the voxel's centre, the in-plane sequence taken up at `first`."""
     through, _ = slice_samples(grid.slice_thickness_mm, count, protocol.time_bandwidth)
-    order = np.arange(count)
+    order = first + np.arange(count)
     across = [(0.5 + step * (order + 1)) % 1.0 - 0.5 for step in _R2]
     offsets = [a - a.mean() for a in across]
     return (

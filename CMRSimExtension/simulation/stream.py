@@ -72,7 +72,7 @@ class SliceRanges:
 
 
 def draw_slices(
-    seed: np.random.SeedSequence, count: int, *, size: int = 128, sub_samples: int = 4, **ranges: Any
+    seed: np.random.SeedSequence, count: int, *, size: int = 128, sub_samples: int = 3, **ranges: Any
 ) -> tuple[NDArray[np.float32], NDArray[np.uint8], list[dict[str, Any]]]:
     """Slices and frames of one random subject under random scans.
 

@@ -25,7 +25,7 @@ def draw_volumes(
     pixel_mm: float = 1.5625,
     slice_mm: float = 10.0,
     truth: str = "labels",
-    sub_samples: int = 4,
+    sub_samples: int = 3,
 ) -> tuple[NDArray[np.float32], NDArray[np.uint8], list[dict[str, Any]]]:
     """End-diastolic and end-systolic stacks of one random subject under one random scan.
 

@@ -33,7 +33,7 @@ def draw_tagged_slices(
     count: int,
     *,
     size: int = 128,
-    sub_samples: int = 4,
+    sub_samples: int = 3,
     static_share: float = 0.35,
     spacing_mm: tuple[float, float] = (5.0, 11.0),
     **ranges: Any,

@@ -62,6 +62,9 @@ def test_held_points_answer_as_sampled_ones(subject: Subject) -> None:
         direct, again = subject.sample(points, Moment(phase, 0.1)), held(phase)
         assert np.array_equal(direct.structure, again.structure)
         assert np.array_equal(direct.rest_mm, again.rest_mm)
+        few = held(phase, np.array([7, 4321, 0]))
+        assert np.array_equal(few.structure, direct.structure[[7, 4321, 0]])
+        assert np.array_equal(few.rest_mm, direct.rest_mm[[7, 4321, 0]])
 
 
 def test_rest_positions_at_rest_are_the_points_themselves(subject: Subject) -> None:

@@ -128,6 +128,10 @@ def test_what_is_held_equals_what_is_sampled(anatomy):
         one, other = held(phase), anatomy.sample(at, Moment(phase))
         np.testing.assert_array_equal(one.structure, other.structure)
         np.testing.assert_allclose(one.rest_mm, other.rest_mm, atol=1e-9)
+        chosen = np.arange(len(at))[::-13]
+        few = held(phase, chosen)
+        np.testing.assert_array_equal(few.structure, other.structure[chosen])
+        np.testing.assert_allclose(few.rest_mm, other.rest_mm[chosen], atol=1e-9)
 
 
 def contracted() -> np.ndarray:

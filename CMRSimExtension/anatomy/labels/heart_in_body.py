@@ -1,6 +1,5 @@
 """A labelled heart beating in a body: what anatomies from label images and from XCAT have in common."""
 
-from collections.abc import Callable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,7 +14,7 @@ from CMRSimExtension.anatomy.labels.surroundings import (
     heart_shift_mm,
 )
 from CMRSimExtension.anatomy.labels.volume import LabelVolume
-from CMRSimExtension.anatomy.material import HeartFrame, Material, Moment
+from CMRSimExtension.anatomy.material import HeartFrame, HeldPoints, Material, Moment
 from CMRSimExtension.anatomy.structures import Structure
 
 _CHUNK = 65536
@@ -141,21 +140,24 @@ class HeartInBody:
         found[unknown] = self._background.sample(points[unknown], breath)
         return found
 
-    def hold(self, points_mm: NDArray[np.floating], respiratory: float) -> Callable[[float], Material]:
+    def hold(self, points_mm: NDArray[np.floating], respiratory: float) -> HeldPoints:
         """`sample` for many cardiac phases of the same points: what the beat cannot reach is looked up once."""
         points = np.asarray(points_mm)
         shift = heart_shift_mm(self._background, respiratory)
-        moving = np.flatnonzero(self._heart.near(self.heart_frame.to_heart(points - shift)))
-        resting = np.setdiff1d(np.arange(len(points)), moving, assume_unique=True)
-        still = self.sample(points[resting], Moment(0.0, respiratory))
+        moves = self._heart.near(self.heart_frame.to_heart(points - shift))
+        still = self.sample(points[~moves], Moment(0.0, respiratory))
+        place = np.cumsum(~moves) - 1
 
-        def at(cardiac: float) -> Material:
-            found = self.sample(points[moving], Moment(cardiac, respiratory))
+        def at(cardiac: float, chosen: NDArray[np.intp] | None = None) -> Material:
+            wanted = np.arange(len(points)) if chosen is None else chosen
+            moving = moves[wanted]
+            found = self.sample(points[wanted[moving]], Moment(cardiac, respiratory))
+            resting = place[wanted[~moving]]
             parts = []
             for name in ("structure", "tissue", "clinical", "rest_mm"):
                 mine, theirs = getattr(found, name), getattr(still, name)
-                both = np.empty((len(points), *mine.shape[1:]), dtype=mine.dtype)
-                both[moving], both[resting] = mine, theirs
+                both = np.empty((len(wanted), *mine.shape[1:]), dtype=mine.dtype)
+                both[moving], both[~moving] = mine, theirs[resting]
                 parts.append(both)
             return Material(*parts)
 
