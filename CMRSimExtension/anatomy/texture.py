@@ -67,7 +67,7 @@ class TextureOf:
 _G, _ST, _SE, _MO, _SP = Pattern.GRAIN, Pattern.STREAKS, Pattern.SEPTA, Pattern.MOTTLE, Pattern.SPECKS
 
 TEXTURES: dict[Tissue, TextureOf] = {
-    Tissue.MYOCARDIUM: TextureOf(_G, 0.09, 2.0),
+    Tissue.MYOCARDIUM: TextureOf(_G, 0.11, 2.4),
     Tissue.MUSCLE: TextureOf(_ST, 0.20, 1.2),
     Tissue.FAT: TextureOf(_SE, 0.15, 1.4),
     Tissue.LIVER: TextureOf(_G, 0.10, 1.6),
@@ -84,8 +84,9 @@ TEXTURES: dict[Tissue, TextureOf] = {
     Tissue.BREAST: TextureOf(_SE, 0.30, 2.0),
     Tissue.THYMUS: TextureOf(_MO, 0.20, 1.3),
     Tissue.NERVE: TextureOf(_ST, 0.06, 0.9),
-    Tissue.BLOOD_ARTERIAL: TextureOf(_G, 0.05, 2.4),
-    Tissue.BLOOD_VENOUS: TextureOf(_G, 0.06, 2.6),
+    # Streams of blood that has met more or fewer pulses, a centimetre wide: wide enough to be seen through a slice.
+    Tissue.BLOOD_ARTERIAL: TextureOf(_G, 0.12, 4.5),
+    Tissue.BLOOD_VENOUS: TextureOf(_G, 0.12, 4.5),
 }
 """Tissues that are not named are even."""
 

@@ -16,6 +16,7 @@ from CMRSimExtension.anatomy.heart.state import EPI, HeartState, Points
 from CMRSimExtension.anatomy.heart.timing import CardiacTiming
 from CMRSimExtension.anatomy.heart.trabeculae import is_strand, strand_share
 from CMRSimExtension.anatomy.heart.valves import mitral_opening
+from CMRSimExtension.anatomy.heart.ventricle import COMPACTED
 from CMRSimExtension.anatomy.structures import Structure
 
 _FREE_WALL_LAYER_MM, _SEPTAL_LAYER_MM = (2.0, 7.0), (1.5, 4.0)
@@ -84,7 +85,8 @@ def _trabeculae(
     """Which points of the chamber (indices into `q`, `depth` below its outline) are trabecular muscle.
 
     A layer lines the free wall and a thinner one the septum; both thicken towards the apex, where strands cross the
-    whole chamber.
+    whole chamber. As the chamber empties its lining shrinks with the 2/3 power of the volume; the layers keep their
+    thickness and the strands their volume, so they crowd.
     """
     p, lv, level = rv.parameters, rv.lv, q.level[chamber]
     share = np.clip(level / rv.apex_mm, 0.0, 1.0)
@@ -97,7 +99,8 @@ def _trabeculae(
     at_septum = 1.0 - off_septum / (_SEPTAL_LAYER_MM[0] + _SEPTAL_LAYER_MM[1] * share)
     place = np.maximum(np.maximum(at_free_wall, at_septum), _CROSSING * share**2)
     layer = np.flatnonzero(place > 0.0)
-    dense = p.rv_trabeculation * (0.8 - 0.25 * share[layer])
+    left = 1.0 - state.ejection * (1.0 - p.rv_esv_ml / p.rv_edv_ml)
+    dense = np.minimum(p.rv_trabeculation * (0.8 - 0.25 * share[layer]) * left ** (-2.0 / 3.0), COMPACTED)
     points = chamber[layer]
     result = np.zeros(len(chamber), dtype=bool)
     result[layer] = is_strand(
