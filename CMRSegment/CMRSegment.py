@@ -24,7 +24,7 @@ except ImportError:  # run from the source tree: only this module's own folder i
 from CMRSimExtension.errors import InputError
 from CMRSimExtension.slicer_bridge.label_tables import is_label_volume
 from CMRSimExtension.slicer_bridge.logic import ModuleLogic, Task
-from CMRSimExtension.slicer_bridge.panel import ModulePanel
+from CMRSimExtension.slicer_bridge.panel import ModulePanel, folder_text
 from CMRSimExtension.slicer_bridge.scene import require
 from CMRSimExtension.slicer_bridge.segmentation_choices import Device, Frames, ModelChoice, Sex, Views
 from CMRSimExtension.slicer_bridge.views import plot_layout, show_chart_and_table, show_controls, show_volume
@@ -131,7 +131,9 @@ class CMRSegmentWidget(ModulePanel):
         index = names.index(node.model) if node.model in names else -1
         self.ui.modelComboBox.currentIndex = index
         self.ui.modelLabel.text = "" if index < 0 else self._models[index].description
+        self.ui.modelLabel.visible = self.ui.modelLabel.text != ""
         self.ui.folderWidget.visible = node.model == MODEL_FROM_FOLDER
+        self.ui.modelFolderButton.text = folder_text(node.modelFolder)
         self.ui.labelMapWidget.visible = is_label_volume(node.reference)
         result = node.outputSegmentation is not None
         self.ui.editButton.enabled = result

@@ -18,7 +18,7 @@ except ImportError:  # run from the source tree: only this module's own folder i
 
 from CMRSimExtension.errors import InputError
 from CMRSimExtension.slicer_bridge.logic import ModuleLogic, Task
-from CMRSimExtension.slicer_bridge.panel import ModulePanel
+from CMRSimExtension.slicer_bridge.panel import ModulePanel, folder_text
 from CMRSimExtension.slicer_bridge.previewing import LivePreview
 from CMRSimExtension.slicer_bridge.simulation_choices import (
     FieldStrength,
@@ -164,6 +164,7 @@ class CMRSimulateWidget(ModulePanel):
         self.ui.xcatWidget.visible = node.source == SourceKind.XCAT
         self.ui.labelsWidget.visible = node.source == SourceKind.LABELS
         self.ui.stillCheckBox.visible = node.source != SourceKind.PARAMETRIC
+        self.ui.populationFolderButton.text = folder_text(node.populationFolder)
         if node.livePreview and not self.busy:
             self.preview.refresh(node)
         else:
@@ -344,8 +345,9 @@ class CMRSimulateLogic(ModuleLogic):
             If there is no such folder.
         """
         folder = node.populationFolder
-        if not str(folder) or not folder.is_absolute() or not folder.is_dir():
-            raise InputError(f"'{folder}' is no folder; choose one to write the population to")
+        if not folder.is_absolute() or not folder.is_dir():
+            what = f"'{folder}' is no folder" if folder.is_absolute() else "no folder is chosen"
+            raise InputError(f"{what}; choose one to write the population to")
         values = {
             "folder": str(folder), "count": node.populationCount, "pathology": node.pathology.value,
             "protocol": self.protocol(node).as_dict(), "plane": node.plane.value, "seed": node.seed}

@@ -18,6 +18,11 @@ from CMRSimExtension.slicer_bridge.scene import AllOrNothing
 PROGRESS_STEPS = 1000
 
 
+def folder_text(folder: Path) -> str:
+    """What the button of a folder shows. Left alone, it would show where Slicer was started as if that were chosen."""
+    return str(folder) if folder.is_absolute() else str(_("Choose a folder…"))
+
+
 class TaskControls:
     """A button that starts a task and cancels it, a progress bar and a line of text.
 

@@ -338,6 +338,13 @@ def test_the_shipped_model_is_the_default_and_says_what_it_is_for(open_panel, ho
     assert panel.logic.modelName(panel.logic.getParameterNode()) == "cine_sax"
 
 
+def test_a_model_without_a_description_leaves_no_gap(open_panel):
+    panel = open_panel("CMRSegment")
+    panel.logic.getParameterNode().model = "folder"
+    assert not panel.ui.modelLabel.visible
+    assert panel.ui.modelFolderButton.text == "Choose a folder…"
+
+
 @pytest.mark.parametrize(("change", "cure"), [
     (lambda image: image * 3.0 - 1000.0, "Hounsfield"),
     (lambda image: np.full_like(image, 7.0), "shows nothing"),

@@ -489,6 +489,14 @@ def population_values(panel, tmp_path) -> dict:
     return panel.logic.populationTask(parameters).values
 
 
+def test_a_folder_that_was_not_chosen_is_not_shown_as_one(panel, tmp_path):
+    assert panel.ui.populationFolderButton.text == "Choose a folder…"
+    with pytest.raises(ValueError, match="no folder is chosen"):
+        panel.logic.populationTask(panel.logic.getParameterNode())
+    panel.logic.getParameterNode().populationFolder = tmp_path
+    assert panel.ui.populationFolderButton.text == str(tmp_path)
+
+
 def test_a_population_is_written_in_the_background(panel, host, tmp_path):
     pytest.importorskip("nibabel", reason="populations are NIfTI files")
     population_values(panel, tmp_path)

@@ -126,6 +126,17 @@ def test_every_choice_and_slider_explains_itself(module):
     assert silent == set()
 
 
+@pytest.mark.parametrize("module", MODULES)
+def test_every_label_of_a_choice_explains_it(module):
+    root = ElementTree.parse(REPOSITORY / module / "Resources" / "UI" / f"{module}.ui")
+    silent = set()
+    for item in root.iter("widget"):
+        values = {part.get("name"): part.findtext("string") for part in item.findall("property")}
+        if item.get("class") == "QLabel" and (values.get("text") or "").endswith(":") and not values.get("toolTip"):
+            silent.add(values["text"])
+    assert silent == set()
+
+
 def test_the_index_entry_has_what_the_extensions_index_demands():
     entry = json.loads((REPOSITORY / "Docs" / "CMRSimExtension.json").read_text(encoding="utf-8"))
     assert entry["$schema"].endswith("slicer-extension-catalog-entry-schema-v1.0.1.json#")

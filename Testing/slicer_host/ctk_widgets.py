@@ -192,11 +192,17 @@ class ctkDirectoryButton(QPushButton):  # noqa: N801
         super().__init__(parent)
         self._directory = QDir.currentPath()
         self._caption = ""
+        self._shown: str | None = None
         self._refresh()
         self.clicked.connect(self._browse)
 
     def _refresh(self) -> None:
-        self.setText(self._directory)
+        self.setText(self._directory if self._shown is None else self._shown)
+
+    def _show_text(self, text: str) -> None:
+        # As in CTK: once there is a text, an empty one too, the folder is not shown any more.
+        self._shown = text
+        self._refresh()
 
     def _browse(self) -> None:
         chosen = QFileDialog.getExistingDirectory(self, self._caption, self._directory)
@@ -211,6 +217,7 @@ class ctkDirectoryButton(QPushButton):  # noqa: N801
 
     directory = Property(str, lambda self: self._directory, _set_directory, notify=directoryChanged)
     caption = Property(str, lambda self: self._caption, lambda self, text: setattr(self, "_caption", text))
+    text = Property(str, lambda self: self._shown or "", _show_text)
 
 
 class ctkMessageBox(QMessageBox):  # noqa: N801
