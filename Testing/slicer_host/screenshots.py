@@ -68,6 +68,11 @@ def slice_picture(host: SlicerHost, view: str, centre_ras: np.ndarray, size: tup
     return np.ascontiguousarray(pixels.reshape(size[1], size[0], -1)[::-1, :, :3])
 
 
+def write_small(picture: Image.Image, path: Path) -> None:
+    """Write a picture as PNG of at most 256 colours, a fraction of the size with all: they are committed."""
+    picture.quantize(256, dither=Image.Dither.NONE).save(path, optimize=True)
+
+
 def panel_picture(host: SlicerHost, name: str, choose: Callable[[Any], None], folder: Path) -> None:
     """Write one panel as PNG, as it looks when `choose` has set its parameters."""
     panel = host.open_panel(name)
@@ -81,7 +86,10 @@ def panel_picture(host: SlicerHost, name: str, choose: Callable[[Any], None], fo
     host.run_until(lambda: False, SETTLE_S)
     picture = widget.grab()
     picture.setDevicePixelRatio(1.0)
-    picture.toImage().convertToFormat(QtGui.QImage.Format.Format_RGB888).save(str(folder / f"{name}.png"))
+    image = picture.toImage().convertToFormat(QtGui.QImage.Format.Format_RGB888)
+    rows = np.frombuffer(image.constBits(), np.uint8).reshape(image.height(), image.bytesPerLine())
+    pixels = rows[:, : 3 * image.width()].reshape(image.height(), image.width(), 3)
+    write_small(Image.fromarray(pixels), folder / f"{name}.png")
     host.close_panel(panel)
 
 
@@ -100,7 +108,6 @@ def main() -> None:
         "cine": cine, "options": {}, "seed": 1, "labels": cine.labels, "displacement": cine.displacement_mm}, quiet)
     simulated = add_simulation(cine, "Simulated cine")
     tagged_nodes = add_tagged(tagged["cine"], "Simulated cine tagged", simulated.cine.proxy, keep_motion=False)
-
 
     def choose_for_tagging(parameters: Any) -> None:
         parameters.inputNode, parameters.segmentation = simulated.cine.proxy, simulated.labels.proxy
@@ -130,9 +137,8 @@ def main() -> None:
         rows.append(np.concatenate(row, axis=1))
         name = "SimulatedCine" if nodes is simulated else "SimulatedTaggedCine"
         thumbnail = Image.fromarray(row[1]).resize((THUMBNAIL_PX[1], THUMBNAIL_PX[1])).crop((10, 0, 270, 280))
-        thumbnail.convert("P", palette=Image.Palette.ADAPTIVE).save(
-            REPOSITORY / "CMRSimulate" / "Resources" / "Icons" / f"{name}.png", optimize=True)
-    Image.fromarray(np.concatenate(rows)).save(folder / "slice_views.png", optimize=True)
+        write_small(thumbnail, REPOSITORY / "CMRSimulate" / "Resources" / "Icons" / f"{name}.png")
+    write_small(Image.fromarray(np.concatenate(rows)), folder / "slice_views.png")
 
 
 def _view_of_the_slices(host: SlicerHost, cine: Any) -> str:
