@@ -73,11 +73,13 @@ class ModuleLogic(ScriptedLoadableModuleLogic):
 
         def forget_view(caller: Any, event: Any) -> None:
             found = logic()
-            if found is not None:
+            if found is None:
+                caller.RemoveObserver(tag)  # with it goes the last that is left of the logic
+            else:
                 found._view = None
 
         # A view that was there while a scene was read has taken nodes that came after the parameters for missing.
-        slicer.mrmlScene.AddObserver(slicer.vtkMRMLScene.EndImportEvent, forget_view)
+        tag = slicer.mrmlScene.AddObserver(slicer.vtkMRMLScene.EndImportEvent, forget_view)
 
     def getParameterNode(self) -> Any:
         """The typed view of the module's parameter node; the same one until the scene is closed or another is read.
