@@ -71,3 +71,17 @@ def small_cine():  # type: ignore[no-untyped-def]
 def make_cine():  # type: ignore[no-untyped-def]
     """The function that makes `small_cine`, for other sizes."""
     return beating_disc
+
+
+@pytest.fixture(scope="session")
+def cylinder():  # type: ignore[no-untyped-def]
+    """The phantom of the tagging and strain tests, whose motion is known in closed form: its class."""
+    from Testing.tagging.beating_cylinder import BeatingCylinder
+
+    return BeatingCylinder
+
+
+@pytest.fixture(scope="session")
+def beating(cylinder):  # type: ignore[no-untyped-def]
+    """A small cine of it with truth, shared by tests that only read it."""
+    return cylinder().cine()

@@ -3,10 +3,8 @@
 Run with ``python -m pytest Testing/benchmarks/test_tagging_speed.py -s``.
 """
 
-import importlib.util
 import time
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -15,18 +13,10 @@ from CMRSimExtension.scanner.geometry import ImageGrid
 from CMRSimExtension.tagging.motion import estimate_motion
 from CMRSimExtension.tagging.tag_cine import tag_cine
 
-_PHANTOM = Path(__file__).parents[1] / "tagging" / "beating_cylinder.py"
-
 
 @pytest.fixture(scope="module")
-def big_cine():
-    spec = importlib.util.spec_from_file_location("beating_cylinder_of_the_benchmark", _PHANTOM)
-    module = importlib.util.module_from_spec(spec)
-    import sys
-
-    sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
-    return module.BeatingCylinder().cine(frames=25, slices=10, rows=256, columns=256, pixel_mm=1.4, noise=4.0)
+def big_cine(cylinder):
+    return cylinder().cine(frames=25, slices=10, rows=256, columns=256, pixel_mm=1.4, noise=4.0)
 
 
 def report(benchmark, work, what, limit):

@@ -19,11 +19,6 @@ SMALL = Protocol(
 
 
 @pytest.fixture(scope="module")
-def subject() -> Subject:
-    return Subject.random(11)
-
-
-@pytest.fixture(scope="module")
 def clean(subject: Subject):  # type: ignore[no-untyped-def]
     return simulate(subject, SMALL, 5, truth=("labels", "motion"))
 

@@ -25,11 +25,6 @@ SMALL = Protocol(
 
 
 @pytest.fixture(scope="module")
-def subject() -> Subject:
-    return Subject.random(11)
-
-
-@pytest.fixture(scope="module")
 def tagged(subject: Subject) -> Cine:
     return simulate(subject, SMALL.replace(sequence="gre"), 5, preparation=TagOptions(spacing_mm=9.0).acquisition)
 

@@ -21,11 +21,6 @@ ALL = ("labels", "anatomy", "motion", "fractions")
 
 
 @pytest.fixture(scope="module")
-def subject() -> Subject:
-    return Subject.random(11)
-
-
-@pytest.fixture(scope="module")
 def cine(subject: Subject):  # type: ignore[no-untyped-def]
     return simulate(subject, SMALL, 5, truth=ALL)
 

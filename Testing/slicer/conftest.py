@@ -44,3 +44,34 @@ def slot_errors():
     errors = pythonqt.slot_errors
     yield errors
     errors.clear()
+
+
+@pytest.fixture
+def shown(host, cine):
+    """The test's own cine in the scene."""
+    from CMRSimExtension.slicer_bridge.sequences import add_cine
+
+    return add_cine(cine, "Cine")
+
+
+@pytest.fixture(scope="session")
+def tiny_bundle(tmp_path_factory):
+    """A MONAI bundle of a tiny untrained network: its output is arbitrary, and the same every time."""
+    torch = pytest.importorskip("torch", reason="needs torch (pip extra 'segment')")
+    from CMRSimExtension.networks.catalogue import build_network
+    from CMRSimExtension.segmentation.bundle import write_bundle
+
+    settings = {"widths": (4, 8, 8)}
+    torch.manual_seed(3)
+    network = build_network("slice_unet", 1, 4, **settings)
+    return write_bundle(
+        tmp_path_factory.mktemp("models") / "tiny", name="tiny", state=network.state_dict(), network="slice_unet",
+        network_settings=settings, classes=("lv_blood", "lv_myocardium", "rv_blood"), description="untrained", size=64)
+
+
+def node_ids() -> set[str]:
+    """Ids of all nodes of the scene."""
+    import slicer
+
+    scene = slicer.mrmlScene
+    return {scene.GetNthNode(index).GetID() for index in range(scene.GetNumberOfNodes())}

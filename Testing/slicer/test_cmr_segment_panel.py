@@ -9,30 +9,12 @@ from CMRSimExtension.simulation.cine import Cine
 from CMRSimExtension.slicer_bridge.segmentations import add_label_frames, labels_of_node, oriented_image
 from CMRSimExtension.slicer_bridge.sequences import add_cine, cine_of_node
 from CMRSimExtension.slicer_bridge.tables import function_of_table
+from Testing.slicer.conftest import node_ids
 
 torch = pytest.importorskip("torch", reason="needs torch (pip extra 'segment')")
 
 CHILD_SECONDS = 180
 """A child imports torch and runs a tiny network; only a hang takes this long."""
-
-
-def node_ids() -> set[str]:
-    scene = slicer.mrmlScene
-    return {scene.GetNthNode(index).GetID() for index in range(scene.GetNumberOfNodes())}
-
-
-@pytest.fixture(scope="session")
-def bundle(tmp_path_factory):
-    """A MONAI bundle of a tiny untrained network: its output is arbitrary, and the same every time."""
-    from CMRSimExtension.networks.catalogue import build_network
-    from CMRSimExtension.segmentation.bundle import write_bundle
-
-    settings = {"widths": (4, 8, 8)}
-    torch.manual_seed(3)
-    network = build_network("slice_unet", 1, 4, **settings)
-    return write_bundle(
-        tmp_path_factory.mktemp("models") / "tiny", name="tiny", state=network.state_dict(), network="slice_unet",
-        network_settings=settings, classes=("lv_blood", "lv_myocardium", "rv_blood"), description="untrained", size=64)
 
 
 @pytest.fixture
@@ -56,18 +38,13 @@ def cine() -> Cine:
 
 
 @pytest.fixture
-def shown(host, cine):
-    return add_cine(cine, "Cine")
-
-
-@pytest.fixture
-def panel(open_panel, shown, bundle):
+def panel(open_panel, shown, tiny_bundle):
     """The panel with the cine and the tiny network chosen."""
     opened = open_panel("CMRSegment")
     parameters = opened.logic.getParameterNode()
     parameters.inputNode = shown.proxy
     parameters.model = "folder"
-    parameters.modelFolder = bundle
+    parameters.modelFolder = tiny_bundle
     return opened
 
 
@@ -156,10 +133,10 @@ def test_a_folder_that_is_no_bundle_is_refused(panel, tmp_path, slot_errors):
     assert "is no MONAI bundle" in str(slot_errors[0])
 
 
-def test_an_altered_model_is_refused_and_leaves_the_scene(panel, host, bundle, tmp_path, slot_errors):
+def test_an_altered_model_is_refused_and_leaves_the_scene(panel, host, tiny_bundle, tmp_path, slot_errors):
     import shutil
 
-    altered = shutil.copytree(bundle, tmp_path / "altered")
+    altered = shutil.copytree(tiny_bundle, tmp_path / "altered")
     weights = next((altered / "models").iterdir())
     weights.write_bytes(weights.read_bytes()[:-1] + b"x")
     panel.logic.getParameterNode().modelFolder = altered
@@ -485,7 +462,7 @@ def test_the_cine_of_the_fixture_is_what_the_scene_holds(shown, cine):
     np.testing.assert_array_equal(cine_of_node(shown.proxy).image, cine.image)
 
 
-def test_a_saved_scene_restores_the_panel(panel, host, cine, shown, bundle, tmp_path):
+def test_a_saved_scene_restores_the_panel(panel, host, cine, shown, tiny_bundle, tmp_path):
     parameters = panel.logic.getParameterNode()
     parameters.reference = reference_of(cine, shown)
     panel.ui.viewsComboBox.currentIndex = 2
@@ -498,7 +475,7 @@ def test_a_saved_scene_restores_the_panel(panel, host, cine, shown, bundle, tmp_
     slicer.mrmlScene.SetURL(path)
     slicer.mrmlScene.Connect()
     assert panel.ui.probabilitiesCheckBox.checked and panel.ui.viewsComboBox.currentIndex == 2
-    assert panel.logic.getParameterNode().modelFolder == bundle
+    assert panel.logic.getParameterNode().modelFolder == tiny_bundle
     assert panel.ui.referenceSelector.currentNode().GetName() == "Reference"
 
 

@@ -13,14 +13,10 @@ from CMRSimExtension.slicer_bridge.segmentations import add_label_frames, add_se
 from CMRSimExtension.slicer_bridge.sequences import add_cine, cine_of_node
 from CMRSimExtension.slicer_bridge.tables import function_of_table
 from CMRSimExtension.slicer_bridge.volumes import fill_volume
+from Testing.slicer.conftest import node_ids
 
 CHILD_SECONDS = 120
 """A child starts Python and scans a tiny cine; only a hang takes this long."""
-
-
-def node_ids() -> set[str]:
-    scene = slicer.mrmlScene
-    return {scene.GetNthNode(index).GetID() for index in range(scene.GetNumberOfNodes())}
 
 
 @pytest.fixture

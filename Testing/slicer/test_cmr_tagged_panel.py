@@ -11,17 +11,13 @@ from CMRSimExtension.simulation.cine import Cine
 from CMRSimExtension.slicer_bridge.segmentations import add_label_frames, add_segmentation, labels_of_node
 from CMRSimExtension.slicer_bridge.sequences import add_cine, cine_of_node
 from CMRSimExtension.slicer_bridge.transforms import add_motion
+from Testing.slicer.conftest import node_ids
 
 CHILD_SECONDS = 120
 """A child tags four small frames; only a hang takes this long."""
 SHIFT_MM = 3.0
 WALL, POOL = 16, 10
 """Outer and inner radius of the ring that beats, at rest, in pixels."""
-
-
-def node_ids() -> set[str]:
-    scene = slicer.mrmlScene
-    return {scene.GetNthNode(index).GetID() for index in range(scene.GetNumberOfNodes())}
 
 
 @pytest.fixture
@@ -39,11 +35,6 @@ def cine() -> Cine:
     image = np.choose(labels, [80.0, 400.0, 150.0]).astype(np.float32)
     times = np.tile(np.arange(4) * 200.0, (2, 1))
     return Cine(image, grid, times_ms=times, labels=labels, displacement_mm=displacement)
-
-
-@pytest.fixture
-def shown(host, cine):
-    return add_cine(cine, "Cine")
 
 
 @pytest.fixture

@@ -7,6 +7,7 @@ import pytest
 import slicer
 
 from CMRSimExtension.slicer_bridge import sample_data
+from Testing.slicer.conftest import node_ids
 from Testing.slicer_host.sample_data_module import sample_data_module
 
 
@@ -43,11 +44,6 @@ def dialogs(monkeypatch):
 
     monkeypatch.setattr(slicer.util, "createProgressDialog", note)
     return opened
-
-
-def node_ids() -> set[str]:
-    scene = slicer.mrmlScene
-    return {scene.GetNthNode(index).GetID() for index in range(scene.GetNumberOfNodes())}
 
 
 def test_the_samples_are_offered_with_a_picture_each(offered):

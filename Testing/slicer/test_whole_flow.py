@@ -20,20 +20,6 @@ from CMRSimExtension.slicer_bridge.transforms import displacement_of_node
 torch = pytest.importorskip("torch", reason="needs torch (pip extra 'segment')")
 
 
-@pytest.fixture(scope="module")
-def tiny_bundle(tmp_path_factory):
-    """An untrained network: arbitrary labels, the same every time."""
-    from CMRSimExtension.networks.catalogue import build_network
-    from CMRSimExtension.segmentation.bundle import write_bundle
-
-    settings = {"widths": (4, 8, 8)}
-    torch.manual_seed(3)
-    network = build_network("slice_unet", 1, 4, **settings)
-    return write_bundle(
-        tmp_path_factory.mktemp("models") / "tiny", name="tiny", state=network.state_dict(), network="slice_unet",
-        network_settings=settings, classes=("lv_blood", "lv_myocardium", "rv_blood"), description="untrained", size=64)
-
-
 @dataclass(frozen=True)
 class Flow:
     """What the flow ended with, and where it was saved."""

@@ -7,6 +7,7 @@ pytest.importorskip("slicer", reason="needs slicer-core (pip extra 'slicer')")
 
 from CMRSimExtension.scanner.geometry import ImageGrid
 from CMRSimExtension.simulation.cine import Cine
+from CMRSimExtension.slicer_bridge.sequences import add_cine
 
 
 @pytest.fixture
@@ -59,3 +60,9 @@ def cine(grid, labels) -> Cine:
         displacement_mm=rng.normal(size=(frames, *grid.shape, 3)).astype(np.float32),
         sidecar={"seed": 6, "protocol": {"name": "test; with: odd % characters \"quoted\""}},
     )
+
+
+@pytest.fixture
+def shown(scene, cine):
+    """The cine in the scene."""
+    return add_cine(cine, "Cine")

@@ -7,7 +7,6 @@ from CMRSimExtension.anatomy.function import CardiacFunction
 from CMRSimExtension.errors import InputError
 from CMRSimExtension.scanner.geometry import ImageGrid
 from CMRSimExtension.slicer_bridge.bare_scene import BareScene
-from CMRSimExtension.slicer_bridge.sequences import add_cine
 from CMRSimExtension.slicer_bridge.tables import (
     RESEARCH_ONLY,
     add_function_table,
@@ -17,11 +16,6 @@ from CMRSimExtension.slicer_bridge.tables import (
     volume_curves_ml,
 )
 from CMRSimExtension.slicer_bridge.transforms import add_motion, displacement_of_node, fill_transform
-
-
-@pytest.fixture
-def shown(scene, cine):
-    return add_cine(cine, "Cine")
 
 
 @pytest.fixture

@@ -26,11 +26,6 @@ from CMRSimExtension.slicer_bridge.volumes import fill_volume
 
 
 @pytest.fixture
-def shown(scene, cine):
-    return add_cine(cine, "Cine")
-
-
-@pytest.fixture
 def segmented(shown, cine):
     return add_label_frames(cine.labels, cine.grid, "Heart", shown)
 
