@@ -12,10 +12,10 @@ from CMRSimExtension.anatomy.heart.right_ventricle import RightOutline, outline_
 from CMRSimExtension.anatomy.heart.ventricle import LeftVentricle, Shells
 from CMRSimExtension.anatomy.noise import look_up, periodic_field
 
-_SCALES = ((0.5, 1.0, 1.3), (0.65, 1.2, 2.5), (0.57, 1.5, 4.7))
+_SCALES = ((0.72, 0.8, 1.2), (0.5, 1.2, 2.3), (0.48, 1.5, 4.7))
 """Weight, cell across in mm and correlation length in cells of the random fields that strands are made of: fine ones,
 the coarse bundles they gather in, and the stretches of wall that have many or few."""
-_ALONG_MM = 4.0
+_ALONG_MM = 3.0
 """Cell along the long axis: strands run along it."""
 
 
@@ -89,8 +89,8 @@ class Papillaries:
                 size = size * np.clip(np.sin(np.pi * along) * 1.8, 0.0, 1.0) ** 0.5
                 size = np.where((levels > start) & (levels < end), size, 0.0)
                 border = np.sqrt(now.cavity[:, column])
-                # Free at the base end, where chordae begin, and rooted in the wall towards the apex.
-                offsets.append(np.maximum(border - size * (1.05 - 0.75 * along), 0.0))
+                # Free at the base end, where chordae begin, and more and more part of the wall towards the apex.
+                offsets.append(np.maximum(border - size * (0.95 - 0.95 * along), 0.0))
                 radii.append(np.minimum(size, 0.8 * border))
                 angles.append(angle)
         table = LevelTable(0.0, float(lv.levels_mm[1]), np.stack(offsets + radii, axis=1).astype(np.float32))
@@ -100,10 +100,10 @@ class Papillaries:
         """Whether points (distance from the LV axis, material angle, material level) lie in a head."""
         inside = np.zeros(len(radius), dtype=bool)
         rows = self.axes(level)
-        # Muscles are bundles, not rods: their outline is uneven over about 5 mm.
+        # Muscles are bundles, not rods: their outline is uneven over about 4 mm.
         field = periodic_field(seed % 8, 1.6)
         x, y = radius * np.cos(theta), radius * np.sin(theta)
-        uneven = 1.0 + 0.28 * look_up(field, x / 1.6 + 17.0, y / 1.6, level / 4.0)
+        uneven = 1.0 + 0.4 * look_up(field, x / 1.3 + 17.0, y / 1.3, level / 2.5)
         heads = len(self.angles)
         for head, angle in enumerate(self.angles):
             centre, size = rows[:, head], rows[:, heads + head]

@@ -191,10 +191,10 @@ class LeftVentricle:
         """Share of the end-diastolic cavity's cross-section that is trabeculated, (LEVELS, ANGLES)."""
         p = self.parameters
         muscle = p.trabecular_mass_fraction * p.lv_mass_g / MYOCARDIAL_DENSITY_G_PER_ML
-        # Trabeculae thicken towards the apex and spare the septum's outflow side.
-        along = 0.25 + 1.4 * np.clip(level, 0, 1) ** 1.2
-        around = 1.0 - 0.35 * np.exp(-0.5 * ((self.angles - np.pi) / 0.8) ** 2)
-        share = along[:, None] * around[None, :] * np.exp(self._uneven[2])
+        # Trabeculae thicken towards the apex and gather on the free wall: the septum is smooth but for its apical third.
+        depth = np.clip(level, 0, 1)[:, None]
+        septal = np.exp(-0.5 * ((self.angles - np.pi) / 0.9) ** 2)[None, :]
+        share = (0.25 + 1.4 * depth**1.2) * (1.0 - 0.8 * (1.0 - depth**3) * septal) * np.exp(self._uneven[2])
         wanted = muscle / p.trabecular_muscle_fraction
         low, high = 0.0, 3.0
         for _ in range(40):
