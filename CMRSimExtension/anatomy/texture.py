@@ -67,7 +67,7 @@ class TextureOf:
 _G, _ST, _SE, _MO, _SP = Pattern.GRAIN, Pattern.STREAKS, Pattern.SEPTA, Pattern.MOTTLE, Pattern.SPECKS
 
 TEXTURES: dict[Tissue, TextureOf] = {
-    Tissue.MYOCARDIUM: TextureOf(_G, 0.11, 2.4),
+    Tissue.MYOCARDIUM: TextureOf(_G, 0.09, 2.4),
     Tissue.MUSCLE: TextureOf(_ST, 0.20, 1.2),
     Tissue.FAT: TextureOf(_SE, 0.15, 1.4),
     Tissue.LIVER: TextureOf(_G, 0.10, 1.6),

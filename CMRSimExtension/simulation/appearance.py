@@ -54,13 +54,14 @@ class BloodModel:
     inflow
         Factor on all blood: spins that enter the slice have met fewer pulses than the steady state assumes.
     venous
-        Further factor on venous blood, whose oxygenation (so T2) varies most between people.
+        Further factor on venous blood, whose oxygenation (so T2) varies most between people; its mean gives the ratio of
+        RV to LV blood at end diastole of the ACDC patients, 0.73 to 0.78 at mid level.
     """
 
     left_fading: float = 0.3
-    right_fading: float = 0.45
+    right_fading: float = 0.25
     inflow: float = 1.1
-    venous: float = 0.88
+    venous: float = 0.79
 
 
 @dataclass(frozen=True)
@@ -108,9 +109,9 @@ class Appearance:
         u = (rng.uniform(size=4) - 0.5) * variety
         blood = BloodModel(
             max(0.3 + 0.4 * float(u[0]), 0.0),
-            max(0.45 + 0.8 * float(u[1]), 0.0),
+            max(0.25 + 0.5 * float(u[1]), 0.0),
             1.15 + 0.3 * float(u[2]),
-            max(0.88 + 0.34 * float(u[3]), 0.64),
+            max(0.79 + 0.3 * float(u[3]), 0.57),
         )
         strength = float(np.clip(rng.normal(1.0, 0.25 * variety), 0.2, 2.5))
         seed = int(rng.integers(0, 8))

@@ -77,7 +77,8 @@ class ScanOptions:
         Makes the magnetisation preparation at the R wave for an image grid and a heartbeat in ms
         (`CMRSimExtension.tagging.options.TagOptions.acquisition`), or None.
     sub_samples
-        Points that stand for one voxel, through the slice and over its area.
+        Points that stand for one voxel, through the slice and over its area; `scene.EDGE_SAMPLES` times as many more
+        where they find several tissues.
     by_channel
         Draw and reconstruct every receive channel instead of taking the fast path with the same statistics. Done in any
         case where k-space is kept, where an array is given, and where a field of view too small for the body meets

@@ -85,7 +85,7 @@ def draw_slices(
     size
         Rows and columns.
     sub_samples
-        Points per voxel.
+        Points per voxel, before those at borders (`scene.EDGE_SAMPLES`).
     ranges
         Fields of `SliceRanges` to change.
 

@@ -47,7 +47,7 @@ def draw_tagged_slices(
     count
         How many images.
     size, sub_samples
-        Rows and columns; points per voxel.
+        Rows and columns; points per voxel, before those at borders.
     static_share
         Share of the chunks that carry a static grid on a cine.
     spacing_mm
