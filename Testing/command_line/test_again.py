@@ -8,6 +8,7 @@ import pytest
 
 from CMRSimExtension.command_line.main import main
 from CMRSimExtension.files.nifti import read_nifti, write_nifti
+from Testing.anatomy.xcat_phantom import write
 
 SMALL = ["--matrix", "48", "--phases", "2", "--slices", "2", "--quiet"]
 
@@ -104,6 +105,15 @@ def test_another_anatomy_is_refused(from_labels, tmp_path, capsys):
     write_nifti(other, labels.values[..., ::-1, :], labels.grid.affine_ras)
     assert again(from_labels, tmp_path / "new", "--anatomy", str(other)) == 2
     assert "not the anatomy that the cine was made with" in capsys.readouterr().err
+
+
+def test_one_frame_of_an_xcat_run_comes_back_without_the_others(tmp_path):
+    folder = tmp_path / "old"
+    folder.mkdir()
+    write(folder, frames=2)
+    sidecar = simulate(folder, "--anatomy", str(folder / "sub_act_1.bin"), "--seed", "3", "--still")
+    assert again(sidecar, tmp_path / "new") == 0
+    assert same_files(folder, tmp_path / "new")
 
 
 @pytest.mark.parametrize(("options", "message"), [
