@@ -12,6 +12,7 @@ from CMRSimExtension.anatomy.terminology import structure_of_code
 from CMRSimExtension.errors import FileFormatError, InputError
 from CMRSimExtension.files.dicom_enhanced import write_enhanced
 from CMRSimExtension.files.dicom_segmentation import write_dicom_seg
+from CMRSimExtension.files.display import LABEL_COLOURS
 from CMRSimExtension.files.formats import read_image
 from CMRSimExtension.scanner.geometry import ImageGrid
 
@@ -150,6 +151,15 @@ def test_segments_of_any_name_are_known_by_their_code(study, small_cine):
     for path in (study / "seg").iterdir():
         changed(path, rename)
     np.testing.assert_array_equal(read_image(study).labels, small_cine.labels)
+
+
+def test_viewers_are_told_the_colours_of_every_picture(study):
+    from highdicom.color import CIELabColor
+
+    segments = pydicom.dcmread(study / "seg" / "frame001.dcm").SegmentSequence
+    for segment, rgb in zip(segments, LABEL_COLOURS.values(), strict=True):
+        told = CIELabColor.from_dicom_value(segment.RecommendedDisplayCIELabValue).to_rgb()
+        np.testing.assert_allclose(told, rgb, atol=2)  # two libraries' constants, each rounded
 
 
 def test_a_segment_named_once_for_all_planes_is_read(study, small_cine):

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from CMRSimExtension.errors import FileFormatError, InputError
+from CMRSimExtension.files.display import LABEL_COLOURS
 from CMRSimExtension.files.nrrd_files import read_segmentation, read_sequence, write_segmentation, write_sequence
 
 
@@ -78,6 +79,9 @@ def test_slicer_opens_a_segmentation_with_names_colours_and_codes(small_cine, tm
     segmentation = node.GetSegmentation()
     assert [segmentation.GetNthSegment(i).GetName() for i in range(3)] == [
         "LV blood pool", "LV myocardium", "RV blood pool"]
+    colours = [segmentation.GetNthSegment(i).GetColor() for i in range(3)]
+    # Written with six digits.
+    np.testing.assert_allclose(colours, np.array([LABEL_COLOURS[label] for label in (1, 2, 3)]) / 255, atol=1e-6)
     tag = vtk.reference("")
     segmentation.GetNthSegment(1).GetTag("TerminologyEntry", tag)
     assert "SCT^49848007" in str(tag)
