@@ -187,9 +187,7 @@ def _same(recorded: Any, present: Any, what: str) -> None:
     """
     difference = _difference(recorded, json.loads(json.dumps(present)), what)
     if difference is not None:
-        raise InputError(
-            f"this is not the {what} that the cine was made with: {difference}; hand over the same {what}"
-        )
+        raise InputError(f"this is not the {what} that the cine was made with: {difference}; hand over the same {what}")
 
 
 def _difference(recorded: Any, present: Any, place: str) -> str | None:
