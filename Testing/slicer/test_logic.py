@@ -10,7 +10,7 @@ import slicer
 def forgetters() -> int:
     """Callbacks of logics that some scene still holds."""
     gc.collect()
-    return sum(isinstance(item, FunctionType) and item.__name__ == "forget_view" for item in gc.get_objects())
+    return sum(type(item) is FunctionType and item.__name__ == "forget_view" for item in gc.get_objects())
 
 
 def test_a_logic_that_is_gone_leaves_nothing_with_the_scene(host):
