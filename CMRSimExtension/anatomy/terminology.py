@@ -90,9 +90,11 @@ _BOWEL = Code("14742008", "Large intestine")
 
 # Structure: (name, colour, category, type, modifier)
 _TABLE: dict[Structure, tuple[str, tuple[int, int, int], Code, Code, Code | None]] = {
-    Structure.LV_BLOOD: ("LV blood pool", (152, 55, 13), _ANATOMY, Code("87878005", "Left ventricle"), None),
-    Structure.LV_MYOCARDIUM: ("LV myocardium", (230, 158, 140), _ANATOMY, Code("49848007", "LV myocardium"), None),
-    Structure.RV_BLOOD: ("RV blood pool", (181, 85, 57), _ANATOMY, Code("53085002", "Right ventricle"), None),
+    # 3D Slicer's General Anatomy list gives these three a reddish brown each. Here they differ in lightness too, so
+    # that they are told apart without red and green, and yellow stands out from every grey.
+    Structure.LV_BLOOD: ("LV blood pool", (224, 56, 60), _ANATOMY, Code("87878005", "Left ventricle"), None),
+    Structure.LV_MYOCARDIUM: ("LV myocardium", (224, 236, 30), _ANATOMY, Code("49848007", "LV myocardium"), None),
+    Structure.RV_BLOOD: ("RV blood pool", (40, 100, 236), _ANATOMY, Code("53085002", "Right ventricle"), None),
     Structure.RV_MYOCARDIUM: ("RV myocardium", (196, 121, 79), _ANATOMY, Code("74281007", "Myocardium"), RIGHT),
     Structure.LA_BLOOD: ("Left atrium", (203, 108, 81), _ANATOMY, Code("82471001", "Left atrium"), None),
     Structure.RA_BLOOD: ("Right atrium", (210, 115, 89), _ANATOMY, Code("73829009", "Right atrium"), None),

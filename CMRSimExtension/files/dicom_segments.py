@@ -6,7 +6,6 @@ import numpy as np
 
 from CMRSimExtension.anatomy.terminology import Code, term_of
 from CMRSimExtension.files.dicom_identity import uid
-from CMRSimExtension.files.display import display_rgb
 from CMRSimExtension.files.label_origin import LabelOrigin
 from CMRSimExtension.version import __version__
 
@@ -43,7 +42,7 @@ def description_of(number: int, label: int, origin: LabelOrigin) -> Any:
     description.SegmentDescription = {
         "simulated": "True label of the simulated anatomy", "network": "Found by a trained network",
     }.get(origin.kind, "As given; who or what drew it is not known")
-    description.RecommendedDisplayCIELabValue = _cielab(display_rgb(term))
+    description.RecommendedDisplayCIELabValue = _cielab(term.rgb)
     if term.modifier is not None:
         code = _concept(term.modifier)
         description.SegmentedPropertyTypeCodeSequence[0].SegmentedPropertyTypeModifierCodeSequence = [code]

@@ -5,22 +5,12 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from CMRSimExtension.anatomy.terminology import Term
+from CMRSimExtension.anatomy.structures import Structure
+from CMRSimExtension.anatomy.terminology import TERMS
 from CMRSimExtension.errors import InputError
 
-LABEL_COLOURS: dict[int, tuple[int, int, int]] = {1: (224, 56, 60), 2: (224, 236, 30), 3: (40, 100, 236)}
-"""RGB of the clinical labels in pictures, segmentations, terminology and DICOM SEG: LV blood pool red, LV myocardium
-yellow, RV blood pool blue.
-
-3D Slicer's *General Anatomy* list gives all three a reddish brown. These differ in lightness too, so that they are told
-apart without red and green, and yellow stands out from every grey.
-"""
-
-
-def display_rgb(term: Term) -> tuple[int, int, int]:
-    """The colour, 0 to 255, in which a structure is shown wherever its segment appears."""
-    return LABEL_COLOURS.get(int(term.structure), term.rgb)
-
+LABEL_COLOURS: dict[int, tuple[int, int, int]] = {label: TERMS[Structure(label)].rgb for label in (1, 2, 3)}
+"""RGB of the clinical labels, 0 to 255: those of their terms."""
 
 # What a reader expects on the right and at the bottom of a picture, as weights of patient left, posterior and inferior:
 # left on the right in transverse and coronal planes, back on the right in sagittal ones; back at the bottom in

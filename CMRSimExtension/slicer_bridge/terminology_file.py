@@ -7,22 +7,9 @@ import json
 from pathlib import Path
 from typing import Any
 
-from CMRSimExtension.anatomy.structures import Structure
-from CMRSimExtension.anatomy.terminology import CONTEXT_NAME, TERMS, terminology_context
-from CMRSimExtension.files.display import LABEL_COLOURS
+from CMRSimExtension.anatomy.terminology import CONTEXT_NAME, terminology_context
 
 FILE = Path(__file__).with_name("CMRSimExtension.term.json")
-
-
-def shipped_terminology() -> dict[str, Any]:
-    """The content of the file: all terms, the clinical labels in the colours in which they are shown."""
-    context = terminology_context()
-    colours = {TERMS[Structure(label)].type_code.value: list(rgb) for label, rgb in LABEL_COLOURS.items()}
-    for category in context["SegmentationCodes"]["Category"]:
-        for entry in category["Type"]:
-            if entry["CodeValue"] in colours:
-                entry["recommendedDisplayRGBValue"] = colours[entry["CodeValue"]]
-    return context
 
 
 def load_terminology(terminologies_logic: Any) -> None:
@@ -40,4 +27,4 @@ def load_terminology(terminologies_logic: Any) -> None:
 
 
 if __name__ == "__main__":
-    FILE.write_text(json.dumps(shipped_terminology(), indent=1) + "\n", encoding="utf-8")
+    FILE.write_text(json.dumps(terminology_context(), indent=1) + "\n", encoding="utf-8")

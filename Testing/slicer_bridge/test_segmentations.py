@@ -10,7 +10,7 @@ import vtk
 from CMRSimExtension.anatomy.structures import Structure
 from CMRSimExtension.anatomy.terminology import TERMS
 from CMRSimExtension.errors import InputError
-from CMRSimExtension.files.display import LABEL_COLOURS, display_rgb
+from CMRSimExtension.files.display import LABEL_COLOURS
 from CMRSimExtension.slicer_bridge.hierarchy import item_of
 from CMRSimExtension.slicer_bridge.segmentations import (
     add_label_frames,
@@ -198,7 +198,7 @@ def test_surfaces_can_be_shown(segmented):
 
 
 def test_every_structure_has_a_colour_of_its_own():
-    assert len({display_rgb(term) for term in TERMS.values()}) == len(TERMS)
+    assert len({term.rgb for term in TERMS.values()}) == len(TERMS)
 
 
 def test_every_structure_but_outside_has_a_term():
@@ -206,9 +206,10 @@ def test_every_structure_but_outside_has_a_term():
 
 
 def test_the_shipped_terminology_is_that_of_the_library():
-    from CMRSimExtension.slicer_bridge.terminology_file import FILE, shipped_terminology
+    from CMRSimExtension.anatomy.terminology import terminology_context
+    from CMRSimExtension.slicer_bridge.terminology_file import FILE
 
-    assert json.loads(FILE.read_text(encoding="utf-8")) == shipped_terminology()
+    assert json.loads(FILE.read_text(encoding="utf-8")) == terminology_context()
 
 
 def test_the_shipped_terminology_recommends_the_colours_of_the_segments():
