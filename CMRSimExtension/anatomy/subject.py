@@ -133,7 +133,7 @@ class Subject:
             raise InputError(f"ESV {esv_ml:g} ml is not below EDV {edv_ml:g} ml: lower esv_ml or raise edv_ml")
         body = TorsoParameters.random(
             np.random.default_rng(body_seed),
-            sex=sex,  # type: ignore[arg-type]
+            sex=sex,
             age_years=age_years,
             height_cm=height_cm,
             weight_kg=weight_kg,

@@ -77,8 +77,13 @@ def test_height_and_weight_that_contradict_each_other_are_refused() -> None:
 
 
 def test_random_refuses_an_unknown_sex() -> None:
-    with pytest.raises(InputError, match="'F' or 'M'"):
-        TorsoParameters.random(np.random.default_rng(0), sex="male")  # type: ignore[arg-type]
+    with pytest.raises(InputError, match="sex is 'boy'; give female, male, F or M"):
+        TorsoParameters.random(np.random.default_rng(0), sex="boy")
+
+
+def test_random_takes_either_spelling_of_a_sex() -> None:
+    spelt, letter = (TorsoParameters.random(np.random.default_rng(0), sex=sex) for sex in ("female", "F"))
+    assert spelt == letter and spelt.sex == "F"
 
 
 def test_the_long_axis_has_the_angles_asked_for() -> None:

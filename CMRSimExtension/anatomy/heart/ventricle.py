@@ -191,7 +191,7 @@ class LeftVentricle:
         """Share of the end-diastolic cavity's cross-section that is trabeculated, (LEVELS, ANGLES)."""
         p = self.parameters
         muscle = p.trabecular_mass_fraction * p.lv_mass_g / MYOCARDIAL_DENSITY_G_PER_ML
-        # Trabeculae thicken towards the apex and gather on the free wall: the septum is smooth but for its apical third.
+        # Trabeculae thicken towards the apex and gather on the free wall: the septum is smooth but near the apex.
         depth = np.clip(level, 0, 1)[:, None]
         septal = np.exp(-0.5 * ((self.angles - np.pi) / 0.9) ** 2)[None, :]
         share = (0.25 + 1.4 * depth**1.2) * (1.0 - 0.8 * (1.0 - depth**3) * septal) * np.exp(self._uneven[2])

@@ -7,6 +7,7 @@ from typing import Any, Literal
 import numpy as np
 
 from CMRSimExtension.errors import InputError
+from CMRSimExtension.person import parse_sex
 
 Sex = Literal["F", "M"]
 
@@ -160,7 +161,7 @@ class TorsoParameters:
         cls,
         rng: np.random.Generator,
         *,
-        sex: Sex | None = None,
+        sex: str | None = None,
         age_years: float | None = None,
         height_cm: float | None = None,
         weight_kg: float | None = None,
@@ -181,9 +182,7 @@ class TorsoParameters:
         drawn_age = float(rng.uniform(20.0, 75.0))
         z = rng.standard_normal(24)
         u = rng.random(10)
-        the_sex: Sex = sex if sex is not None else drawn_sex  # type: ignore[assignment]
-        if the_sex not in ("F", "M"):
-            raise InputError(f"sex is {the_sex!r}; it must be 'F' or 'M'")
+        the_sex = parse_sex(sex if sex is not None else drawn_sex)
         age = float(drawn_age if age_years is None else age_years)
         if not 0.5 <= age <= 110.0:
             raise InputError(f"age_years is {age}; it must lie between 0.5 and 110")
