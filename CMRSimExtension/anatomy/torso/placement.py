@@ -138,16 +138,20 @@ class PericardialSac:
         rv = frame.to_heart(np.asarray(frame.rv_centre_mm, dtype=float)[None])[0]
         centre, semi = around_lv(frame.lv_length_mm, radius_mm, rv)
         centre_ras = frame.to_ras(centre[None])[0]
-        count = int(np.ceil(1.9 * radius_mm / SAC_STEP_MM))
-        nodes = SAC_STEP_MM * np.arange(-count, count + 1)
-        grid = np.stack(np.meshgrid(nodes, nodes, nodes, indexing="ij"), -1).reshape(-1, 3) + centre_ras
-        if pericardium is None:
-            inside = (((frame.to_heart(grid) - centre) / semi) ** 2).sum(axis=1) < 1.0
+        # Hearts of unusual proportions need a larger box.
+        for reach in (1.9, 2.4, 3.0):
+            count = int(np.ceil(reach * radius_mm / SAC_STEP_MM))
+            nodes = SAC_STEP_MM * np.arange(-count, count + 1)
+            grid = np.stack(np.meshgrid(nodes, nodes, nodes, indexing="ij"), -1).reshape(-1, 3) + centre_ras
+            if pericardium is None:
+                inside = (((frame.to_heart(grid) - centre) / semi) ** 2).sum(axis=1) < 1.0
+            else:
+                inside = np.asarray(pericardium(grid), dtype=bool)
+            share = inside.reshape((len(nodes),) * 3)
+            cut = any(np.take(share, k, axis=axis).any() for axis in range(3) for k in (0, -1))
+            if share.any() and not cut:
+                break
         else:
-            inside = np.asarray(pericardium(grid), dtype=bool)
-        share = inside.reshape((len(nodes),) * 3)
-        edges = [np.take(share, k, axis=axis).any() for axis in range(3) for k in (0, -1)]
-        if not share.any() or any(edges):
             raise InputError(
                 f"the pericardium does not fit a heart of heart_radius_mm {radius_mm:.0f} around the heart frame; "
                 "give the radius of the ball that has its volume, and RAS points to the function"
