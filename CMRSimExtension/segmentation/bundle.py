@@ -327,12 +327,18 @@ def _inference(network: str, settings: Mapping[str, Any], classes: int) -> dict[
 
 def _origin(training: Mapping[str, Any]) -> str:
     """What the weights learnt from, as far as the recipe tells."""
-    sources = training.get("train")
-    if not sources:
+    if not training.get("train"):
         return "trained on images that are not recorded"
-    if all(source.get("folder") is None for source in sources) and not training.get("transfer"):
-        return "trained on simulated images alone"
-    return "trained on more than simulated images"
+    alone = _simulated_alone(training)
+    return "trained on simulated images alone" if alone else "trained on more than simulated images"
+
+
+def _simulated_alone(training: Mapping[str, Any]) -> bool:
+    sources, before = training.get("train"), training.get("transfer")
+    if not sources or any(source.get("folder") is not None for source in sources):
+        return False
+    # Start weights whose own training is not recorded may have learnt from anything.
+    return not before or _simulated_alone(before.get("training", {}))
 
 
 def _readme(name: str, description: str, own: Mapping[str, Any]) -> str:

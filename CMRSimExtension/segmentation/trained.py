@@ -10,9 +10,9 @@ from CMRSimExtension.networks.catalogue import build_network, fixed_input_shape
 from CMRSimExtension.segmentation.bundle import LABEL_OF_CLASS, read_bundle, write_bundle
 from CMRSimExtension.segmentation.model import SegmentationModel
 from CMRSimExtension.segmentation.registry import find_model
-from CMRSimExtension.training.configuration import TrainingConfiguration, as_table, read_configuration
+from CMRSimExtension.training.configuration import TrainingConfiguration, read_configuration
 from CMRSimExtension.training.result import CONFIGURATION
-from CMRSimExtension.training.transfer import read_weights
+from CMRSimExtension.training.transfer import read_weights, training_of_run
 
 
 def model_of_run(folder: Path) -> SegmentationModel:
@@ -84,7 +84,7 @@ def bundle_of_run(
         pixel_mm=model.pixel_mm,
         size=model.size,
         slice_mm=model.slice_mm,
-        training=as_table(configuration),
+        training=training_of_run(folder),
         accuracy={"simulated_validation": dict(scores or {}), **(accuracy or {})},
         known_failures=known_failures,
         licence=licence,

@@ -24,8 +24,16 @@ from CMRSimExtension.files.atomic import atomic_file, check_writable
 from CMRSimExtension.training.batches import BatchStream, FolderPool, Pool, SimulatedPool, read_folder, validation_set
 from CMRSimExtension.training.configuration import TrainingConfiguration, as_table
 from CMRSimExtension.training.module import SegmentationModule
-from CMRSimExtension.training.result import CONFIGURATION, SCORES, WEIGHTS, TrainingResult, read_result, write_result
-from CMRSimExtension.training.transfer import load_start_weights
+from CMRSimExtension.training.result import (
+    CONFIGURATION,
+    SCORES,
+    STARTED_FROM,
+    WEIGHTS,
+    TrainingResult,
+    read_result,
+    write_result,
+)
+from CMRSimExtension.training.transfer import load_start_weights, origin_of
 
 log = logging.getLogger(__name__)
 
@@ -224,7 +232,14 @@ def _held(
 
 
 def _claim(folder: Path, configuration: TrainingConfiguration) -> None:
-    """Write down which configuration a folder belongs to: the first that a run writes, once all it needs is there."""
+    """Write down which configuration a folder belongs to: the first that a run writes, once all it needs is there.
+
+    With it goes a record of the weights that the run starts from; a run that goes on has one.
+    """
+    if configuration.transfer is not None and not (folder / STARTED_FROM).is_file():
+        with atomic_file(folder / STARTED_FROM) as staged:
+            origin = origin_of(Path(configuration.transfer.weights))
+            staged.write_text(json.dumps(origin, indent=1, sort_keys=True), encoding="utf-8")
     with atomic_file(folder / CONFIGURATION) as staged:
         staged.write_text(_record_of(configuration), encoding="utf-8")
 

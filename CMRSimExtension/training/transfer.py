@@ -1,14 +1,18 @@
 """Starting from weights that were learnt on something else (P2: six simulated tissues first, three cavities after)."""
 
+import hashlib
+import json
 import logging
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from CMRSimExtension.errors import FileFormatError, InputError
 from CMRSimExtension.training.configuration import Transfer, shipped
+from CMRSimExtension.training.result import CONFIGURATION, STARTED_FROM
 
 log = logging.getLogger(__name__)
 
@@ -29,14 +33,7 @@ def read_weights(path: Path) -> dict[str, Tensor]:
     FileFormatError
         When the file is damaged, would run code, or holds no weights.
     """
-    given = path = Path(path).expanduser()
-    if given.is_dir():
-        found = [place for name in _PLACES if (place := given / name).is_file()]
-        if not found:
-            raise InputError(f"{given} holds no weights (none of {', '.join(_PLACES)}); {_cure(given)}")
-        path = found[0]
-    elif not given.is_file():
-        raise InputError(f"{given} does not exist; {_cure(given)}")
+    path = _weights_file(path)
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch raises whatever a broken byte leads it to; each means the same to the user
@@ -52,6 +49,43 @@ def read_weights(path: Path) -> dict[str, Tensor]:
             state = {name.removeprefix(prefix): value for name, value in state.items() if name.startswith(prefix)}
             break
     return {name: value.float() if value.is_floating_point() else value for name, value in state.items()}
+
+
+def _weights_file(given: Path) -> Path:
+    """The file that holds the weights of a path given for them; `InputError` where there is none."""
+    given = Path(given).expanduser()
+    if given.is_dir():
+        found = [place for name in _PLACES if (place := given / name).is_file()]
+        if not found:
+            raise InputError(f"{given} holds no weights (none of {', '.join(_PLACES)}); {_cure(given)}")
+        return found[0]
+    if not given.is_file():
+        raise InputError(f"{given} does not exist; {_cure(given)}")
+    return given
+
+
+def origin_of(path: Path) -> dict[str, Any]:
+    """Where start weights come from: their ``sha256``, and the ``training`` they learnt in where a record lies by them.
+
+    The record is that of a run's folder, with what that run itself started from, or that of a bundle.
+    """
+    file = _weights_file(path)
+    origin: dict[str, Any] = {"sha256": hashlib.sha256(file.read_bytes()).hexdigest()}
+    run, bundle = file.parent / CONFIGURATION, file.parent.parent / "configs" / "metadata.json"
+    if run.is_file():
+        origin["training"] = training_of_run(file.parent)
+    elif bundle.is_file():
+        origin["training"] = json.loads(bundle.read_text(encoding="utf-8")).get("cmrsim", {}).get("training", {})
+    return origin
+
+
+def training_of_run(folder: Path) -> dict[str, Any]:
+    """How the weights of a run's folder were trained: its configuration, and in ``transfer`` what it started from."""
+    training: dict[str, Any] = json.loads((Path(folder) / CONFIGURATION).read_text(encoding="utf-8"))
+    started = Path(folder) / STARTED_FROM
+    if training.get("transfer") and started.is_file():
+        training["transfer"] |= json.loads(started.read_text(encoding="utf-8"))
+    return training
 
 
 def _cure(path: Path) -> str:

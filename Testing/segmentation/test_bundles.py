@@ -127,12 +127,21 @@ def test_a_bundle_holds_the_text_of_its_licence(bundle):
     assert "END OF TERMS AND CONDITIONS" in text
 
 
+SIMULATED, REAL = {"simulated": {"draw": "a:b"}, "folder": None}, {"simulated": None, "folder": {"folder": "x"}}
+
+
 @pytest.mark.parametrize(
     ("training", "says"),
     [
         ({"train": [{"simulated": {"draw": "a:b"}, "folder": None}]}, "trained on simulated images alone"),
         ({"train": [{"simulated": None, "folder": {"folder": "x"}}]}, "trained on more than simulated images"),
         ({"train": [{"simulated": {"draw": "a:b"}}], "transfer": {"weights": "x"}}, "trained on more than simulated"),
+        ({"train": [SIMULATED], "transfer": {"training": {"train": [SIMULATED]}}}, "trained on simulated images alone"),
+        ({"train": [SIMULATED], "transfer": {"training": {"train": [REAL]}}}, "trained on more than simulated"),
+        (
+            {"train": [SIMULATED], "transfer": {"training": {"train": [SIMULATED], "transfer": {"weights": "y"}}}},
+            "trained on more than simulated",
+        ),
         ({}, "not recorded"),
     ],
 )

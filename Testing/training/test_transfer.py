@@ -1,16 +1,20 @@
 """Transfer, other networks, volumes: the papers' experiments in miniature."""
 
 import csv
+import hashlib
+import json
 import re
+import shutil
 
 import pytest
 import torch
 
 from CMRSimExtension.errors import InputError
 from CMRSimExtension.networks.catalogue import build_network
+from CMRSimExtension.segmentation.trained import bundle_of_run
 from CMRSimExtension.training.configuration import Transfer, read_configuration, shipped
 from CMRSimExtension.training.run import train
-from CMRSimExtension.training.transfer import load_start_weights, read_weights
+from CMRSimExtension.training.transfer import load_start_weights, origin_of, read_weights, training_of_run
 
 DRAW = {"draw": "Testing.training.toy_slices:draw", "chunk": 4, "settings": {"size": 32}}
 SHORT = {"rounds": 1, "steps_per_round": 3, "batch_size": 4, "warmup_steps": 0, "precision": "32"}
@@ -77,6 +81,22 @@ def test_a_stage_that_was_not_run_yet_is_named_with_its_command(tmp_path, monkey
         read_weights(elsewhere)
     with pytest.raises(InputError, match="does not exist; give a bundle folder"):
         read_weights("runs/of_my_own")
+
+
+def test_a_run_tells_what_it_started_from(tmp_path):
+    first = run(tmp_path / "first")
+    second = run(tmp_path / "second", transfer={"weights": str(tmp_path / "first")}, seed=9)
+    third = run(tmp_path / "third", transfer={"weights": str(tmp_path / "second")}, seed=10)
+    before = training_of_run(third.folder)["transfer"]
+    assert before["sha256"] == hashlib.sha256(second.weights.read_bytes()).hexdigest()
+    assert before["training"]["seed"] == 9
+    assert before["training"]["transfer"]["sha256"] == hashlib.sha256(first.weights.read_bytes()).hexdigest()
+    shutil.rmtree(tmp_path / "first")
+    shutil.rmtree(tmp_path / "second")
+    bundle = bundle_of_run(third.folder, tmp_path / "bundle")
+    metadata = json.loads((bundle / "configs" / "metadata.json").read_text(encoding="utf-8"))
+    assert "trained on simulated images alone" in metadata["copyright"]
+    assert origin_of(bundle)["training"] == training_of_run(third.folder)
 
 
 def test_a_stage_that_has_no_weights_yet_is_named_with_its_command(tmp_path, monkeypatch):
