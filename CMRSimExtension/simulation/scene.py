@@ -66,44 +66,12 @@ class VoxelContent:
 
 @dataclass(frozen=True)
 class _Circumstances:
-    """What acts on the signal of all points at one moment: phase, time, factor of blood per structure or None."""
+    """What acts on the signal of all points at one moment: phase, time, factor of blood per structure, its motion."""
 
     phase: float = 0.0
     time_ms: float = 0.0
     blood: NDArray[np.float32] | None = None
-
-
-class _Voxels:
-    """Voxels of a slice that beat, or that rest, and their points: a few in each, more for those that hold an edge."""
-
-    def __init__(
-        self,
-        centres_mm: NDArray[np.float64],
-        bins: NDArray[np.int32],
-        offsets_mm: NDArray[np.float64],
-        edge_offsets_mm: NDArray[np.float64],
-    ) -> None:
-        self.count, self._bins, self._centres = len(centres_mm), bins, centres_mm
-        self._edge_offsets = edge_offsets_mm
-        self.points_mm = _spread(centres_mm, offsets_mm)
-        self.bins = np.tile(bins, len(offsets_mm))
-
-    def edge_points_mm(self, voxels: NDArray[np.intp] | None = None) -> NDArray[np.float32]:
-        """The further points of some voxels, or of all."""
-        return _spread(self._centres if voxels is None else self._centres[voxels], self._edge_offsets)
-
-    def edge_bins(self, voxels: NDArray[np.intp]) -> NDArray[np.int32]:
-        """Frequency bins of `edge_points_mm(voxels)`."""
-        return np.tile(self._bins[voxels], len(self._edge_offsets))
-
-    def edge_indices(self, voxels: NDArray[np.intp]) -> NDArray[np.intp]:
-        """Where `edge_points_mm(voxels)` lie among those of all voxels."""
-        return (np.arange(len(self._edge_offsets))[:, None] * self.count + voxels).reshape(-1)
-
-
-def _spread(centres_mm: NDArray[np.float64], offsets_mm: NDArray[np.float64]) -> NDArray[np.float32]:
-    """(offsets times centres, 3) points, offset by offset."""
-    return (centres_mm[None] + offsets_mm[:, None]).astype(np.float32).reshape(-1, 3)
+    flow: BloodFactor | None = None
 
 
 class SliceScene:
@@ -144,7 +112,6 @@ class SliceScene:
     ) -> None:
         self.appearance = appearance
         self.shape = grid.shape[1:]
-        self.sub_samples = sub_samples
         self._centres = _slice_points(grid, index)
         if shift_mm is not None:
             self._centres = self._centres - shift_mm
@@ -155,23 +122,23 @@ class SliceScene:
         inflow = preparation is None and (flow is None or protocol.sequence != "gre")
         lowest, highest = float(off_resonance.min()), float(off_resonance.max())
         self._table = appearance.signal_table(protocol, lowest, highest, inflow=inflow)
-        bins = self._table.bins(off_resonance)
-        offsets = _sub_voxel_offsets(protocol, grid, sub_samples)
-        closer = _sub_voxel_offsets(protocol, grid, EDGE_SAMPLES * sub_samples, first=sub_samples)
+        self._bins = self._table.bins(off_resonance)
+        self._offsets = _sub_voxel_offsets(protocol, grid, sub_samples)
+        self._edge_offsets = _sub_voxel_offsets(protocol, grid, EDGE_SAMPLES * sub_samples, first=sub_samples)
 
         moving = anatomy.may_move(self._centres.astype(np.float32))
         self.moving = np.flatnonzero(moving)
         self.resting = np.flatnonzero(~moving)
         self._anatomy, self._respiratory = anatomy, respiratory
-        self._beats = _Voxels(self._centres[self.moving], bins[self.moving], offsets, closer)
-        self._hold = anatomy.hold(self._beats.points_mm, respiratory)
-        self._hold_edges = anatomy.hold(self._beats.edge_points_mm(), respiratory)
-        self._rests = _Voxels(self._centres[self.resting], bins[self.resting], offsets, closer)
+        self._hold = anatomy.hold(self._points_mm(self.moving, self._offsets), respiratory)
+        self._hold_edges = anatomy.hold(self._points_mm(self.moving, self._edge_offsets), respiratory)
         at_rest = Moment(0.0, respiratory)
-        still = anatomy.sample(self._rests.points_mm, at_rest)
+        still = anatomy.sample(self._points_mm(self.resting, self._offsets), at_rest)
         edges = self._edges(still)
-        self._still_material = still, edges, anatomy.sample(self._rests.edge_points_mm(edges), at_rest)
-        self.still = self._still(0.0)
+        fine = anatomy.sample(self._points_mm(self.resting[edges], self._edge_offsets), at_rest)
+        self.still = self._content(self.resting, still, edges, fine, _Circumstances())
+        # What rests changes with a preparation alone, and there is much of it.
+        self._still_material = None if preparation is None else (still, edges, fine)
         pulsates = moving.copy()
         pulsates[self.resting] = IS_BLOOD[self.still.tissue].any(axis=0)
         self._pulsates = pulsates.reshape(self.shape)
@@ -180,42 +147,32 @@ class SliceScene:
 
     def beating(self, phase: float, blood: NDArray[np.float32] | None = None, time_ms: float = 0.0) -> VoxelContent:
         """Content of the voxels `moving` at a cardiac phase and time; `blood` is a factor per `Structure`."""
-        now, voxels = _Circumstances(phase, time_ms, blood), self._beats
         coarse = self._hold(phase)
         edges = self._edges(coarse)
-        chosen = voxels.edge_indices(edges)
-        fine = self._hold_edges(phase, chosen)
-        return self._content(
-            coarse, self._signal(coarse, voxels.bins, now, voxels.points_mm),
-            edges, fine, self._signal(fine, voxels.edge_bins(edges), now, voxels.edge_points_mm(edges)),
-        )  # fmt: skip
+        place = np.arange(len(self._edge_offsets))[:, None] * len(self.moving) + edges
+        fine = self._hold_edges(phase, place.reshape(-1))
+        return self._content(self.moving, coarse, edges, fine, _Circumstances(phase, time_ms, blood, self._flow))
 
     def resting_at(self, time_ms: float) -> VoxelContent:
         """Content of the voxels `resting`: the same at all times, but for the preparation, which fades."""
-        return self.still if self._preparation is None else self._still(time_ms)
+        if self._still_material is None:
+            return self.still
+        return self._content(self.resting, *self._still_material, _Circumstances(time_ms=time_ms))
 
-    def _still(self, time_ms: float) -> VoxelContent:
-        now, voxels = _Circumstances(time_ms=time_ms), self._rests
-        coarse, edges, fine = self._still_material
-        return self._content(
-            coarse, self._signal(coarse, voxels.bins, now), edges, fine,
-            self._signal(fine, voxels.edge_bins(edges), now),
-        )  # fmt: skip
+    def _points_mm(self, voxels: NDArray[np.intp], offsets_mm: NDArray[np.float64]) -> NDArray[np.float32]:
+        """(offsets times voxels, 3) points in some voxels of the slice, offset by offset."""
+        return (self._centres[voxels][None] + offsets_mm[:, None]).astype(np.float32).reshape(-1, 3)
 
     def _edges(self, material: Material) -> NDArray[np.intp]:
         """Voxels whose points (sub-samples times voxels) lie in several tissues; the scan has no say in it."""
-        tissue = material.tissue.reshape(self.sub_samples, -1)
+        tissue = material.tissue.reshape(len(self._offsets), -1)
         return np.flatnonzero((tissue != tissue[0]).any(axis=0))
 
     def _signal(
-        self,
-        material: Material,
-        bins: NDArray[np.int32],
-        now: _Circumstances,
-        moving_mm: NDArray[np.float32] | None = None,
+        self, material: Material, voxels: NDArray[np.intp], offsets_mm: NDArray[np.float64], now: _Circumstances
     ) -> NDArray[np.complex64]:
-        """(n,) signal of points; of those that beat, `moving_mm` says where they are."""
-        signal = self._table(material.tissue, bins)
+        """(n,) signal of the points `_points_mm(voxels, offsets_mm)`."""
+        signal = self._table(material.tissue, np.tile(self._bins[voxels], len(offsets_mm)))
         if material.rest_mm is None:
             raise InputError(
                 "the anatomy gave no rest positions, which texture and tags need; sample it with rest=True"
@@ -223,26 +180,27 @@ class SliceScene:
         signal *= self.appearance.texture(material.tissue, material.rest_mm, now.phase)
         if now.blood is not None:
             signal *= now.blood.take(material.structure)
-        if self._flow is not None and moving_mm is not None:
+        if now.flow is not None:
             flowing = np.flatnonzero(IS_BLOOD[material.tissue])
-            velocity = self._anatomy.blood_velocity(moving_mm[flowing], Moment(now.phase, self._respiratory))
-            signal[flowing] *= self._flow(velocity, self._normal).astype(np.float32)
+            points = self._points_mm(voxels, offsets_mm)[flowing]
+            velocity = self._anatomy.blood_velocity(points, Moment(now.phase, self._respiratory))
+            signal[flowing] *= now.flow(velocity, self._normal).astype(np.float32)
         if self._preparation is not None:
             signal *= self._preparation.factor(material, self.appearance.tissues, now.time_ms).astype(np.float32)
         return signal
 
     def _content(
         self,
+        voxels: NDArray[np.intp],
         coarse: Material,
-        coarse_signal: NDArray[np.complex64],
         edges: NDArray[np.intp],
         fine: Material,
-        fine_signal: NDArray[np.complex64],
+        now: _Circumstances,
     ) -> VoxelContent:
-        """Means and majorities over the points of each voxel, those at edges over more of them."""
-        few, many = self.sub_samples, EDGE_SAMPLES * self.sub_samples
-        signal = coarse_signal.reshape(few, -1).mean(axis=0)
-        more = fine_signal.reshape(many, -1).mean(axis=0)
+        """Means and majorities over the points of each voxel, those at `edges` (places in `voxels`) over more."""
+        few, many = len(self._offsets), len(self._edge_offsets)
+        signal = self._signal(coarse, voxels, self._offsets, now).reshape(few, -1).mean(axis=0)
+        more = self._signal(fine, voxels[edges], self._edge_offsets, now).reshape(many, -1).mean(axis=0)
         signal[edges] = (few * signal[edges] + many * more) / (few + many)
 
         def most(name: str) -> NDArray[np.uint8]:
@@ -291,7 +249,7 @@ class SliceScene:
     def fractions(self, content: VoxelContent) -> NDArray[np.float32]:
         """(tissues, rows, columns) share of each tissue in each voxel."""
         whole = np.zeros((len(Tissue), self.shape[0] * self.shape[1]), dtype=np.float32)
-        few, many = self.sub_samples, EDGE_SAMPLES * self.sub_samples
+        few, many = len(self._offsets), len(self._edge_offsets)
         for part, inside in ((self.resting, self.still), (self.moving, content)):
             for number in Tissue:
                 share = np.mean(inside.tissue == number, axis=0)
