@@ -96,7 +96,7 @@ class Anatomy(Protocol):
         """Duration of the heartbeat (R-R interval) in ms."""
         ...
 
-    def hold(self, points_mm: NDArray[np.floating], respiratory: float) -> "HeldPoints":
+    def hold(self, points_mm: NDArray[np.floating], respiratory: float) -> HeldPoints:
         """`sample` for many cardiac phases of the same points: what does not beat is looked up once."""
         ...
 

@@ -18,12 +18,13 @@ verify    check every file's SHA-256 and load the weights
 add       copy a MONAI bundle folder into your own models (the folder CMRSIM_MODELS, or .cmrsim/models in your home)
 measure   run a model over labelled sets (a folder holding acdc, mms_A or mms_B) and print its accuracy
 
-What measure prints, each also written to table.txt with --out: the mean Dice of every set, by phase, slice position
-and pathology; where the wrong voxels are; and how far each set's labels lie beside its images: the mean distance, in
-pixels with its standard error, from the prediction's left ventricle to the reference's over the slices where both agree
-(Dice above 0.85), then the mean Dice had the labels been moved back by it. Where the distance is well above its error,
-the labels are misplaced, and the first table is too low, most for the myocardium. With --distances also medians and
-quartiles of Dice and the medians of the Hausdorff distance and its 95th percentile.
+What measure prints, each also written to table.txt with --out: the mean Dice of every set, by phase, slice position and
+pathology; where the wrong voxels are; and how far each set's labels lie beside its images: the mean distance, in pixels
+with its standard error, from the prediction's left ventricle to the reference's over the slices where both agree (Dice
+above 0.85), then the mean Dice had the labels been moved back by it. Where the distance is well above its error, and
+the model has no such offset on other sets, the labels are misplaced and the first table is too low, most for the
+myocardium; the second is an upper estimate, since the distance comes from the same predictions. With --distances also
+medians and quartiles of Dice and the medians of the Hausdorff distance and its 95th percentile.
 """
 EXAMPLES = """\
 examples:

@@ -54,8 +54,8 @@ class BloodModel:
     inflow
         Factor on all blood: spins that enter the slice have met fewer pulses than the steady state assumes.
     venous
-        Further factor on venous blood, whose oxygenation (so T2) varies most between people; its mean gives the ratio
-        of RV to LV blood at end diastole of the ACDC patients, 0.73 to 0.78 at mid level.
+        Further factor on venous blood, whose oxygenation (so T2) varies most between people; its mean was
+        chosen on the RV to LV blood ratio of the ACDC patients at end diastole (`Testing/realism/population_table.py`).
     """
 
     left_fading: float = 0.3

@@ -137,7 +137,9 @@ def simulate_again(
 
 
 def check_drawn(sidecar: dict[str, Any]) -> None:
-    """Turn down what was drawn by other rules, before minutes are spent on another cine.
+    """Turn down a record that lists other draws than are made today, before minutes are spent on another cine.
+
+    Draws of the same things by other rules are not seen here; `simulate_again` tells of them once it has drawn.
 
     Raises
     ------

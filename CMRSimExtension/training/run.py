@@ -33,7 +33,7 @@ from CMRSimExtension.training.result import (
     read_result,
     write_result,
 )
-from CMRSimExtension.training.transfer import load_start_weights, origin_of
+from CMRSimExtension.training.transfer import freeze, load_start_weights, origin_of
 
 log = logging.getLogger(__name__)
 
@@ -128,8 +128,10 @@ def _train_once(
     check_writable(folder / CONFIGURATION)
     plan = configuration.optimisation
     module = SegmentationModule(configuration)
-    if configuration.transfer is not None:
+    if configuration.transfer is not None and checkpoint is None:
         load_start_weights(module.network, configuration.transfer, configuration.network.name)
+    elif configuration.transfer is not None:
+        freeze(module.network, configuration.transfer)
     rounds = plan.rounds if stop_at_round is None else min(plan.rounds, stop_at_round)
     # What torchrun says of itself; without it one GPU or one CPU process trains, and Lightning starts no others.
     processes = int(os.environ.get("LOCAL_WORLD_SIZE", 0))
@@ -192,7 +194,8 @@ def _train_once(
         )
         module.stream = stream
         loader = _validation_loader(configuration, workers)
-        _claim(folder, configuration)
+        if checkpoint is None:
+            _claim(folder, configuration)
         try:
             trainer.fit(module, stream, loader, ckpt_path=checkpoint)
         except SystemExit as error:
@@ -234,9 +237,9 @@ def _held(
 def _claim(folder: Path, configuration: TrainingConfiguration) -> None:
     """Write down which configuration a folder belongs to: the first that a run writes, once all it needs is there.
 
-    With it goes a record of the weights that the run starts from; a run that goes on has one.
+    With it goes a record of the weights that the run starts from.
     """
-    if configuration.transfer is not None and not (folder / STARTED_FROM).is_file():
+    if configuration.transfer is not None:
         with atomic_file(folder / STARTED_FROM) as staged:
             origin = origin_of(Path(configuration.transfer.weights))
             staged.write_text(json.dumps(origin, indent=1, sort_keys=True), encoding="utf-8")

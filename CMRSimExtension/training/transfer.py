@@ -123,12 +123,24 @@ def load_start_weights(network: nn.Module, transfer: Transfer, name: str) -> lis
     left = sorted(set(own) - set(fitting))
     if left:
         log.info("weights that start anew: %s", ", ".join(left))
-    if transfer.train_only:
-        names = [key for key, _ in network.named_parameters()]
-        for prefix in transfer.train_only:
-            if not any(key.startswith(prefix) for key in names):
-                parts = sorted({key.split(".")[0] for key in names})
-                raise InputError(f"train_only names {prefix!r}, which this network lacks; it has {', '.join(parts)}")
-        for key, weight in network.named_parameters():
-            weight.requires_grad_(key.startswith(tuple(transfer.train_only)))
+    freeze(network, transfer)
     return left
+
+
+def freeze(network: nn.Module, transfer: Transfer) -> None:
+    """Let the parts that `transfer.train_only` names go on learning and no others; all where it names none.
+
+    Raises
+    ------
+    InputError
+        When `train_only` names no part of the network.
+    """
+    if not transfer.train_only:
+        return
+    names = [key for key, _ in network.named_parameters()]
+    for prefix in transfer.train_only:
+        if not any(key.startswith(prefix) for key in names):
+            parts = sorted({key.split(".")[0] for key in names})
+            raise InputError(f"train_only names {prefix!r}, which this network lacks; it has {', '.join(parts)}")
+    for key, weight in network.named_parameters():
+        weight.requires_grad_(key.startswith(tuple(transfer.train_only)))

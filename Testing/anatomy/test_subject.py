@@ -133,7 +133,7 @@ def test_duchenne_is_drawn_in_boys_at_any_age_asked_for() -> None:
 
 
 def test_a_heart_of_unusual_proportions_fits_its_chest() -> None:
-    """One draw in some thousand has a heart that reaches beyond the box that its volume suggests."""
+    """Few draws have a heart that reaches beyond the box that its volume suggests."""
     seed = np.random.SeedSequence(2026, spawn_key=(1, 0, 1010)).spawn(2)[0]
     subject = Subject.random(seed, pathology=None)
     assert subject.function.lv_edv_ml == pytest.approx(subject.parameters.heart.lv_edv_ml, rel=0.01)

@@ -20,7 +20,7 @@ DRAW = {"draw": "Testing.training.toy_slices:draw", "chunk": 4, "settings": {"si
 SHORT = {"rounds": 1, "steps_per_round": 3, "batch_size": 4, "warmup_steps": 0, "precision": "32"}
 
 
-def run(folder, **changes):
+def run(folder, stop_at_round=None, **changes):
     table = {
         "name": "toy",
         "train": [{"simulated": DRAW, "window": 64}],
@@ -28,7 +28,8 @@ def run(folder, **changes):
         "optimisation": SHORT,
         "validation": {"count": 4},
     }
-    (result,) = train(read_configuration(table | changes), folder, workers=0, device="cpu", progress=False)
+    configuration = read_configuration(table | changes)
+    (result,) = train(configuration, folder, workers=0, device="cpu", progress=False, stop_at_round=stop_at_round)
     return result
 
 
@@ -97,6 +98,27 @@ def test_a_run_tells_what_it_started_from(tmp_path):
     metadata = json.loads((bundle / "configs" / "metadata.json").read_text(encoding="utf-8"))
     assert "trained on simulated images alone" in metadata["copyright"]
     assert origin_of(bundle)["training"] == training_of_run(third.folder)
+
+
+def test_a_second_start_replaces_the_record_of_one_that_saw_no_round(tmp_path):
+    """As after Ctrl-C in the first round: the folder holds records and no checkpoint."""
+    first, other = run(tmp_path / "first"), run(tmp_path / "other", seed=7)
+    run(tmp_path / "run", transfer={"weights": str(first.folder)})
+    for file in (*(tmp_path / "run").glob("*.ckpt"), tmp_path / "run" / "scores.json"):
+        file.unlink()
+    run(tmp_path / "run", transfer={"weights": str(other.folder)})
+    before = training_of_run(tmp_path / "run")["transfer"]
+    assert before["sha256"] == hashlib.sha256(other.weights.read_bytes()).hexdigest()
+
+
+def test_a_stopped_run_goes_on_without_the_weights_it_started_from(tmp_path):
+    first = run(tmp_path / "first")
+    transfer = {"weights": str(first.folder), "train_only": ["up", "head"]}
+    table = {"transfer": transfer, "optimisation": SHORT | {"rounds": 2}}
+    run(tmp_path / "run", stop_at_round=1, **table)
+    shutil.rmtree(first.folder)
+    result = run(tmp_path / "run", **table)
+    assert len((result.folder / "rounds.csv").read_text().splitlines()) == 3
 
 
 def test_a_stage_that_has_no_weights_yet_is_named_with_its_command(tmp_path, monkeypatch):

@@ -1,6 +1,5 @@
 """A labelled heart beating in a body: what anatomies from label images and from XCAT have in common."""
 
-
 import numpy as np
 from numpy.typing import NDArray
 
