@@ -286,7 +286,7 @@ def test_strain_of_a_scene_s_cine_is_that_of_its_labels_and_its_motion(heart_sce
     assert bare.scene.GetNumberOfNodesByClass("vtkMRMLPlotChartNode") == 1
 
 
-def test_strain_of_a_file_becomes_a_scene_of_its_own(beating, tmp_path):
+def test_strain_of_a_file_becomes_a_scene_of_its_own(scene, beating, tmp_path):
     from CMRSimExtension.files.cine_files import write_cine
 
     write_cine(replace(beating, sidecar={}), tmp_path / "beating.nii.gz")
