@@ -14,8 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from CMRSimExtension.errors import InputError
-from CMRSimExtension.evaluation.overlap import dice
+from CMRSimExtension.evaluation.overlap import check_same_grid, dice
 
 AGREEING_DICE = 0.85
 """Slices count where the outline of the left ventricle is overlapped better than this: the same structure is meant."""
@@ -65,11 +64,7 @@ def slice_offsets(predicted: NDArray[np.integer], reference: NDArray[np.integer]
     InputError
         When the shapes differ.
     """
-    if predicted.shape != reference.shape or predicted.ndim != 3:
-        raise InputError(
-            f"labels of shapes {predicted.shape} and {reference.shape} cannot be compared; both must be (slices, rows, "
-            "columns) on the same grid"
-        )
+    check_same_grid(predicted, reference)
     found = []
     for one, other in zip(np.isin(predicted, _LEFT_VENTRICLE), np.isin(reference, _LEFT_VENTRICLE), strict=True):
         if one.any() and other.any() and dice(one, other) > AGREEING_DICE:

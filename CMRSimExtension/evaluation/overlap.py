@@ -156,6 +156,15 @@ def begins_at_apex(reference: NDArray[np.integer]) -> bool:
     return bool(half and shown[:half].mean() < shown[-half:].mean())
 
 
+def check_same_grid(predicted: NDArray, reference: NDArray, case: str = "") -> None:
+    """Raise `InputError`, naming the case, unless both labels are (slices, rows, columns) of the same shape."""
+    if predicted.shape != reference.shape or predicted.ndim != 3:
+        raise InputError(
+            f"{case or 'labels'}: shapes {predicted.shape} and {reference.shape} cannot be compared; both must be "
+            "(slices, rows, columns) on the same grid"
+        )
+
+
 def compare(
     predicted: NDArray[np.integer],
     reference: NDArray[np.integer],
@@ -192,11 +201,7 @@ def compare(
     InputError
         When the shapes differ.
     """
-    if predicted.shape != reference.shape or predicted.ndim != 3:
-        raise InputError(
-            f"{case or 'labels'}: shapes {predicted.shape} and {reference.shape} cannot be compared; both must be "
-            "(slices, rows, columns) on the same grid"
-        )
+    check_same_grid(predicted, reference, case)
     spacing = [float(side) for side in spacing_mm]
     known = all(math.isfinite(side) and side > 0 for side in spacing)
     voxel_ml = math.prod(spacing) / 1000.0 if known else math.nan
