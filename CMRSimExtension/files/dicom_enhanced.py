@@ -160,7 +160,8 @@ def _shared(cine: Cine, protocol: dict[str, Any], original: bool) -> Dataset:
 def _known(shared: Dataset, cine: Cine, protocol: dict[str, Any]) -> None:
     """What is known of how a derived image was scanned: only originals must have these groups (PS3.3 A.36.2).
 
-    Nothing is made up to fill the group of the tags, which dciodvfy would have whole.
+    Nothing is made up to fill the group of the tags, of which the standard asks no more than is known. dciodvfy would
+    have it whole, also of derived images: it is, where the scanner's own headers tell the rest.
     """
     absorbed, tr, te, flip, field = (
         None if protocol[name] is None else float(protocol[name])
@@ -173,9 +174,16 @@ def _known(shared: Dataset, cine: Cine, protocol: dict[str, Any]) -> None:
         shared.MREchoSequence = Sequence([_item(EffectiveEchoTime=te)])
     tags = tag_attributes(cine)
     if tags:
-        modifier = _item(**tags)
-        if field is not None:
-            modifier.TransmitterFrequency = _frequency_mhz(field)
+        frequency, bandwidth = protocol["imaging_frequency_mhz"], protocol["pixel_bandwidth_hz"]
+        if frequency is None and field is not None:
+            frequency = _frequency_mhz(field)
+        told = {
+            "MagnetizationTransfer": protocol["magnetization_transfer"],
+            "BloodSignalNulling": protocol["blood_signal_nulling"],
+            "TransmitterFrequency": None if frequency is None else float(frequency),
+            "PixelBandwidth": None if bandwidth is None else ds_text(float(bandwidth)),
+        }
+        modifier = _item(**tags, **{name: value for name, value in told.items() if value is not None})
         shared.MRImagingModifierSequence = Sequence([modifier])
 
 

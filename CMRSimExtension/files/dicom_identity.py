@@ -144,11 +144,12 @@ def study_dataset(cine: Cine, key: str) -> Any:
 
 
 def protocol_values(cine: Cine) -> dict[str, Any]:
-    """Field strength, TR, TE and flip angle from the record, whether simulated or read."""
+    """Field strength, TR, TE, flip angle and the like from the record, simulated or read; None where unknown."""
     values: dict[str, Any] = next((dict(r["protocol"]) for r in _history(cine) if r.get("protocol")), {})
     return {name: values.get(name, source_of(cine).get(name)) for name in
             ("field_t", "repetition_time_ms", "echo_time_ms", "flip_angle_deg", "sequence", "phase_direction",
-             "sar_w_per_kg")}
+             "sar_w_per_kg", "imaging_frequency_mhz", "pixel_bandwidth_hz", "magnetization_transfer",
+             "blood_signal_nulling")}
 
 
 def tagging_record(cine: Cine) -> dict[str, Any]:

@@ -18,6 +18,8 @@ MR_IMAGE = "1.2.840.10008.5.1.4.1.1.4"
 ENHANCED_MR_IMAGE = "1.2.840.10008.5.1.4.1.1.4.1"
 SEGMENTATION = "1.2.840.10008.5.1.4.1.1.66.4"
 
+TRANSFERS = ("ON_RESONANCE", "OFF_RESONANCE", "NONE")
+"""Values of Magnetization Transfer (PS3.3 C.8.13.5.6)."""
 
 _ELEMENTS = (
     "SOPClassUID", "SOPInstanceUID", "StudyInstanceUID", "SeriesInstanceUID", "FrameOfReferenceUID", "Modality",
@@ -25,7 +27,8 @@ _ELEMENTS = (
     "PhotometricInterpretation", "NumberOfFrames", "ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing",
     "SliceThickness", "TriggerTime", "TemporalPositionIdentifier", "NumberOfTemporalPositions", "NominalInterval",
     "CardiacNumberOfImages", "Manufacturer", "ManufacturerModelName", "MagneticFieldStrength", "RepetitionTime",
-    "EchoTime", "FlipAngle", "SAR", "SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence",
+    "EchoTime", "FlipAngle", "SAR", "ScanningSequence", "SequenceVariant", "ScanOptions", "ImagingFrequency",
+    "PixelBandwidth", "SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence",
 )
 """All that is read of a header: scanners' private elements hold a hundred times more."""
 
@@ -61,7 +64,7 @@ class DicomImage:
     announced
         How many images a cycle should have (Cardiac Number of Images, Number of Temporal Positions), or None.
     protocol
-        What else is kept in the record: manufacturer, field strength, TR, TE, flip angle.
+        What else is kept in the record: manufacturer, field strength, TR, TE, flip angle and the like.
     """
 
     path: Path
@@ -182,7 +185,13 @@ def _classic(file: Path, dataset: Any) -> DicomImage:
         temporal_index=_whole(dataset, "TemporalPositionIdentifier"),
         heartbeat_ms=_number(dataset, "NominalInterval"),
         announced=_whole(dataset, "CardiacNumberOfImages") or _whole(dataset, "NumberOfTemporalPositions"),
-        protocol=_protocol(dataset, dataset),
+        protocol=_protocol(dataset, dataset) + (
+            ("echo_time_ms", _number(dataset, "EchoTime")),
+            ("imaging_frequency_mhz", _number(dataset, "ImagingFrequency")),
+            ("pixel_bandwidth_hz", _number(dataset, "PixelBandwidth")),
+            ("magnetization_transfer", _transfer(dataset)),
+            ("blood_signal_nulling", _nulling(dataset)),
+        ),
         **_identity(dataset),
     ))
 
@@ -206,6 +215,7 @@ def _enhanced(file: Path, dataset: Any) -> list[DicomImage]:
     for index, frame in enumerate(frames):
         measures, cardiac = group(frame, "PixelMeasuresSequence"), group(frame, "CardiacSynchronizationSequence")
         content, timing = group(frame, "FrameContentSequence"), group(frame, "MRTimingAndRelatedParametersSequence")
+        modifier = group(frame, "MRImagingModifierSequence")
         images.append(_checked(file, DicomImage(
             path=file, frame=index, enhanced=True,
             position=_numbers(group(frame, "PlanePositionSequence"), "ImagePositionPatient", 3),
@@ -216,7 +226,13 @@ def _enhanced(file: Path, dataset: Any) -> list[DicomImage]:
             temporal_index=_whole(content, "TemporalPositionIndex"),
             heartbeat_ms=_number(cardiac, "RRIntervalTimeNominal"),
             announced=None,
-            protocol=_protocol(dataset, timing),
+            protocol=_protocol(dataset, timing) + (
+                ("echo_time_ms", _number(group(frame, "MREchoSequence"), "EffectiveEchoTime")),
+                ("imaging_frequency_mhz", _number(modifier, "TransmitterFrequency")),
+                ("pixel_bandwidth_hz", _number(modifier, "PixelBandwidth")),
+                ("magnetization_transfer", _one_of(modifier, "MagnetizationTransfer", TRANSFERS)),
+                ("blood_signal_nulling", _one_of(modifier, "BloodSignalNulling", ("YES", "NO"))),
+            ),
             **(_identity(dataset) | {"instance_number": index + 1}),
         )))
     return images
@@ -240,10 +256,32 @@ def _protocol(dataset: Any, timing: Any) -> tuple[tuple[str, Any], ...]:
         ("model", str(dataset.get("ManufacturerModelName", "") or "")),
         ("field_t", _number(dataset, "MagneticFieldStrength")),
         ("repetition_time_ms", _number(timing, "RepetitionTime")),
-        ("echo_time_ms", _number(dataset, "EchoTime")),
         ("flip_angle_deg", _number(timing, "FlipAngle")),
         ("sar_w_per_kg", _number(dataset, "SAR") or _absorption(timing)),
     )
+
+
+def _transfer(dataset: Any) -> str | None:
+    """Magnetization Transfer of a classic image; None where not known: of a transfer, its kind is not told."""
+    variants = _words(dataset, "SequenceVariant")
+    return "NONE" if variants and "MTC" not in variants else None
+
+
+def _nulling(dataset: Any) -> str | None:
+    """Blood Signal Nulling of a classic image: NO where nothing inverts or saturates the blood, else None."""
+    sequences = _words(dataset, "ScanningSequence")
+    saturating = {"SP", "SAT"} & _words(dataset, "ScanOptions")
+    return "NO" if sequences and "IR" not in sequences and not saturating else None
+
+
+def _words(dataset: Any, name: str) -> set[str]:
+    value = dataset.get(name) or ""
+    return {value} - {""} if isinstance(value, str) else {str(word) for word in value}
+
+
+def _one_of(dataset: Any, name: str, words: tuple[str, ...]) -> str | None:
+    value = str(dataset.get(name, ""))
+    return value if value in words else None
 
 
 def _absorption(timing: Any) -> float | None:

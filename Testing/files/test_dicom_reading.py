@@ -2,12 +2,14 @@
 
 import shutil
 import warnings
+from dataclasses import replace
 
 import numpy as np
 import pydicom
 import pytest
 
 from CMRSimExtension.errors import CMRSimError, FileFormatError, InputError, MissingDependencyError
+from CMRSimExtension.files.dicom_enhanced import write_enhanced
 from CMRSimExtension.files.dicom_reading import read_dicom
 from CMRSimExtension.files.dicom_stacks import build_stack, find_stacks
 from CMRSimExtension.files.third_party import GeometryWarning
@@ -236,3 +238,32 @@ def test_a_stack_is_described_in_one_line(series):
         warnings.simplefilter("error")
         title = build_stack(find_stacks(series)[0]).title()
     assert title == "Simulated cine (series 1): 3 slices of 6 frames, 48 x 40"
+
+
+SCAN = {"SequenceVariant": ["SK", "SS"], "ScanOptions": ["CG", "FS"], "ImagingFrequency": "123.256",
+        "PixelBandwidth": "977"}
+
+
+@pytest.mark.parametrize(("header", "transfer", "nulling"), [
+    ({}, "NONE", "NO"),
+    ({"SequenceVariant": ["SK", "MTC"]}, None, "NO"),  # which kind of transfer is not told
+    ({"ScanningSequence": ["GR", "IR"]}, "NONE", None),
+    ({"ScanOptions": "SP"}, "NONE", None),
+])
+def test_the_record_keeps_what_the_scanner_told_of_its_scan(series, change, header, transfer, nulling):
+    for path in series.iterdir():
+        change(path, **SCAN | header)
+    source = read_dicom(series).sidecar["source"]
+    assert (source["imaging_frequency_mhz"], source["pixel_bandwidth_hz"]) == (123.256, 977.0)
+    assert (source.get("magnetization_transfer"), source.get("blood_signal_nulling")) == (transfer, nulling)
+
+
+def test_an_enhanced_object_tells_of_its_scan_what_its_groups_say(small_cine, tmp_path):
+    protocol = {"field_t": 3.0, "repetition_time_ms": 3.1, "echo_time_ms": 1.5, "flip_angle_deg": 50}
+    write_enhanced(replace(small_cine, sidecar={"seed": 3, "protocol": protocol}), tmp_path / "x.dcm")
+    (tmp_path / "x.dcm.json").unlink()
+    source = read_dicom(tmp_path / "x.dcm").sidecar["source"]
+    told = {name: source[name] for name in protocol}
+    assert told == protocol
+    assert source["imaging_frequency_mhz"] == pytest.approx(127.732, abs=1e-3)  # 42.577 MHz/T times 3 T
+    assert (source["magnetization_transfer"], source["blood_signal_nulling"]) == ("NONE", "NO")

@@ -281,6 +281,21 @@ def test_a_tagged_simulation_has_no_errors(small_cine, tmp_path, dicom_errors):
     assert dicom_errors(tmp_path / "e.dcm") == []
 
 
+SCANNER = {"imaging_frequency_mhz": 123.256, "pixel_bandwidth_hz": 977.0, "magnetization_transfer": "NONE",
+           "blood_signal_nulling": "NO"}
+
+
+def test_tags_stand_beside_what_the_scanner_told_of_its_scan(small_cine, tmp_path, dicom_errors):
+    tagging = {"options": {"pattern": "grid"}, "acquisition": {"spacing_mm": 6.5}}
+    source = {"source": REAL["source"] | PROTOCOL | SCANNER}
+    dataset = enhanced(small_cine, tmp_path, {"tagging": tagging, "source": source})
+    (modifier,) = dataset.SharedFunctionalGroupsSequence[0].MRImagingModifierSequence
+    # The scanner's frequency, not that of its nominal 3 T.
+    assert (modifier.TransmitterFrequency, modifier.PixelBandwidth) == (123.256, 977.0)
+    assert (modifier.MagnetizationTransfer, modifier.BloodSignalNulling) == ("NONE", "NO")
+    assert dicom_errors(tmp_path / "e.dcm") == []
+
+
 def test_of_tags_that_cannot_be_the_user_is_told(small_cine, tmp_path):
     tagging = {"options": {"pattern": "grid", "train": "9-9"}, "acquisition": {"spacing_mm": 6.5}}
     with pytest.raises(FileFormatError, match="record of the tags is damaged"):

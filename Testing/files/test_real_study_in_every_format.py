@@ -53,6 +53,19 @@ def test_written_dicom_has_no_errors(study, tmp_path, dicom_errors):
     assert [e for path in files for e in dicom_errors(path)] == []
 
 
+@pytest.mark.parametrize("options", [{"pattern": "grid"}, {"pattern": "lines", "train": "1-1"}])
+def test_written_dicom_of_the_tagged_study_has_no_errors(study, tmp_path, dicom_errors, options):
+    from CMRSimExtension.tagging.options import TagOptions
+    from CMRSimExtension.tagging.tag_cine import tag_cine
+
+    tagged = tag_cine(study, TagOptions(method="paper", **options))
+    content = Content(study.grid, tagged)
+    write_content(content, tmp_path / "folder", "dicom", source=Path("study"))
+    write_content(content, tmp_path / "x.dcm", "dicom-enhanced", source=Path("study"))
+    files = [tmp_path / "x.dcm", *sorted((tmp_path / "folder").glob("*.dcm"))[::13]]
+    assert [e for path in files for e in dicom_errors(path)] == []
+
+
 def test_labels_drawn_on_the_study_become_segmentations_of_its_own_images(study, tmp_path, cmrsim_data, dicom_errors):
     import pydicom
 
