@@ -86,7 +86,7 @@ class Heart:
             stacked,
             right,
             Papillaries.place(self.parameters, self.lv, now, axis.stretch),
-            moderator_band(self.parameters, self.lv, now, right, self.rv.turn_rad),
+            moderator_band(self.parameters, self.lv, now, right, self.rv.turn_rad, self.rv.axis_rad),
             self.lv.muscle_share(ejection),
             1.0 + 0.10 * ejection,
         )

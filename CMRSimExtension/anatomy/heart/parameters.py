@@ -82,9 +82,10 @@ class HeartParameters:
         By how much more than the mitral annulus the tricuspid annulus descends until ES, in material levels.
     rv_wall_mm
         RV free wall thickness.
-    rv_apex_level, rv_half_angle_deg, rv_triangularity, rv_sag_deg
+    rv_apex_level, rv_half_angle_deg, rv_triangularity, rv_sag_deg, rv_lean_deg
         Where the RV ends (fraction of LV length), half of the angle between the insertions at mid level, third
-        harmonic of its outline (cosine, sine), and rotation of the RV around the LV axis.
+        harmonic of its outline (cosine, sine), rotation of the RV around the LV axis, and by how much its long axis
+        leans away from the septum, so that the inferior part is the deeper one.
     rv_outflow_radius_mm, rv_outflow_labelled_mm, rv_trabeculation
         Radius of the outflow tract; how far above the tricuspid annulus readers count it as RV; share of muscle in the
         apical RV's trabeculated layer.
@@ -134,8 +135,9 @@ class HeartParameters:
     rv_wall_mm: float = 2.8
     rv_apex_level: float = 0.94
     rv_half_angle_deg: float = 58.0
-    rv_triangularity: tuple[float, float] = (-0.04, -0.03)
+    rv_triangularity: tuple[float, float] = (-0.02, -0.04)
     rv_sag_deg: float = -8.0
+    rv_lean_deg: float = 20.0
     rv_outflow_radius_mm: float = 14.0
     rv_outflow_labelled_mm: float = 3.0
     rv_trabeculation: float = 0.35

@@ -88,7 +88,7 @@ def enclose(heart: "Heart", state: HeartState, p: HeartParameters) -> SacTable:
     support = np.max(reach[:, None, :] * between[None], axis=2)
     tangents = np.where(between > 0.05, support[:, None, :] / np.maximum(between, 0.05)[None], np.inf)
     hull = np.min(tangents, axis=2)
-    sac = 0.6 * reach + 0.4 * hull
+    sac = 0.3 * reach + 0.7 * hull
     sac = maximum_filter1d(sac, 3, axis=0, mode="nearest")
     # Fat comes in pads: over half of the free walls there is next to none, elsewhere several millimetres.
     pads = np.random.default_rng(p.seed).standard_normal((len(levels), _ANGLES))

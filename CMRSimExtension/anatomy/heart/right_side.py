@@ -34,7 +34,7 @@ def claim_right_ventricle(q: Points, state: HeartState, rv: RightVentricle, timi
         return
     x, y, level = q.x[index], q.y[index], q.level[index]
     now = state.right.now(level)
-    rho, edge = outline_radius(x - now[:, 0], y - now[:, 1], now[:, 2], now[:, 3], p.rv_triangularity, rv.turn_rad)
+    rho, edge = outline_radius(x - now[:, 0], y - now[:, 1], now[:, 2], now[:, 3], p.rv_triangularity, rv.axis_rad)
     distance = np.hypot(x - now[:, 4], y - now[:, 5])
     depth = merged_depth(rho - edge, distance - now[:, 6], level)
     # The wall thickens as its cavity empties and shortens, at constant volume.
@@ -50,7 +50,7 @@ def claim_right_ventricle(q: Points, state: HeartState, rv: RightVentricle, timi
 
     rest = state.right.rest(level)
     dx, dy = x - now[:, 0], y - now[:, 1]
-    edge_rest = outline_radius(dx, dy, rest[:, 2], rest[:, 3], p.rv_triangularity, rv.turn_rad)[1]
+    edge_rest = outline_radius(dx, dy, rest[:, 2], rest[:, 3], p.rv_triangularity, rv.axis_rad)[1]
     scale = _rest_scale(rho, edge, edge_rest, blood, stretch)
     tube_scale = _rest_scale(distance, now[:, 6], rest[:, 6], blood, stretch)
     q.rest_x[index] = np.where(of_body, rest[:, 0] + dx * scale, rest[:, 4] + (x - now[:, 4]) * tube_scale)

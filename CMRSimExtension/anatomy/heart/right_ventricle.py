@@ -23,6 +23,8 @@ OUTFLOW_END_MM = 34.0
 """Level at which the outflow tract has merged into the body of the RV."""
 ANNULUS_MM = 16.0
 """Over this length the inlet narrows to the annulus."""
+INFERIOR_SHIFT = 0.1
+"""The body's centre lies below the line through the middle of the septum by this share of the LV's radius."""
 BLEND_MM = 18.0
 """Over this distance the body and the outflow tract run into each other."""
 _CELL_MM = 4.0
@@ -108,6 +110,7 @@ class RightVentricle:
         self.levels_mm = np.arange(self.start_mm, lv.apex_mm + 6.0, self.step_mm)
         self._bend = bend  # (levels, 2) centre of the LV at those levels
         self.turn_rad = float(np.deg2rad(parameters.rv_sag_deg))
+        self.axis_rad = self.turn_rad - float(np.deg2rad(parameters.rv_lean_deg))
         self.apex_mm = parameters.rv_apex_level * lv.apex_mm
         x = np.arange(-110.0, 14.0, _CELL_MM, dtype=np.float32)
         y = np.arange(-70.0, 72.0, _CELL_MM, dtype=np.float32)
@@ -154,7 +157,7 @@ class RightVentricle:
         half = np.deg2rad(p.rv_half_angle_deg * min(slim, 1.08) + 5.0 * basal - 20.0 * np.clip(level, 0, 1) ** 3)
         # The deeper the RV, the farther out its widest place: it overhangs the insertion points on both sides.
         deep = np.clip(free / np.maximum(radius, 1.0), 0.0, 1.6)
-        inset = radius * (0.74 + 0.06 * basal + 0.22 * deep + 0.08 * deep**2)
+        inset = radius * (0.62 + 0.55 * deep)
         a = np.maximum(radius + free - inset, 2.0)
         along = np.clip((inset - radius * np.cos(half)) / a, -0.92, 0.82)
         b = np.maximum(radius * np.sin(half) / np.sqrt(1.0 - along**2), 2.0)
@@ -162,8 +165,10 @@ class RightVentricle:
         closing = np.clip(1.0 - z / ANNULUS_MM, 0.0, 1.0) ** 2
         a = a * (1.0 - 0.28 * closing)
         b = b * (1.0 - 0.22 * closing)
-        cx = self._bend[:, 0] - inset * np.cos(self.turn_rad)
-        cy = self._bend[:, 1] - inset * np.sin(self.turn_rad)
+        # Its widest place is nearer to the inferior insertion.
+        lower = INFERIOR_SHIFT * radius
+        cx = self._bend[:, 0] - inset * np.cos(self.turn_rad) + lower * np.sin(self.turn_rad)
+        cy = self._bend[:, 1] - inset * np.sin(self.turn_rad) - lower * np.cos(self.turn_rad)
         # The outflow tract leaves the anterior part of the body and climbs over the anterior insertion.
         climb = np.clip((OUTFLOW_END_MM - z) / (OUTFLOW_END_MM - PULMONARY_VALVE_MM), 0.0, 1.15)
         reach = 0.97 * radius + 0.62 * p.rv_outflow_radius_mm * width**0.5
@@ -189,7 +194,7 @@ class RightVentricle:
         gx, gy = self._grid
         index, squared, lv_rows = self._epi_angles
         rho, edge = outline_radius(
-            gx - rows[:, 0], gy - rows[:, 1], rows[:, 2], rows[:, 3], self.parameters.rv_triangularity, self.turn_rad
+            gx - rows[:, 0], gy - rows[:, 1], rows[:, 2], rows[:, 3], self.parameters.rv_triangularity, self.axis_rad
         )
         z = self.levels_mm[:, None, None]
         tube = np.hypot(gx - rows[:, 4], gy - rows[:, 5]) - rows[:, 6]

@@ -113,7 +113,7 @@ class Papillaries:
 
 
 def moderator_band(
-    p: HeartParameters, lv: LeftVentricle, now: Shells, right: RightOutline, turn_rad: float
+    p: HeartParameters, lv: LeftVentricle, now: Shells, right: RightOutline, turn_rad: float, axis_rad: float
 ) -> NDArray[np.float64]:
     """End points (2, 3) of the moderator band: on the septum and on the RV free wall, near the apical third."""
     levels = np.array([0.52, 0.66]) * p.rv_apex_level * lv.apex_mm
@@ -123,6 +123,6 @@ def moderator_band(
     centre = right.now(levels[1:])[0].astype(float)
     direction = np.pi + turn_rad + 0.35
     dx, dy = np.cos(direction), np.sin(direction)
-    edge = outline_radius(np.array([dx]), np.array([dy]), centre[2:3], centre[3:4], p.rv_triangularity, turn_rad)[1][0]
+    edge = outline_radius(np.array([dx]), np.array([dy]), centre[2:3], centre[3:4], p.rv_triangularity, axis_rad)[1][0]
     free_wall = np.array([centre[0] + edge * dx, centre[1] + edge * dy, levels[1]])
     return np.stack([septum, free_wall])
