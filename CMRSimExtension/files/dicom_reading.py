@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from CMRSimExtension.errors import FileFormatError, MissingDependencyError
+from CMRSimExtension.errors import CMRSimWarning, FileFormatError, MissingDependencyError
 from CMRSimExtension.files.cine_files import with_sidecar
 from CMRSimExtension.files.dicom_images import DicomImage
 from CMRSimExtension.files.dicom_segmentation import labels_beside
@@ -37,7 +37,8 @@ def read_dicom(path: Path | str, series: str | None = None) -> Cine:
     Parameters
     ----------
     path
-        Folder, searched with all below it, or one file.
+        Folder, searched with all below it, or one file. Several enhanced objects of one study, space and kind form a
+        stack just as several classic series do.
     series
         Description or number of the series meant, where the folder holds several stacks.
 
@@ -57,6 +58,7 @@ def read_dicom(path: Path | str, series: str | None = None) -> Cine:
     stack = build_stack(choose_stack(path, series))
     cine = cine_of(stack)
     if path.is_dir():
+        cine = _scaled_alike(cine, stack)
         cine = replace(cine, labels=labels_beside(path, cine, stack.images))
     sidecar = read_sidecar(dicom_sidecar_path(path))
     if sidecar is None:
@@ -181,6 +183,27 @@ def _source(stack: DicomStack) -> dict[str, Any]:
         "series_uids": list(dict.fromkeys(frames[0].series_uid for frames in stack.images)),
         "series_descriptions": list(dict.fromkeys(frames[0].series_description for frames in stack.images)),
     } | {name: value for name, value in first.protocol if value not in (None, "")}
+
+
+def _scaled_alike(cine: Cine, stack: DicomStack) -> Cine:
+    """Undo the scaling of several enhanced objects written here, each of which was brought to a maximum of its own."""
+    objects = {image.path for frames in stack.images for image in frames if image.enhanced}
+    if len(objects) < 2 or dict(stack.first.protocol).get("manufacturer") != "CMRSimExtension":
+        return cine
+    sidecars = {path: sidecar for path in objects if (sidecar := read_sidecar(dicom_sidecar_path(path))) is not None}
+    lacking = sorted(path.name for path in objects - sidecars.keys())
+    if lacking:
+        warnings.warn(
+            f"no .json beside {', '.join(lacking)} tells the scale; each of these objects is as bright as its own "
+            "maximum, so do not compare slices by their brightness", CMRSimWarning, stacklevel=3,
+        )
+        return cine
+    image = cine.image.copy()
+    for s, frames in enumerate(stack.images):
+        for f, header in enumerate(frames):
+            sidecar = sidecars[header.path]
+            image[f, s] = _true_values(image[f, s], sidecar.scale, sidecar.quantum)
+    return replace(cine, image=image)
 
 
 def _true_values(image: NDArray[np.float32], scale: float, quantum: float | None) -> NDArray[np.float32]:

@@ -13,6 +13,7 @@ from CMRSimExtension.anatomy.terminology import structure_of_code, structure_of_
 from CMRSimExtension.errors import FileFormatError, InputError
 from CMRSimExtension.files.dicom_identity import stored, uid
 from CMRSimExtension.files.dicom_images import SEGMENTATION, DicomImage, is_dicom
+from CMRSimExtension.files.dicom_references import as_one_image, as_one_series, refer_to_every_series, refer_to_frames
 from CMRSimExtension.files.dicom_segments import description_of, series_description_of
 from CMRSimExtension.files.label_origin import GIVEN, LabelOrigin, origin_of_own_labels
 from CMRSimExtension.files.third_party import reading
@@ -39,7 +40,8 @@ def segmentation_datasets(
     labels
         (frames, slices, rows, columns) labels; the clinical ones of `cine` when None.
     numbers
-        Where all `images` are one enhanced object: (slices, frames) index of each in its frames. None for classic ones.
+        Where `images` are enhanced objects, one or several: (slices, frames) index of each in its object's frames.
+        None for classic ones.
     origin
         Who made the labels; None: as the record of `cine` says where they are its own, else not known.
 
@@ -81,8 +83,8 @@ def segmentation_datasets(
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             dataset = highdicom.seg.Segmentation(
-                source_images=_as_one_series(of_frame) if numbers is None else [
-                    _with_these_frames(of_frame[0], numbers[:, frame])
+                source_images=as_one_series(of_frame) if numbers is None else [
+                    as_one_image(of_frame, numbers[:, frame])
                 ],
                 pixel_array=planes,
                 segmentation_type=highdicom.seg.SegmentationTypeValues.BINARY,
@@ -112,9 +114,9 @@ def segmentation_datasets(
             if name in dataset:
                 delattr(dataset, name)
         if numbers is None:
-            _refer_to_every_series(dataset, of_frame)
+            refer_to_every_series(dataset, of_frame)
         else:
-            _refer_to_these_frames(dataset, numbers[:, frame])
+            refer_to_frames(dataset, of_frame, numbers[:, frame])
         _make_repeatable(dataset, uid(key, "segmentation dimensions"))
         found.append((frame, dataset))
     return found
@@ -200,12 +202,13 @@ def _reference_datasets(
             with reading(frames[0].path, "a DICOM image"):
                 images.append([pydicom.dcmread(image.path) for image in frames])
         return images, None
-    if len({image.path for frames in chosen for image in frames}) > 1:
-        raise InputError(f"{reference} holds several enhanced objects, and a segmentation refers to one; give one of "
-                         "them, or classic images")
-    with reading(stack.first.path, "a DICOM image"):
-        whole = pydicom.dcmread(stack.first.path)
-    return [[whole] * len(frames) for frames in chosen], np.array([[i.frame for i in frames] for frames in chosen])
+    objects: dict[Path, Any] = {}
+    for image in (image for frames in chosen for image in frames):
+        if image.path not in objects:
+            with reading(image.path, "a DICOM image"):
+                objects[image.path] = pydicom.dcmread(image.path, stop_before_pixels=True)
+    return ([[objects[image.path] for image in frames] for frames in chosen],
+            np.array([[image.frame for image in frames] for frames in chosen]))
 
 
 def labels_beside(folder: Path, cine: Cine, stack: Sequence[Sequence[DicomImage]]) -> NDArray[np.uint8] | None:
@@ -272,69 +275,6 @@ def _planes(dataset: Any) -> Iterator[tuple[int, list[tuple[str, int]]]]:
         ]
         segment = group_of(plane, "SegmentIdentificationSequence")
         yield (int(segment[0].ReferencedSegmentNumber) if segment else 0), sources
-
-
-def _as_one_series(images: Sequence[Any]) -> list[Any]:
-    """The images under the first one's series UID: highdicom takes one series, scanners give each slice its own."""
-    from pydicom.dataset import Dataset
-
-    if len({str(image.SeriesInstanceUID) for image in images}) == 1:
-        return list(images)
-    united = []
-    for image in images:
-        copy = Dataset()
-        # Elements are shared with the image, so the one that differs is a new one.
-        shared = (element for element in image if element.keyword not in ("PixelData", "SeriesInstanceUID"))
-        copy.update({element.tag: element for element in shared})
-        copy.file_meta = image.file_meta
-        copy.SeriesInstanceUID = images[0].SeriesInstanceUID
-        united.append(copy)
-    return united
-
-
-def _with_these_frames(image: Any, numbers: NDArray[np.integer]) -> Any:
-    """An enhanced image as if it held no other frames: highdicom segments all frames of a multi-frame image."""
-    from pydicom.dataset import Dataset
-    from pydicom.sequence import Sequence as DicomSequence
-
-    own = ("PixelData", "NumberOfFrames", "PerFrameFunctionalGroupsSequence")
-    part = Dataset()
-    # Elements are shared with the image, so those that differ are new ones.
-    part.update({element.tag: element for element in image if element.keyword not in own})
-    part.file_meta = image.file_meta
-    part.NumberOfFrames = len(numbers)
-    part.PerFrameFunctionalGroupsSequence = DicomSequence([image.PerFrameFunctionalGroupsSequence[n] for n in numbers])
-    return part
-
-
-def _refer_to_these_frames(dataset: Any, numbers: NDArray[np.integer]) -> None:
-    """Turn numbers of frames in `_with_these_frames` into those in the whole image."""
-    # highdicom lets the segments of one plane share one item.
-    sources = {
-        id(source): source
-        for group in dataset.PerFrameFunctionalGroupsSequence
-        for source in group.DerivationImageSequence[0].SourceImageSequence
-    }
-    for source in sources.values():
-        source.ReferencedFrameNumber = int(numbers[int(source.ReferencedFrameNumber) - 1]) + 1
-
-
-def _refer_to_every_series(dataset: Any, images: Sequence[Any]) -> None:
-    """Say of each referred image which series it is really in."""
-    from pydicom.dataset import Dataset
-    from pydicom.sequence import Sequence as DicomSequence
-
-    series_of = {str(image.SOPInstanceUID): str(image.SeriesInstanceUID) for image in images}
-    by_series: dict[str, list[Any]] = {}
-    for group in dataset.ReferencedSeriesSequence:
-        for instance in group.ReferencedInstanceSequence:
-            by_series.setdefault(series_of[str(instance.ReferencedSOPInstanceUID)], []).append(instance)
-    items = []
-    for series, instances in by_series.items():
-        item = Dataset()
-        item.SeriesInstanceUID, item.ReferencedInstanceSequence = series, DicomSequence(instances)
-        items.append(item)
-    dataset.ReferencedSeriesSequence = DicomSequence(items)
 
 
 def _make_repeatable(dataset: Any, value: str) -> None:

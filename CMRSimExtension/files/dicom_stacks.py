@@ -122,9 +122,10 @@ def build_stack(images: Sequence[DicomImage]) -> DicomStack:
                 "acquisitions, give one of them"
             )
     if all(dict(image.protocol).get("manufacturer") == "CMRSimExtension" for image in images):
-        # Our own series are numbered from the first slice on, whichever way the body lies.
+        # Our own series are numbered from the first slice on, whichever way the body lies; several enhanced objects
+        # are each numbered from 1, which tells nothing.
         numbers = [min(frame.instance_number for frame in frames) for frames in slices]
-        if numbers == sorted(numbers, reverse=True):
+        if numbers == sorted(set(numbers), reverse=True):
             slices.reverse()
     ordered = tuple(tuple(_in_time(frames)) for frames in slices)
     counts = [len(frames) for frames in ordered]
@@ -132,8 +133,8 @@ def build_stack(images: Sequence[DicomImage]) -> DicomStack:
         most = max(set(counts), key=counts.count)
         odd = next(i for i, count in enumerate(counts) if count != most)
         raise FileFormatError(
-            f"missing phases: slice {odd} (series {ordered[odd][0].series_number}) has {counts[odd]} images where "
-            f"others have {most}; export the study again"
+            f"missing phases: slice {odd} (series {ordered[odd][0].series_number}{_file(ordered[odd][0])}) has "
+            f"{counts[odd]} images where others have {most}; export the study again"
         )
     announced = max((image.announced or 0 for image in images), default=0)
     if counts[0] < announced:
@@ -216,6 +217,11 @@ def _in_time(frames: list[DicomImage]) -> list[DicomImage]:
                 f"({keys[a]:g}); give one image type of one acquisition"
             )
     return [frames[i] for i in order]
+
+
+def _file(image: DicomImage) -> str:
+    """Which of several enhanced objects: all may be of one series."""
+    return f", {image.path.name}" if image.enhanced else ""
 
 
 def _place(image: DicomImage) -> str:

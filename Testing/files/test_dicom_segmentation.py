@@ -1,6 +1,5 @@
 """DICOM segmentations of enhanced images; those of classic ones are tested with the series they are written beside."""
 
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -9,12 +8,11 @@ import pytest
 
 from CMRSimExtension.anatomy.structures import Structure
 from CMRSimExtension.anatomy.terminology import structure_of_code
-from CMRSimExtension.errors import FileFormatError, InputError
+from CMRSimExtension.errors import FileFormatError
 from CMRSimExtension.files.dicom_enhanced import write_enhanced
 from CMRSimExtension.files.dicom_segmentation import write_dicom_seg
 from CMRSimExtension.files.display import LABEL_COLOURS
 from CMRSimExtension.files.formats import read_image
-from CMRSimExtension.scanner.geometry import ImageGrid
 
 
 @pytest.fixture
@@ -69,22 +67,6 @@ def test_labels_of_one_frame_belong_to_the_first(small_cine, tmp_path):
     write_dicom_seg(None, small_cine.labels[:1], small_cine.grid, tmp_path / "seg.dcm", tmp_path / "image.dcm")
     frames, slices = small_cine.image.shape[:2]
     assert set(referred_frames(tmp_path / "seg.dcm")) == {s * frames + 1 for s in range(slices)}
-
-
-def test_a_stack_of_several_enhanced_objects_is_refused(small_cine, tmp_path):
-    source = {"study_uid": "1.2.3", "frame_of_reference_uid": "1.2.4", "series_descriptions": ["cine"]}
-    for index in range(2):
-        affine = np.array(small_cine.grid.affine_ras)
-        affine[:3, 3] += index * affine[:3, 2]
-        one = replace(small_cine, image=small_cine.image[:, index : index + 1], labels=None, anatomy=None,
-                      displacement_mm=None, fractions=None, times_ms=None, heartbeats_ms=None,
-                      grid=ImageGrid(affine, (1, *small_cine.grid.shape[1:]), 8.0), sidecar={"source": source})
-        write_enhanced(one, tmp_path / "study" / f"{index}.dcm")
-    stack = read_image(tmp_path / "study")
-    labels = np.ones(stack.image.shape, np.uint8)
-    with pytest.raises(InputError, match="several enhanced objects"):
-        write_dicom_seg(None, labels, stack.grid, tmp_path / "seg", tmp_path / "study")
-    assert not (tmp_path / "seg").exists()
 
 
 def changed(path, apply, name=None):
