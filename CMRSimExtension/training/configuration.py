@@ -167,7 +167,7 @@ class Transfer:
     Attributes
     ----------
     weights
-        A bundle folder or a checkpoint of an earlier run.
+        A bundle folder, the folder of a finished run, or a file: a ``weights.pt``, or a checkpoint of any run.
     train_only
         Names (prefixes) of the network parts that go on learning; empty means all (P2's best), else the rest is frozen.
     """

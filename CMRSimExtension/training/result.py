@@ -15,6 +15,8 @@ from CMRSimExtension.files.atomic import StagedFiles
 CONFIGURATION, WEIGHTS, SCORES = "configuration.json", "weights.pt", "scores.json"
 """Names of the record of how a run is configured, of the exported weights, and of the scores, whose presence says that
 the run is finished."""
+LAST = "last.ckpt"
+"""Name of the checkpoint that a run goes on from."""
 STARTED_FROM = "started_from.json"
 """Name of the record of the weights that a run went on from (`transfer.origin_of`)."""
 

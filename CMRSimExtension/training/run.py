@@ -26,6 +26,7 @@ from CMRSimExtension.training.configuration import TrainingConfiguration, as_tab
 from CMRSimExtension.training.module import SegmentationModule
 from CMRSimExtension.training.result import (
     CONFIGURATION,
+    LAST,
     SCORES,
     STARTED_FROM,
     WEIGHTS,
@@ -36,9 +37,6 @@ from CMRSimExtension.training.result import (
 from CMRSimExtension.training.transfer import freeze, load_start_weights, origin_of
 
 log = logging.getLogger(__name__)
-
-LAST = "last.ckpt"
-"""Name of the checkpoint that a run goes on from."""
 
 _BEST = "best-"
 """What names of checkpoints of the best round begin with."""
@@ -128,7 +126,12 @@ def _train_once(
     check_writable(folder / CONFIGURATION)
     plan = configuration.optimisation
     module = SegmentationModule(configuration)
+    origin: dict[str, Any] | None = None
     if configuration.transfer is not None and checkpoint is None:
+        origin = origin_of(Path(configuration.transfer.weights))
+        if origin.get("finished") is False:
+            at = f", round {origin['round']}" if "round" in origin else ""
+            report(f"starting from {configuration.transfer.weights}, of a run that is not finished{at}")
         load_start_weights(module.network, configuration.transfer, configuration.network.name)
     elif configuration.transfer is not None:
         freeze(module.network, configuration.transfer)
@@ -195,7 +198,7 @@ def _train_once(
         module.stream = stream
         loader = _validation_loader(configuration, workers)
         if checkpoint is None:
-            _claim(folder, configuration)
+            _claim(folder, configuration, origin)
         try:
             trainer.fit(module, stream, loader, ckpt_path=checkpoint)
         except SystemExit as error:
@@ -234,14 +237,13 @@ def _held(
     return checkpoint if checkpoint.is_file() else None, read_result(folder) if known else None
 
 
-def _claim(folder: Path, configuration: TrainingConfiguration) -> None:
+def _claim(folder: Path, configuration: TrainingConfiguration, origin: dict[str, Any] | None) -> None:
     """Write down which configuration a folder belongs to: the first that a run writes, once all it needs is there.
 
-    With it goes a record of the weights that the run starts from.
+    With it goes the record `origin` of the weights that the run starts from.
     """
-    if configuration.transfer is not None:
+    if origin is not None:
         with atomic_file(folder / STARTED_FROM) as staged:
-            origin = origin_of(Path(configuration.transfer.weights))
             staged.write_text(json.dumps(origin, indent=1, sort_keys=True), encoding="utf-8")
     with atomic_file(folder / CONFIGURATION) as staged:
         staged.write_text(_record_of(configuration), encoding="utf-8")

@@ -12,12 +12,12 @@ from torch import Tensor, nn
 
 from CMRSimExtension.errors import FileFormatError, InputError
 from CMRSimExtension.training.configuration import Transfer, shipped
-from CMRSimExtension.training.result import CONFIGURATION, STARTED_FROM
+from CMRSimExtension.training.result import CONFIGURATION, LAST, SCORES, STARTED_FROM, WEIGHTS
 
 log = logging.getLogger(__name__)
 
-_PLACES = ("models/model.pt", "weights.pt", "last.ckpt")
-"""Where the weights of a bundle folder or of a run's folder lie; the first that is there is taken."""
+_PLACES = ("models/model.pt", WEIGHTS)
+"""Where the weights of a bundle folder or of a finished run's folder lie; the first that is there is taken."""
 
 
 def read_weights(path: Path) -> dict[str, Tensor]:
@@ -28,19 +28,13 @@ def read_weights(path: Path) -> dict[str, Tensor]:
     Raises
     ------
     InputError
-        When there is no such file, or a folder that holds none; for a run of a shipped configuration the message names
-        the command that makes it.
+        When there is no such file, or a folder that holds none or a run that is not finished, whose checkpoint must
+        be named itself; for a run of a shipped configuration the message names the command that makes it.
     FileFormatError
         When the file is damaged, would run code, or holds no weights.
     """
     path = _weights_file(path)
-    try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # torch raises whatever a broken byte leads it to; each means the same to the user
-        raise FileFormatError(
-            f"{path.name} cannot be read as plain weights: it is damaged, or a pickle that would run code, which is "
-            f"refused ({' '.join(str(error).split())[:160]})"
-        ) from error
+    content = _content(path)
     state = content.get("state_dict", content) if isinstance(content, Mapping) else None
     if not isinstance(state, Mapping) or not all(isinstance(value, Tensor) for value in state.values()) or not state:
         raise FileFormatError(f"{path.name} holds no table of tensors")
@@ -51,10 +45,32 @@ def read_weights(path: Path) -> dict[str, Tensor]:
     return {name: value.float() if value.is_floating_point() else value for name, value in state.items()}
 
 
+def _content(path: Path) -> Any:
+    try:
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # torch raises whatever a broken byte leads it to; each means the same to the user
+        raise FileFormatError(
+            f"{path.name} cannot be read as plain weights: it is damaged, or a pickle that would run code, which is "
+            f"refused ({' '.join(str(error).split())[:160]})"
+        ) from error
+
+
+def _round_of(path: Path) -> int | None:
+    """How many rounds a checkpoint has behind it; None of anything else."""
+    content = _content(path) if path.suffix == ".ckpt" else None
+    return int(content["epoch"]) + 1 if isinstance(content, Mapping) and "epoch" in content else None
+
+
 def _weights_file(given: Path) -> Path:
     """The file that holds the weights of a path given for them; `InputError` where there is none."""
     given = Path(given).expanduser()
     if given.is_dir():
+        checkpoint = given / LAST
+        if checkpoint.is_file() and not (given / SCORES).is_file():
+            raise InputError(
+                f"{given} holds a run that is not finished (round {_round_of(checkpoint)}); let the command that began "
+                f"it go on to its end, or name {checkpoint} itself to start from its weights as they stand"
+            )
         found = [place for name in _PLACES if (place := given / name).is_file()]
         if not found:
             raise InputError(f"{given} holds no weights (none of {', '.join(_PLACES)}); {_cure(given)}")
@@ -67,13 +83,18 @@ def _weights_file(given: Path) -> Path:
 def origin_of(path: Path) -> dict[str, Any]:
     """Where start weights come from: their ``sha256``, and the ``training`` they learnt in where a record lies by them.
 
-    The record is that of a run's folder, with what that run itself started from, or that of a bundle.
+    The record is that of a run's folder, with what that run itself started from, or that of a bundle. Of a run's
+    weights it is also told whether that run is ``finished``, and of a checkpoint the ``round`` that it was made after.
     """
     file = _weights_file(path)
     origin: dict[str, Any] = {"sha256": hashlib.sha256(file.read_bytes()).hexdigest()}
     run, bundle = file.parent / CONFIGURATION, file.parent.parent / "configs" / "metadata.json"
     if run.is_file():
         origin["training"] = training_of_run(file.parent)
+        origin["finished"] = (file.parent / SCORES).is_file()
+        made_after = _round_of(file)
+        if made_after is not None:
+            origin["round"] = made_after
     elif bundle.is_file():
         origin["training"] = json.loads(bundle.read_text(encoding="utf-8")).get("cmrsim", {}).get("training", {})
     return origin

@@ -20,7 +20,7 @@ DRAW = {"draw": "Testing.training.toy_slices:draw", "chunk": 4, "settings": {"si
 SHORT = {"rounds": 1, "steps_per_round": 3, "batch_size": 4, "warmup_steps": 0, "precision": "32"}
 
 
-def run(folder, stop_at_round=None, **changes):
+def run(folder, stop_at_round=None, report=lambda line: None, **changes):
     table = {
         "name": "toy",
         "train": [{"simulated": DRAW, "window": 64}],
@@ -29,7 +29,9 @@ def run(folder, stop_at_round=None, **changes):
         "validation": {"count": 4},
     }
     configuration = read_configuration(table | changes)
-    (result,) = train(configuration, folder, workers=0, device="cpu", progress=False, stop_at_round=stop_at_round)
+    (result,) = train(
+        configuration, folder, workers=0, device="cpu", progress=False, stop_at_round=stop_at_round, report=report
+    )
     return result
 
 
@@ -126,6 +128,28 @@ def test_a_stage_that_has_no_weights_yet_is_named_with_its_command(tmp_path, mon
     (tmp_path / "runs" / "cine_sax_base").mkdir(parents=True)
     with pytest.raises(InputError, match="holds no weights.*run 'cmrsim train cine_sax_base' first"):
         read_weights("runs/cine_sax_base")
+
+
+def test_a_run_that_is_not_finished_is_no_start(tmp_path):
+    plan = SHORT | {"rounds": 3}
+    run(tmp_path / "first", stop_at_round=2, optimisation=plan)
+    with pytest.raises(InputError, match=r"first holds a run that is not finished \(round 2\).*name .*last\.ckpt"):
+        run(tmp_path / "second", transfer={"weights": str(tmp_path / "first")})
+    assert not (tmp_path / "second").exists()
+    run(tmp_path / "first", optimisation=plan)
+    run(tmp_path / "second", transfer={"weights": str(tmp_path / "first")})
+    assert training_of_run(tmp_path / "second")["transfer"]["finished"] is True
+
+
+def test_a_checkpoint_that_is_named_itself_is_a_start_and_recorded_as_what_it_is(tmp_path):
+    run(tmp_path / "first", stop_at_round=1, optimisation=SHORT | {"rounds": 2})
+    transfer, lines = {"weights": str(tmp_path / "first" / "last.ckpt")}, []
+    second = run(tmp_path / "second", report=lines.append, transfer=transfer)
+    assert any("last.ckpt, of a run that is not finished, round 1" in line for line in lines)
+    bundle = bundle_of_run(second.folder, tmp_path / "bundle")
+    before = origin_of(bundle)["training"]["transfer"]
+    assert (before["finished"], before["round"]) == (False, 1)
+    assert before["training"]["name"] == "toy"
 
 
 def test_the_resnet_vae_trains_with_its_variational_loss(tmp_path):
