@@ -15,7 +15,7 @@ from CMRSimExtension.anatomy.heart.state import (
     Points,
 )
 from CMRSimExtension.anatomy.heart.timing import CardiacTiming
-from CMRSimExtension.anatomy.heart.trabeculae import is_strand, strand_share
+from CMRSimExtension.anatomy.heart.trabeculae import is_lining, lining_share
 from CMRSimExtension.anatomy.heart.valves import mitral_leaflets
 from CMRSimExtension.anatomy.heart.ventricle import ANGLES, LeftVentricle
 from CMRSimExtension.anatomy.structures import Structure
@@ -53,10 +53,10 @@ def claim_left_ventricle(q: Points, state: HeartState, lv: LeftVentricle, base: 
     structure[in_wall] = Structure.LV_MYOCARDIUM
     layer = np.flatnonzero(~in_wall & ~in_pool)
     depth = (squared[layer] - cavity[layer]) / np.maximum(endo[layer] - cavity[layer], 1e-9)
-    share = strand_share(depth, state.muscle_share)
-    strands = is_strand(rest_x[layer], rest_y[layer], level[layer], share, p.seed)
+    share = lining_share(depth, state.muscle_share)
+    strands = is_lining(rest_x[layer], rest_y[layer], level[layer], share, p.seed, p.trabecular_coarseness)
     structure[layer[strands]] = Structure.LV_TRABECULAE
-    blood = np.flatnonzero(in_pool)
+    blood = np.flatnonzero(structure == Structure.LV_BLOOD)
     muscle = state.papillaries.contain(np.sqrt(squared[blood]), theta[blood], level[blood], p.seed)
     structure[blood[muscle]] = Structure.LV_PAPILLARY
     clinical = np.where(squared < radii[:, CONTOUR], 1, 2).astype(np.uint8)

@@ -56,7 +56,7 @@ class HeartParameters:
         Cosine and sine amplitudes of the 2nd and 3rd harmonics of the endocardial radius (c2, s2, c3, s3).
     irregularity
         Strength of the smooth random unevenness of the endocardium (1 is 2.5 % of its radius), of wall thickness (9 %)
-        and of the trabeculated layer (35 %).
+        and of the trabeculated layer (45 %, in folds).
     septal_flattening
         Fraction by which the septum is pressed in at end diastole (RV overload).
     apical_thinning
@@ -76,6 +76,8 @@ class HeartParameters:
         clinical mass grows by this share of the trabecular muscle.
     trabecular_muscle_fraction
         Share of muscle in the trabeculated layer at ED.
+    trabecular_coarseness
+        How much of the trabeculated layer is in bundles wide enough to be seen (0 to 1); the rest is finer than voxels.
     papillary_radius_mm, papillary_angles_deg, papillary_levels, papillary_heads
         Of the anterolateral and the posteromedial papillary muscle: radius, angle, (from, to) levels, heads each.
     rv_descent_mm
@@ -125,8 +127,9 @@ class HeartParameters:
     torsion_deg: float = 11.0
     basal_thickening: float = 0.18
     trabecular_mass_fraction: float = 0.26
-    contour_share: float = 0.35
+    contour_share: float = 0.27
     trabecular_muscle_fraction: float = 0.4
+    trabecular_coarseness: float = 0.4
     papillary_radius_mm: tuple[float, float] = (4.2, 4.4)
     papillary_angles_deg: tuple[float, float] = (42.0, -80.0)
     papillary_levels: tuple[tuple[float, float], tuple[float, float]] = ((0.30, 0.78), (0.32, 0.80))
@@ -166,7 +169,8 @@ class HeartParameters:
         check("longitudinal_shortening", 0, 0.35, "it is a fraction of the end-diastolic length")
         check("heart_rate_bpm", 25, 220, "give beats per minute")
         check("systole_fraction", 0.15, 0.65, "it is a share of the cycle")
-        check("trabecular_muscle_fraction", 0.2, 0.9, "it is a share of muscle")
+        check("trabecular_muscle_fraction", 0.2, 0.6, "the layer is denser than that at end systole only")
+        check("trabecular_coarseness", 0, 1, "it is a share of the trabeculae")
         for name, edv, esv in (
             ("LV", self.lv_edv_ml, self.lv_esv_ml),
             ("RV", self.rv_edv_ml, self.rv_esv_ml),

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import ndtr
+from scipy.special import ndtr, ndtri
 
 from CMRSimExtension.anatomy.heart.levels import LevelTable
 from CMRSimExtension.anatomy.heart.parameters import HeartParameters
@@ -15,8 +15,18 @@ from CMRSimExtension.anatomy.noise import look_up, periodic_field
 _SCALES = ((0.72, 0.8, 1.2), (0.5, 1.2, 2.3), (0.48, 1.5, 4.7))
 """Weight, cell across in mm and correlation length in cells of the random fields that strands are made of: fine ones,
 the coarse bundles they gather in, and the stretches of wall that have many or few."""
+_BUNDLES = ((0.4, 0.8, 1.2), (0.65, 1.1, 2.3), (0.65, 1.2, 4.7))
+"""The same of those in the LV's lining."""
 _ALONG_MM = 3.0
 """Cell along the long axis: strands run along it."""
+_FINE_MM, _FINE_TURNS = 2.1, 1.3
+"""Period along the long axis of what is finer than voxels, and by how many periods it is shifted from place to place:
+slices show its share alone, in any plane."""
+_DENSEST = 0.85
+"""Share of muscle in the LV's lining where it meets the compact wall."""
+_NORMAL = ndtri((np.arange(512) + 0.5) / 512).astype(np.float32)
+_FRAYED_MM = 1.2
+"""SD of the fine unevenness of a papillary muscle's surface: seen through a slice its edge is soft."""
 
 
 def is_strand(
@@ -43,6 +53,52 @@ def is_strand(
     return ndtr(total) < share
 
 
+def finer_than_voxels(level: NDArray, shift: NDArray) -> NDArray[np.float32]:
+    """Standard normal numbers (n,) that take all their values within a slice's voxel.
+
+    Parameters
+    ----------
+    level
+        Material level, mm.
+    shift
+        Standard normal numbers that vary over about a centimetre.
+    """
+    turn = level * (1.0 / _FINE_MM) + shift * _FINE_TURNS
+    return _NORMAL.take(((turn - np.floor(turn)) * len(_NORMAL)).astype(np.int32), mode="clip")
+
+
+def is_lining(
+    rest_x: NDArray, rest_y: NDArray, level: NDArray, share: NDArray, seed: int, coarseness: float
+) -> NDArray[np.bool_]:
+    """Whether points of the LV's trabeculated layer, at material coordinates (mm), are muscle; `share` of them are.
+
+    Most strands are finer than a voxel: cines show them as a grey rim. `coarseness` is the share of the variance that
+    bundles of many sizes have, which are wide enough to be seen.
+    """
+    drift, z = float(seed // 8 % 64), level / _ALONG_MM
+    total = np.zeros(len(rest_x), dtype=np.float32)
+    found = total
+    for number, (weight, across, correlation) in enumerate(_BUNDLES):
+        field = periodic_field((seed + 3 * number) % 8, correlation)
+        found = look_up(field, rest_x / across + drift, rest_y / across, z)
+        total += np.float32(weight * np.sqrt(coarseness)) * found
+    total += np.float32(np.sqrt(1.0 - coarseness)) * finer_than_voxels(level, found)
+    return ndtr(total) < share
+
+
+def lining_share(depth: NDArray, mean: float) -> NDArray:
+    """Share of muscle within the LV's lining, from 0 at the open cavity to nearly 1 at the compact wall.
+
+    Parameters
+    ----------
+    depth
+        As of `strand_share`.
+    mean
+        Share of muscle over the whole layer, in (0, 0.85): pressed together the layer ends in a thinner rim.
+    """
+    return _DENSEST * (1.0 - np.clip(1.0 - depth, 0.0, 1.0) ** (mean / (_DENSEST - mean)))
+
+
 def strand_share(depth: NDArray, mean: NDArray | float) -> NDArray:
     """Share of muscle within a trabeculated layer: dense at the wall, sparse towards the cavity.
 
@@ -66,7 +122,8 @@ class Papillaries:
     angles
         (heads,) material angle.
     axes
-        Per level: distance of each head's axis from the LV's, then each head's radius, in mm (0 where there is none).
+        Per level: distance of each head's axis from the LV's, then each head's radius (0 where there is none), then
+        half the width of the root that joins it to the wall (0 where it is free); in mm.
     """
 
     angles: NDArray
@@ -74,42 +131,76 @@ class Papillaries:
 
     @staticmethod
     def place(p: HeartParameters, lv: LeftVentricle, now: Shells, stretch: float) -> "Papillaries":
-        """Lay the heads along the cavity's border at one ejection; their cross-section grows as they shorten."""
+        """Lay the heads along the cavity's border at one ejection.
+
+        Their cross-section grows as they shorten, and they are pressed into the wall where the cavity has shrunk.
+        """
         levels = lv.levels_mm / lv.endo_length_mm
-        angles, offsets, radii = [], [], []
+        rng = np.random.default_rng(p.seed + 512)
+        angles, offsets, radii, roots = [], [], [], []
         for angle_deg, (start, end), radius, heads in zip(
             p.papillary_angles_deg, p.papillary_levels, p.papillary_radius_mm, p.papillary_heads, strict=True
         ):
+            # No two heads are alike: in size, in where they begin, and in how near the wall they lie.
+            parts = rng.uniform(0.6, 1.4, heads)
+            parts = np.sqrt(parts / parts.sum())
+            starts = start + rng.uniform(0.0, 0.08, heads) * (heads > 1)
+            depths = rng.uniform(0.75, 1.15, heads)
+            apart_deg = float(rng.uniform(17.0, 26.0))
             for head in range(heads):
-                spread = (head - 0.5 * (heads - 1)) * 24.0
-                angle = np.deg2rad(angle_deg + spread)
+                angle = np.deg2rad(angle_deg + (head - 0.5 * (heads - 1)) * apart_deg)
                 column = int(np.rint(angle / (2 * np.pi) * len(lv.angles))) % len(lv.angles)
-                along = np.clip((levels - start) / (end - start), 0.0, 1.0)
-                size = radius / np.sqrt(heads) / np.sqrt(stretch)
-                size = size * np.clip(np.sin(np.pi * along) * 1.8, 0.0, 1.0) ** 0.5
-                size = np.where((levels > start) & (levels < end), size, 0.0)
+                first = starts[head]
+                along = np.clip((levels - first) / (end - first), 0.0, 1.0)
+                size = radius * parts[head] / np.sqrt(stretch)
+                size = size * np.clip(np.sin(np.pi * along**0.85) * 1.4, 0.0, 1.0) ** 0.7
+                size = np.where((levels > first) & (levels < end), size, 0.0)
                 border = np.sqrt(now.cavity[:, column])
+                crowded = np.clip(2.0 - 2.0 * border / np.sqrt(np.maximum(now.rest_cavity[:, column], 1e-9)), 0.0, 1.0)
                 # Free at the base end, where chordae begin, and more and more part of the wall towards the apex.
-                offsets.append(np.maximum(border - size * (0.95 - 0.95 * along), 0.0))
+                free = 0.95 * depths[head] * (1.0 - along) * (1.0 - 0.5 * crowded)
+                offsets.append(np.maximum(border - size * free, 0.0))
                 radii.append(np.minimum(size, 0.8 * border))
+                roots.append(size * np.clip(1.6 * along - 0.45 + 0.8 * crowded, 0.0, 1.0))
                 angles.append(angle)
-        table = LevelTable(0.0, float(lv.levels_mm[1]), np.stack(offsets + radii, axis=1).astype(np.float32))
-        return Papillaries(np.array(angles), table)
+        columns = np.stack(offsets + radii + roots, axis=1).astype(np.float32)
+        return Papillaries(np.array(angles), LevelTable(0.0, float(lv.levels_mm[1]), columns))
 
     def contain(self, radius: NDArray, theta: NDArray, level: NDArray, seed: int) -> NDArray[np.bool_]:
-        """Whether points (distance from the LV axis, material angle, material level) lie in a head."""
+        """Whether points (distance from the LV axis, material angle, material level) lie in a head or its root."""
         inside = np.zeros(len(radius), dtype=bool)
         rows = self.axes(level)
-        # Muscles are bundles, not rods: their outline is uneven over about 4 mm.
-        field = periodic_field(seed % 8, 1.6)
-        x, y = radius * np.cos(theta), radius * np.sin(theta)
-        uneven = 1.0 + 0.4 * look_up(field, x / 1.3 + 17.0, y / 1.3, level / 2.5)
         heads = len(self.angles)
+        x, y = radius * np.cos(theta), radius * np.sin(theta)
+        close = np.flatnonzero(self._near(x, y, rows))
+        rows, x, y, level = rows[close], x[close], y[close], level[close]
+        # Muscles are bundles, not rods: their outline is uneven over about 4 mm, and frays into finer ones.
+        bulges = look_up(periodic_field(seed % 8, 1.6), x / 1.3 + 17.0, y / 1.3, level / 2.5)
+        uneven = 1.0 + 0.4 * bulges
+        frayed = _FRAYED_MM * finer_than_voxels(level, bulges)
+        found = np.zeros(len(close), dtype=bool)
+        for head, angle in enumerate(self.angles):
+            centre, size, root = (rows[:, head + heads * part] for part in range(3))
+            outward = x * np.cos(angle) + y * np.sin(angle) - centre
+            across = y * np.cos(angle) - x * np.sin(angle)
+            reach = np.sqrt(np.where(outward > 0, 0.0, outward * outward) + across * across)
+            rooted = (outward > 0) & (reach < root * uneven + frayed) & (root > 0)
+            whole = np.sqrt(outward * outward + across * across)
+            found |= (rooted | (whole < size * uneven + frayed)) & (size > 0)
+        inside[close] = found
+        return inside
+
+    def _near(self, x: NDArray, y: NDArray, rows: NDArray) -> NDArray[np.bool_]:
+        """Points that a head or its root may reach."""
+        heads = len(self.angles)
+        near = np.zeros(len(x), dtype=bool)
         for head, angle in enumerate(self.angles):
             centre, size = rows[:, head], rows[:, heads + head]
-            squared = radius**2 + centre**2 - 2.0 * radius * centre * np.cos(theta - angle)
-            inside |= squared < (size * uneven) ** 2
-        return inside
+            outward = x * np.cos(angle) + y * np.sin(angle) - centre
+            across = np.abs(y * np.cos(angle) - x * np.sin(angle))
+            limit = 2.5 * size + 3.0 * _FRAYED_MM
+            near |= (size > 0) & (across < limit) & (outward > -limit)
+        return near
 
 
 def moderator_band(

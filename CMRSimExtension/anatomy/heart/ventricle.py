@@ -26,7 +26,9 @@ _THICKEST_LAYER = 0.58
 _NOT_REACHED = 0.005
 """Share by which mass or volume may miss what was asked for."""
 COMPACTED = 0.82
-"""Share of muscle in the trabeculated layer once it is pressed into the wall at end systole."""
+"""Largest share of muscle in a trabeculated layer that is pressed into the wall at end systole."""
+_LINING_COMPACTED = 0.62
+"""Share of muscle in the LV's trabeculated layer at end systole, crypts of blood between its bundles included."""
 
 
 @dataclass(frozen=True)
@@ -88,7 +90,10 @@ class LeftVentricle:
 
         level = self.levels_mm / self.endo_length_mm
         rng = np.random.default_rng(p.seed)
-        self._uneven = [p.irregularity * share * self._smooth_noise(rng) for share in (0.025, 0.09, 0.35)]
+        self._uneven = [
+            p.irregularity * share * self._smooth_noise(rng, along, around)
+            for share, along, around in ((0.025, 7.0, 4.5), (0.09, 7.0, 4.5), (0.45, 6.0, 2.4))
+        ]
         shape = _profile(level, p.lv_profile_power, p.lv_waist, p.basal_narrowing)[:, None] * self._outline()[None, :]
         shape = shape * (1.0 + self._uneven[0])
         scale = np.sqrt(p.lv_edv_ml / np.sum(shape**2 * self._cell))
@@ -114,9 +119,9 @@ class LeftVentricle:
         return float(np.clip(outer - radius, 2.0, 40.0))
 
     @staticmethod
-    def _smooth_noise(rng: np.random.Generator) -> NDArray:
-        """Random field (LEVELS, ANGLES) of SD 1, smooth over about 60 degrees and a fifth of the length."""
-        field = gaussian_filter(rng.standard_normal((LEVELS, ANGLES)), (7.0, 4.5), mode=("nearest", "wrap"))
+    def _smooth_noise(rng: np.random.Generator, along: float, around: float) -> NDArray:
+        """Random field (LEVELS, ANGLES) of SD 1, smoothed by Gaussians of these SDs in cells of the tables."""
+        field = gaussian_filter(rng.standard_normal((LEVELS, ANGLES)), (along, around), mode=("nearest", "wrap"))
         field /= field.std()
         # At the apex every angle meets.
         return np.asarray(field * np.clip((1.0 - np.linspace(0.0, 1.0, LEVELS)) / 0.3, 0.0, 1.0)[:, None])
@@ -194,7 +199,7 @@ class LeftVentricle:
         # Trabeculae thicken towards the apex and gather on the free wall: the septum is smooth but near the apex.
         depth = np.clip(level, 0, 1)[:, None]
         septal = np.exp(-0.5 * ((self.angles - np.pi) / 0.9) ** 2)[None, :]
-        share = (0.25 + 1.4 * depth**1.2) * (1.0 - 0.8 * (1.0 - depth**3) * septal) * np.exp(self._uneven[2])
+        share = (0.5 + 1.0 * depth**1.2) * (1.0 - 0.65 * (1.0 - depth**3) * septal) * np.exp(self._uneven[2])
         wanted = muscle / p.trabecular_muscle_fraction
         low, high = 0.0, 3.0
         for _ in range(40):
@@ -210,7 +215,7 @@ class LeftVentricle:
     def muscle_share(self, ejection: float) -> float:
         """Share of muscle in the trabeculated layer."""
         start = self.parameters.trabecular_muscle_fraction
-        return start / (1.0 - (1.0 - start / COMPACTED) * ejection)
+        return start / (1.0 - (1.0 - start / _LINING_COMPACTED) * ejection)
 
     def volume_ml(self, ejection: float) -> float:
         """Clinical LV volume at `ejection`, of the shells as they are then."""
