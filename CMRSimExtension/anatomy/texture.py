@@ -37,6 +37,8 @@ class Pattern(IntEnum):
     """Patches of two brightnesses at two scales: food, thymus, pancreas."""
     SPECKS = 4
     """Sparse bright spots in a dark tissue: the vessels of the lung that are too small to be drawn."""
+    STREAMS = 5
+    """Wide smooth swirls with fine streaks in them: moving blood."""
 
 
 @dataclass(frozen=True)
@@ -64,10 +66,10 @@ class TextureOf:
             raise InputError(f"texture length_mm is {self.length_mm}; it must lie between 0.3 and 50")
 
 
-_G, _ST, _SE, _MO, _SP = Pattern.GRAIN, Pattern.STREAKS, Pattern.SEPTA, Pattern.MOTTLE, Pattern.SPECKS
+_G, _ST, _SE, _MO, _SP, _SW = Pattern
 
 TEXTURES: dict[Tissue, TextureOf] = {
-    Tissue.MYOCARDIUM: TextureOf(_G, 0.09, 2.4),
+    Tissue.MYOCARDIUM: TextureOf(_G, 0.13, 2.2),
     Tissue.MUSCLE: TextureOf(_ST, 0.20, 1.2),
     Tissue.FAT: TextureOf(_SE, 0.15, 1.4),
     Tissue.LIVER: TextureOf(_G, 0.10, 1.6),
@@ -85,8 +87,8 @@ TEXTURES: dict[Tissue, TextureOf] = {
     Tissue.THYMUS: TextureOf(_MO, 0.20, 1.3),
     Tissue.NERVE: TextureOf(_ST, 0.06, 0.9),
     # Streams of blood that has met more or fewer pulses, a centimetre wide: wide enough to be seen through a slice.
-    Tissue.BLOOD_ARTERIAL: TextureOf(_G, 0.12, 4.5),
-    Tissue.BLOOD_VENOUS: TextureOf(_G, 0.12, 4.5),
+    Tissue.BLOOD_ARTERIAL: TextureOf(_SW, 0.13, 1.2),
+    Tissue.BLOOD_VENOUS: TextureOf(_SW, 0.13, 1.2),
 }
 """Tissues that are not named are even."""
 
@@ -108,7 +110,8 @@ def _volumes(seed: int) -> NDArray[np.float32]:
     septa = -np.exp(-((noise(3.5) / 0.22) ** 2)) + 0.15 * noise(1.1) + 0.12 * noise(5.0)
     mottle = np.tanh(1.6 * noise(3.0)) + 0.6 * np.tanh(1.6 * noise(1.1))
     specks = np.exp(noise(0.8))
-    out = np.stack([grain, streaks, septa, mottle, specks])
+    streams = 0.85 * noise(4.2) + 0.55 * noise(0.7, 3.0)
+    out = np.stack([grain, streaks, septa, mottle, specks, streams])
     out -= out.mean(axis=(1, 2, 3), keepdims=True)
     out /= out.std(axis=(1, 2, 3), keepdims=True)
     flat = np.ascontiguousarray(out, dtype=np.float32).reshape(-1)
