@@ -19,9 +19,9 @@ from CMRSimExtension.anatomy.heart.valves import mitral_opening
 from CMRSimExtension.anatomy.heart.ventricle import COMPACTED
 from CMRSimExtension.anatomy.structures import Structure
 
-_FREE_WALL_LAYER_MM, _SEPTAL_LAYER_MM = (2.0, 7.0), (1.5, 4.0)
+_FREE_WALL_LAYER_MM, _SEPTAL_LAYER_MM = (2.0, 4.0), (1.5, 1.5)
 """Thickness of the trabeculated layers at the base, and by how much they are thicker at the apex."""
-_CROSSING = 0.8
+_CROSSING = 0.5
 """At the apex the chamber's middle is as trabeculated as this place in a layer (0 its edge, 1 the wall)."""
 _COARSENESS = (2.0, 1.1, 1.5)
 
