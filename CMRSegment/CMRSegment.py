@@ -22,6 +22,7 @@ except ImportError:  # run from the source tree: only this module's own folder i
     sys.path.append(str(pathlib.Path(__file__).resolve().parents[1]))
 
 from CMRSimExtension.errors import InputError
+from CMRSimExtension.slicer_bridge.documentation import documentation_link
 from CMRSimExtension.slicer_bridge.label_tables import is_label_volume
 from CMRSimExtension.slicer_bridge.logic import ModuleLogic, Task
 from CMRSimExtension.slicer_bridge.panel import ModulePanel, folder_text
@@ -51,7 +52,7 @@ class CMRSegment(ScriptedLoadableModule):
         self.parent.helpText = _(
             "Segments the left ventricle, its myocardium and the right ventricle in cine and tagged CMR with networks "
             "that were trained on simulated images alone. For research, not for clinical use."
-        )
+        ) + documentation_link(self.moduleName)
         self.parent.acknowledgementText = _("Methods and references are listed in the extension's documentation.")
 
 

@@ -23,6 +23,7 @@ except ImportError:  # run from the source tree: only this module's own folder i
     sys.path.append(str(pathlib.Path(__file__).resolve().parents[1]))
 
 from CMRSimExtension.errors import InputError
+from CMRSimExtension.slicer_bridge.documentation import documentation_link
 from CMRSimExtension.slicer_bridge.label_tables import is_label_volume
 from CMRSimExtension.slicer_bridge.logic import ModuleLogic, Task
 from CMRSimExtension.slicer_bridge.panel import ModulePanel
@@ -50,7 +51,7 @@ class CMRTagged(ScriptedLoadableModule):
         self.parent.helpText = _(
             "Turns a cine, real or simulated, into tagged CMR by MR physics: the tags follow the motion of the heart "
             "and fade as in a scanner, and the labels stay with the image. For research, not for clinical use."
-        )
+        ) + documentation_link(self.moduleName)
         self.parent.acknowledgementText = _("Methods and references are listed in the extension's documentation.")
 
 

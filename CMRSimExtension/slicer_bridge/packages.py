@@ -104,8 +104,10 @@ def _install(missing: list[str], requester: str) -> None:
             packaging.pip_ensure(missing, requester=requester)
         return
     # 3D Slicer 5.10 has no slicer.packaging: ask, then install.
-    names = ", ".join(missing)
-    question = f"{requester} needs {names}. Install now? This changes Slicer's Python environment."
+    from slicer.i18n import tr as _  # the application's; slicer-core has none
+
+    question = _("{module} needs {packages}. Install now? This changes Slicer's Python environment.").format(
+        module=requester, packages=", ".join(missing))
     if not slicer.util.confirmOkCancelDisplay(question):
         raise RuntimeError("the installation was declined")
     for line in missing:

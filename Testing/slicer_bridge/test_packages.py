@@ -20,8 +20,13 @@ def requirements(tmp_path):
 
 @pytest.fixture
 def without_packaging(monkeypatch):
-    """3D Slicer before 5.11."""
+    """3D Slicer before 5.11; its language is English, unless the test puts another in the dictionary that it gets."""
+    dictionary = {}
+    i18n = types.ModuleType("slicer.i18n")
+    i18n.tr = lambda text: dictionary.get(text, text)
+    monkeypatch.setitem(sys.modules, "slicer.i18n", i18n)
     monkeypatch.setitem(sys.modules, "slicer.packaging", None)
+    return dictionary
 
 
 def test_comments_are_no_requirements(requirements):
@@ -64,6 +69,16 @@ def test_the_question_names_who_asks_and_for_what(requirements, without_packagin
     with pytest.raises(MissingDependencyError):
         packages.ensure(requirements, "CMRSegment")
     assert "CMRSegment needs cmrsim-no-such-package>=2" in asked[0]
+
+
+def test_the_question_is_translated(requirements, without_packaging, monkeypatch):
+    asked = []
+    question = "{module} needs {packages}. Install now? This changes Slicer's Python environment."
+    without_packaging[question] = "{packages}: für {module}?"
+    monkeypatch.setattr(slicer.util, "confirmOkCancelDisplay", lambda text: asked.append(text))
+    with pytest.raises(MissingDependencyError):
+        packages.ensure(requirements, "CMRSegment")
+    assert asked == ["cmrsim-no-such-package>=2: für CMRSegment?"]
 
 
 def test_slicer_s_own_installer_is_used_where_there_is_one(requirements, monkeypatch):
