@@ -16,7 +16,8 @@ try:
 except ImportError:  # run from the source tree: only this module's own folder is on the path
     sys.path.append(str(pathlib.Path(__file__).resolve().parents[1]))
 
-from CMRSimExtension.errors import InputError
+from CMRSimExtension.errors import CMRSimError, InputError
+from CMRSimExtension.slicer_bridge.documentation import documentation_link
 from CMRSimExtension.slicer_bridge.logic import ModuleLogic, Task
 from CMRSimExtension.slicer_bridge.panel import ModulePanel, folder_text
 from CMRSimExtension.slicer_bridge.previewing import LivePreview
@@ -55,7 +56,7 @@ class CMRSimulate(ScriptedLoadableModule):
         self.parent.helpText = _(
             "Scans a virtual patient, an XCAT phantom or any heart segmentation with a simulated MR scanner, and gives "
             "a cine with its true segmentation, motion and function. For research, not for clinical use."
-        )
+        ) + documentation_link(self.moduleName)
         self.parent.acknowledgementText = _("Methods and references are listed in the extension's documentation.")
         slicer.app.connect("startupCompleted()", loadTerms)
         slicer.app.connect("startupCompleted()", registerSampleData)
@@ -153,6 +154,7 @@ class CMRSimulateWidget(ModulePanel):
         self.job = self.addTask("apply", self._makeTask, _("The simulation failed."))
         self.populationJob = self.addTask(
             "population", self._makePopulationTask, _("Writing the population failed."))
+        self._xcatShown: pathlib.Path | None = None
         self.preview = LivePreview(self.logic, self.ui.previewStatusLabel)
         self.ui.randomButton.connect("clicked(bool)", self.onRandom)
         # activated, not currentIndexChanged: a preset is taken over when the user picks it, not when a scene restores.
@@ -164,6 +166,8 @@ class CMRSimulateWidget(ModulePanel):
         self.ui.xcatWidget.visible = node.source == SourceKind.XCAT
         self.ui.labelsWidget.visible = node.source == SourceKind.LABELS
         self.ui.stillCheckBox.visible = node.source != SourceKind.PARAMETRIC
+        if node.source == SourceKind.XCAT:
+            self._showXcatFrames(node.xcatPath)
         self.ui.populationFolderButton.text = folder_text(node.populationFolder)
         if node.livePreview and not self.busy:
             self.preview.refresh(node)
@@ -172,6 +176,13 @@ class CMRSimulateWidget(ModulePanel):
 
     def onLeave(self) -> None:
         self.preview.stop()
+        self._xcatShown = None
+
+    def _showXcatFrames(self, path: pathlib.Path) -> None:
+        """Say which frames of XCAT's are picked, or what is wrong with the file; looked up once per visit."""
+        if path != self._xcatShown:
+            self._xcatShown = path
+            self.ui.xcatFramesLabel.text = self.logic.xcatText(path)
 
     def onRandom(self, checked: bool = False) -> None:
         with slicer.util.tryWithErrorDisplay(_("No subject could be drawn."), waitCursor=True):
@@ -281,6 +292,8 @@ class CMRSimulateLogic(ModuleLogic):
         ------
         InputError
             If the source that was chosen has no file or node, or the node no heart.
+        FileFormatError
+            If the file is none of XCAT's, or what explains it is missing.
         """
         anatomy: dict[str, Any]
         if node.source == SourceKind.PARAMETRIC:
@@ -293,14 +306,26 @@ class CMRSimulateLogic(ModuleLogic):
                 "weight_kg": node.weightKg, "edv_ml": node.edvMl, "esv_ml": node.esvMl, "mass_g": node.massG,
                 "pathology": node.pathology.value}
         elif node.source == SourceKind.XCAT:
-            if not node.xcatPath.is_file():
-                raise InputError(f"'{node.xcatPath}' is no file; choose an XCAT activity file (.bin)")
+            from CMRSimExtension.slicer_bridge.xcat_choice import picked_series
+
+            picked_series(node.xcatPath)
             anatomy = {"path": str(node.xcatPath), "still": node.still}
         else:
             from CMRSimExtension.slicer_bridge.anatomy_nodes import labels_for_simulation
 
             anatomy = vars(labels_for_simulation(node.anatomyNode, node.labelMap)) | {"still": node.still}
         return {"source": node.source.value, "anatomy": anatomy}
+
+    def xcatText(self, path: pathlib.Path) -> str:
+        """Which frames a log, a ``.par`` or an activity file of XCAT's stands for, or why it cannot be scanned."""
+        from CMRSimExtension.slicer_bridge.xcat_choice import frames_text, picked_series
+
+        if not path.name:
+            return ""
+        try:
+            return frames_text(picked_series(path))
+        except CMRSimError as error:
+            return str(error)
 
     def task(self, node: CMRSimulateParameterNode) -> Task:
         """The scan, with everything that can be wrong found before it runs.

@@ -11,7 +11,7 @@ from CMRSimExtension.anatomy.xcat import XcatAnatomy
 from CMRSimExtension.anatomy.xcat_files import read_xcat
 from CMRSimExtension.anatomy.xcat_organs import ORGAN_STRUCTURES, USUAL_NUMBERS, organ_named, xcat_tissues
 from CMRSimExtension.errors import FileFormatError, InputError
-from Testing.anatomy.xcat_phantom import LOG, SIZE, SLICES, voxels, write
+from Testing.anatomy.xcat_phantom import LOG, SIZE, SLICES, contracted, voxels, write
 
 
 @pytest.fixture(scope="module")
@@ -132,17 +132,6 @@ def test_what_is_held_equals_what_is_sampled(anatomy):
         few = held(phase, chosen)
         np.testing.assert_array_equal(few.structure, other.structure[chosen])
         np.testing.assert_allclose(few.rest_mm, other.rest_mm[chosen], atol=1e-9)
-
-
-def contracted() -> np.ndarray:
-    """The phantom with the outer part of its cavity turned into wall."""
-    from scipy import ndimage
-
-    out = voxels()
-    pool = out == 5
-    for k in range(SLICES):
-        out[k][pool[k] & ~ndimage.binary_erosion(pool[k], iterations=3)] = 1.0
-    return out
 
 
 def test_frames_at_several_heart_phases_are_a_beating_series(tmp_path):

@@ -53,6 +53,17 @@ def voxels(shift: int = 0) -> np.ndarray:
     return out.astype("<f4")
 
 
+def contracted() -> np.ndarray:
+    """The phantom with the outer part of its cavity turned into wall."""
+    from scipy import ndimage
+
+    out = voxels()
+    pool = out == 5
+    for k in range(SLICES):
+        out[k][pool[k] & ~ndimage.binary_erosion(pool[k], iterations=3)] = 1.0
+    return out
+
+
 BREATHS = (("0.000", "full exhalation"), ("0.190", "inhaling:  42% inhaled"), ("0.381", "inhaling:  84% inhaled"))
 
 

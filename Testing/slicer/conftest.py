@@ -8,6 +8,9 @@ pytest.importorskip("PySide6", reason="needs PySide6-Essentials (pip extra 'test
 from Testing.slicer_host import pythonqt
 from Testing.slicer_host.host import SlicerHost
 
+CHILD_SECONDS = 120
+"""A child starts Python and works on a tiny cine; only a hang takes this long."""
+
 
 @pytest.fixture(scope="session")
 def application() -> SlicerHost:
@@ -36,6 +39,15 @@ def open_panel(host):
     yield open_one
     for panel in opened:
         host.close_panel(panel)
+
+
+@pytest.fixture
+def tiny(open_panel):
+    """CMRSimulate's panel set to the smallest useful scan."""
+    panel = open_panel("CMRSimulate")
+    parameters = panel.logic.getParameterNode()
+    parameters.matrixSize, parameters.slices, parameters.phases = 64, 2, 3
+    return panel
 
 
 @pytest.fixture

@@ -1,35 +1,21 @@
 """CMRSimulate's panel: started, bound, pressed, cancelled, saved and restored."""
 
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 import pytest
 import slicer
 
-from CMRSimExtension.scanner.geometry import ImageGrid
 from CMRSimExtension.simulation.cine import Cine
-from CMRSimExtension.slicer_bridge.segmentations import add_label_frames, add_segmentation, labels_of_node
-from CMRSimExtension.slicer_bridge.sequences import add_cine, cine_of_node
+from CMRSimExtension.slicer_bridge.segmentations import labels_of_node
+from CMRSimExtension.slicer_bridge.sequences import cine_of_node
 from CMRSimExtension.slicer_bridge.tables import function_of_table
-from CMRSimExtension.slicer_bridge.volumes import fill_volume
-from Testing.slicer.conftest import node_ids
-
-CHILD_SECONDS = 120
-"""A child starts Python and scans a tiny cine; only a hang takes this long."""
+from Testing.slicer.conftest import CHILD_SECONDS, node_ids
 
 
 @pytest.fixture
 def panel(open_panel):
     return open_panel("CMRSimulate")
-
-
-@pytest.fixture
-def tiny(panel):
-    """A panel set to the smallest useful scan."""
-    parameters = panel.logic.getParameterNode()
-    parameters.matrixSize, parameters.slices, parameters.phases = 64, 2, 3
-    return panel
 
 
 def test_the_panel_shows_the_parameters(panel):
@@ -50,14 +36,6 @@ def test_a_parameter_moves_its_slider(panel):
 
 def test_the_range_of_a_slider_is_that_of_the_parameter(panel):
     assert (panel.ui.edvSlider.minimum, panel.ui.edvSlider.maximum) == (20.0, 700.0)
-
-
-def test_only_the_chosen_source_is_shown(panel, host):
-    from CMRSimulate import SourceKind
-
-    panel.logic.getParameterNode().source = SourceKind.LABELS
-    assert not panel.ui.parametricWidget.isVisibleTo(panel.parent)
-    assert panel.ui.labelsWidget.isVisibleTo(panel.parent)
 
 
 def test_a_preset_sets_the_scan_when_it_is_picked(panel):
@@ -216,99 +194,6 @@ def test_a_refusal_of_the_library_reaches_the_user_and_leaves_the_scene(tiny, ho
     assert node_ids() == before
 
 
-def test_no_segmentation_is_refused_with_the_cure(tiny, slot_errors):
-    from CMRSimulate import SourceKind
-
-    tiny.logic.getParameterNode().source = SourceKind.LABELS
-    tiny.ui.applyButton.click()
-    assert "choose one and press Apply again" in str(slot_errors[0])
-
-
-def test_the_preview_appears_and_goes(tiny, host):
-    before = node_ids()
-    tiny.ui.livePreviewCheckBox.checked = True
-    shown = lambda: slicer.mrmlScene.GetFirstNodeByName("CMRSimulate preview")  # noqa: E731
-    assert host.run_until(lambda: shown() is not None, CHILD_SECONDS)
-    assert slicer.util.getNodesByClass("vtkMRMLSliceCompositeNode")[0].GetBackgroundVolumeID() == shown().GetID()
-    tiny.ui.livePreviewCheckBox.checked = False
-    assert node_ids() == before
-
-
-def preview_node():
-    return slicer.mrmlScene.GetFirstNodeByName("CMRSimulate preview")
-
-
-def preview_is_idle(panel) -> bool:
-    return preview_node() is not None and panel.preview.idle
-
-
-def test_the_preview_ends_at_the_last_position_of_the_slider(tiny, host):
-    tiny.ui.livePreviewCheckBox.checked = True
-    for flip in (20, 40, 60, 80):
-        tiny.ui.flipSlider.value = flip
-    assert host.run_until(lambda: preview_is_idle(tiny), CHILD_SECONDS)
-    last = slicer.util.arrayFromVolume(preview_node()).copy()
-    tiny.ui.flipSlider.value = 20
-    assert host.run_until(lambda: tiny.preview.idle, CHILD_SECONDS)
-    tiny.ui.flipSlider.value = 80
-    assert host.run_until(lambda: tiny.preview.idle, CHILD_SECONDS)
-    np.testing.assert_array_equal(slicer.util.arrayFromVolume(preview_node()), last)
-
-
-def test_what_makes_no_scan_is_said_beside_the_sliders_and_goes_with_its_cause(tiny, host):
-    parameters = tiny.logic.getParameterNode()
-    tiny.ui.livePreviewCheckBox.checked = True
-    assert host.run_until(lambda: preview_is_idle(tiny), CHILD_SECONDS)
-    before = node_ids()
-    parameters.esvMl = 300.0
-    assert host.run_until(lambda: "lower the one or raise the other" in tiny.ui.previewStatusLabel.text, 5)
-    assert node_ids() == before
-    parameters.esvMl = 50.0
-    assert host.run_until(lambda: tiny.ui.previewStatusLabel.text == "", CHILD_SECONDS)
-
-
-def test_the_preview_s_process_ends_with_it(tiny, host):
-    tiny.ui.livePreviewCheckBox.checked = True
-    assert host.run_until(lambda: preview_is_idle(tiny), CHILD_SECONDS)
-    process = tiny.preview._process
-    tiny.ui.livePreviewCheckBox.checked = False
-    assert process.ended and process.exit_code is not None
-
-
-def test_closing_the_scene_ends_the_preview(tiny, host):
-    tiny.ui.livePreviewCheckBox.checked = True
-    assert host.run_until(lambda: preview_is_idle(tiny), CHILD_SECONDS)
-    process = tiny.preview._process
-    slicer.mrmlScene.Clear(False)
-    assert process.ended and preview_node() is None
-    assert not tiny.ui.livePreviewCheckBox.checked
-
-
-def test_leaving_the_module_puts_the_preview_away_and_coming_back_brings_it(tiny, host):
-    tiny.ui.livePreviewCheckBox.checked = True
-    assert host.run_until(lambda: preview_is_idle(tiny), CHILD_SECONDS)
-    tiny.exit()
-    assert preview_node() is None
-    tiny.enter()
-    assert host.run_until(lambda: preview_is_idle(tiny), CHILD_SECONDS)
-
-
-def test_a_fault_shows_in_the_preview(tiny, host):
-    tiny.ui.livePreviewCheckBox.checked = True
-    assert host.run_until(lambda: preview_is_idle(tiny), CHILD_SECONDS)
-    clean = slicer.util.arrayFromVolume(preview_node()).copy()
-    tiny.ui.ghostingSlider.value = 20
-    assert host.run_until(lambda: tiny.preview.idle, CHILD_SECONDS)
-    assert not np.array_equal(slicer.util.arrayFromVolume(preview_node()), clean)
-
-
-def test_the_preview_is_offered_in_no_selector(tiny, host):
-    tiny.ui.livePreviewCheckBox.checked = True
-    host.run_until(lambda: slicer.mrmlScene.GetFirstNodeByName("CMRSimulate preview") is not None, CHILD_SECONDS)
-    preview = slicer.mrmlScene.GetFirstNodeByName("CMRSimulate preview")
-    assert preview.GetHideFromEditors() and not preview.GetSaveWithScene()
-
-
 def test_a_saved_scene_restores_the_panel(panel, host, tmp_path):
     parameters = panel.logic.getParameterNode()
     panel.ui.edvSlider.value = 199
@@ -378,173 +263,6 @@ def test_motion_of_a_single_slice_is_refused_before_anything_runs(panel, slot_er
     panel.ui.applyButton.click()
     assert "raise the number of slices or untick the motion" in str(slot_errors[0])
     assert not panel.job.running
-
-
-def drawn_heart(scale: float) -> tuple[np.ndarray, ImageGrid]:
-    """A ring with a pool of a size, and a second pool beside it, on eight slices."""
-    grid = ImageGrid(np.diag([-1.5, -1.5, 8.0, 1.0]), (8, 96, 96), 8.0)
-    rows, columns = np.indices(grid.shape[1:])
-    labels = np.zeros(grid.shape, dtype=np.uint8)
-    for index in range(1, 7):
-        radius = scale * (16 - abs(index - 3.5) * 1.5)
-        distance = np.hypot(rows - 48, columns - 52)
-        labels[index][np.hypot(rows - 48, columns - 32) < radius] = 3
-        labels[index][distance < radius + 6] = 2
-        labels[index][distance < radius] = 1
-    return labels, grid
-
-
-@pytest.fixture
-def still(host) -> Any:
-    """A drawn heart, as one segmentation."""
-    labels, grid = drawn_heart(1.0)
-    volume = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLScalarVolumeNode", "Image")
-    fill_volume(volume, labels.astype(np.float32), grid)
-    return add_segmentation(labels, grid, "Drawn", source=volume)
-
-
-def scan_of(panel, node, phases: int) -> tuple[np.ndarray, dict[str, Any]]:
-    """The labels that come back from a small scan of a segmentation, and the record of its anatomy."""
-    from CMRSimulate import SourceKind
-
-    parameters = panel.logic.getParameterNode()
-    parameters.source, parameters.anatomyNode = SourceKind.LABELS, node
-    parameters.matrixSize, parameters.slices, parameters.phases = 96, 3, phases
-    nodes = panel.logic.process(parameters)
-    return labels_of_node(nodes.labels.sequence)[0], cine_of_node(nodes.cine.sequence).sidecar["anatomy"]
-
-
-def test_a_segmentation_of_the_scene_is_lent_the_motion_of_a_heart(panel, still):
-    found, record = scan_of(panel, still, 2)
-    assert {1, 2} <= set(np.unique(found[0]))
-    assert (found[0] == 1).sum() > (found[1] == 1).sum()  # frame 1 of 2 is half-way through the beat: systole
-    assert record["motion"] == "shells fitted to one label map"
-
-
-def test_a_segmentation_sequence_beats_as_its_frames_do(panel, host):
-    sizes = (1.0, 0.9, 0.75, 0.9)
-    frames = [drawn_heart(size)[0] for size in sizes]
-    grid = drawn_heart(1.0)[1]
-    labels = np.stack(frames)
-    shown = add_cine(Cine(labels.astype(np.float32), grid, times_ms=np.tile(np.arange(4) * 220.0, (8, 1))), "Series")
-    series = add_label_frames(labels, grid, "Series heart", shown)
-    found, record = scan_of(panel, series.proxy, 4)
-    assert record["motion"] == "estimated: shells of the label frames matched"
-    assert record["cycle_ms"] == 880.0
-    pool = [(frame == 1).sum() for frame in found]
-    assert pool[0] > pool[1] > pool[2] < pool[3]
-    # Areas in a plane go with the square of the size; 10 % is a ring of half a voxel.
-    assert pool[2] / pool[0] == pytest.approx(0.75**2, abs=0.1)
-
-
-def test_a_volume_without_labels_is_refused(panel, slot_errors):
-    from CMRSimulate import SourceKind
-
-    node = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLLabelMapVolumeNode", "Empty")
-    fill_volume(node, np.zeros((2, 32, 32), dtype=np.uint8), ImageGrid(np.eye(4), (2, 32, 32), 1.0))
-    parameters = panel.logic.getParameterNode()
-    parameters.source, parameters.anatomyNode = SourceKind.LABELS, node
-    panel.ui.applyButton.click()
-    assert "has no labelled voxel" in str(slot_errors[0])
-
-
-def test_a_label_table_that_cannot_be_read_is_refused(panel, slot_errors):
-    from CMRSimulate import SourceKind
-
-    node = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLLabelMapVolumeNode", "Labels")
-    parameters = panel.logic.getParameterNode()
-    parameters.source, parameters.anatomyNode, parameters.labelMap = SourceKind.LABELS, node, "heart"
-    panel.ui.applyButton.click()
-    assert "1=rv,2=myo,3=lv" in str(slot_errors[0])
-
-
-def test_a_missing_phantom_file_is_named(panel, tmp_path, slot_errors):
-    from CMRSimulate import SourceKind
-
-    parameters = panel.logic.getParameterNode()
-    parameters.source, parameters.xcatPath = SourceKind.XCAT, tmp_path / "none.bin"
-    panel.ui.applyButton.click()
-    assert "none.bin' is no file" in str(slot_errors[0])
-
-
-def test_a_phantom_of_xcat_is_scanned(panel, cmrsim_data):
-    from CMRSimulate import SourceKind
-
-    phantom = sorted((cmrsim_data / "xcat").glob("*.bin"))[0]
-    parameters = panel.logic.getParameterNode()
-    parameters.source, parameters.xcatPath, parameters.still = SourceKind.XCAT, phantom, True
-    parameters.matrixSize, parameters.slices, parameters.phases = 96, 3, 1
-    labels, _ = labels_of_node(panel.logic.process(parameters).labels.sequence)
-    assert {1, 2, 3} <= set(np.unique(labels))
-
-
-def population_values(panel, tmp_path) -> dict:
-    parameters = panel.logic.getParameterNode()
-    parameters.matrixSize, parameters.slices, parameters.phases = 64, 1, 1
-    parameters.populationFolder, parameters.populationCount = tmp_path, 2
-    return panel.logic.populationTask(parameters).values
-
-
-def test_a_folder_that_was_not_chosen_is_not_shown_as_one(panel, tmp_path):
-    assert panel.ui.populationFolderButton.text == "Choose a folder…"
-    with pytest.raises(ValueError, match="no folder is chosen"):
-        panel.logic.populationTask(panel.logic.getParameterNode())
-    panel.logic.getParameterNode().populationFolder = tmp_path
-    assert panel.ui.populationFolderButton.text == str(tmp_path)
-
-
-def test_a_population_is_written_in_the_background(panel, host, tmp_path):
-    pytest.importorskip("nibabel", reason="populations are NIfTI files")
-    population_values(panel, tmp_path)
-    panel.ui.populationButton.click()
-    assert panel.ui.populationButton.text == "Cancel"
-    assert host.run_until(lambda: not panel.populationJob.running, CHILD_SECONDS)
-    assert panel.ui.populationStatusLabel.text == "2 subjects written, 0 were there already."
-    assert (tmp_path / "subject_00001_labels.nii.gz").is_file()
-
-
-def test_a_population_can_be_cancelled_and_leaves_whole_subjects(panel, host, tmp_path):
-    pytest.importorskip("nibabel", reason="populations are NIfTI files")
-    before = node_ids()
-    population_values(panel, tmp_path)
-    panel.logic.getParameterNode().populationCount = 50
-    panel.ui.populationButton.click()
-    assert not panel.ui.applyButton.enabled  # one task at a time
-    assert host.run_until(lambda: (tmp_path / "subject_00001.json").is_file(), CHILD_SECONDS)
-    assert host.run_until(lambda: panel.ui.populationProgressBar.value > 0, CHILD_SECONDS)
-    assert panel.ui.populationProgressBar.value < panel.ui.populationProgressBar.maximum
-    panel.ui.populationButton.click()
-    assert panel.ui.populationButton.text == "Write population" and panel.ui.applyButton.enabled
-    assert node_ids() == before
-    sidecars = {path.name.removesuffix(".json") for path in tmp_path.glob("subject_*.json")}
-    images = {path.name.removesuffix(".nii.gz") for path in tmp_path.glob("subject_?????.nii.gz")}
-    assert sidecars and sidecars <= images
-
-
-def test_a_population_that_was_stopped_goes_on(panel, tmp_path):
-    pytest.importorskip("nibabel", reason="populations are NIfTI files")
-    from CMRSimExtension.slicer_bridge import jobs
-
-    values = population_values(panel, tmp_path)
-    (tmp_path / "subject_00000.json").write_text("{}", encoding="utf-8")  # as if made before
-    assert jobs.run("population", values, lambda share, text: None) == {"written": 1, "skipped": 1}
-
-
-def test_a_folder_of_another_population_is_left_alone(panel, tmp_path):
-    pytest.importorskip("nibabel", reason="populations are NIfTI files")
-    from CMRSimExtension.slicer_bridge import jobs
-
-    values = population_values(panel, tmp_path)
-    (tmp_path / jobs.POPULATION_RECORD).write_text("{}", encoding="utf-8")
-    with pytest.raises(ValueError, match="holds a population of another protocol"):
-        jobs.run("population", values, lambda share, text: None)
-    assert len(list(tmp_path.iterdir())) == 1
-
-
-def test_a_population_goes_to_a_folder_that_exists(panel, tmp_path, slot_errors):
-    panel.logic.getParameterNode().populationFolder = tmp_path / "none"
-    panel.ui.populationButton.click()
-    assert "choose one to write the population to" in str(slot_errors[0])
 
 
 def test_a_fault_that_is_on_is_in_the_image_and_in_the_record(tiny):

@@ -11,10 +11,8 @@ from CMRSimExtension.simulation.cine import Cine
 from CMRSimExtension.slicer_bridge.segmentations import add_label_frames, add_segmentation, labels_of_node
 from CMRSimExtension.slicer_bridge.sequences import add_cine, cine_of_node
 from CMRSimExtension.slicer_bridge.transforms import add_motion
-from Testing.slicer.conftest import node_ids
+from Testing.slicer.conftest import CHILD_SECONDS, node_ids
 
-CHILD_SECONDS = 120
-"""A child tags four small frames; only a hang takes this long."""
 SHIFT_MM = 3.0
 WALL, POOL = 16, 10
 """Outer and inner radius of the ring that beats, at rest, in pixels."""

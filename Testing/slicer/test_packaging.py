@@ -200,3 +200,15 @@ def test_the_modules_work_from_the_installed_layout(tmp_path):
         [sys.executable, "-c", script], cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert f"library: {folder}" in done.stdout
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_the_help_of_a_module_links_to_its_page(host, module):
+    import slicer
+
+    host.load_module(module)
+    (link,) = re.findall(r'<a href="([^"]+)">', getattr(slicer.modules, module.lower()).helpText)
+    text = (REPOSITORY / "CMakeLists.txt").read_text(encoding="utf-8")
+    homepage = re.search(r'EXTENSION_HOMEPAGE "([^"]+)"', text)
+    assert homepage is not None and link == f"{homepage.group(1)}/blob/main/Docs/{module}.md"
+    assert (REPOSITORY / "Docs" / f"{module}.md").is_file()
