@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from scipy.ndimage import label
 
 from CMRSimExtension.anatomy.heart.heart import Heart
 from CMRSimExtension.anatomy.heart.parameters import HeartParameters
@@ -77,3 +78,26 @@ def test_a_coarseness_that_is_no_share_is_refused() -> None:
 def test_muscle_that_would_crowd_beyond_the_compact_wall_is_refused() -> None:
     with pytest.raises(InputError, match="trabecular_muscle_fraction is 0.7"):
         HeartParameters(trabecular_muscle_fraction=0.7)
+
+
+def test_the_cavity_opens_into_the_outflow_tract_without_a_corner_or_strands(heart: Heart) -> None:
+    state = heart.state(heart.timing.end_systole)
+    x, y, level = (g.reshape(-1) for g in np.meshgrid(*(np.arange(-45.0, 45.0, 1.0),) * 2, [2.0, 4.0, 6.0]))
+    points = heart.classify(x, y, level, state)
+    centre = heart.lv.centre_mm(level)
+    theta = np.arctan2(y - centre[:, 1], x - centre[:, 0]) - heart.lv.twist_rad(level, state.twist)
+    notched = level < heart.lv.notch_mm(theta)
+    assert not np.any(points.structure[notched] == Structure.LV_TRABECULAE)
+    radius, lumen = heart.base.aorta.distance(x, y, level)
+    tract = points.structure == Structure.LV_OUTFLOW
+    # The corners that the round tract and the cavity leave between them are blood too.
+    assert np.count_nonzero(tract & (radius > lumen + 0.5)) > 10
+
+
+def test_mitral_leaflets_draw_no_rings_in_a_slice(heart: Heart) -> None:
+    """One level of the shut valve's cone is many pieces and no closed line."""
+    x, y = (g.reshape(-1) for g in np.meshgrid(np.arange(-30.0, 30.0, 0.5), np.arange(-30.0, 30.0, 0.5)))
+    leaflet = heart.classify(x, y, np.full(len(x), 4.0), heart.state(0.0)).structure == Structure.MITRAL_VALVE
+    pieces, _ = label(leaflet.reshape(120, 120))
+    assert leaflet.sum() > 300
+    assert np.bincount(pieces.reshape(-1))[1:].max() < 0.4 * leaflet.sum()

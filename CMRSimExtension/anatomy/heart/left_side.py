@@ -18,12 +18,20 @@ from CMRSimExtension.anatomy.heart.timing import CardiacTiming
 from CMRSimExtension.anatomy.heart.trabeculae import is_lining, lining_share
 from CMRSimExtension.anatomy.heart.valves import mitral_leaflets
 from CMRSimExtension.anatomy.heart.ventricle import ANGLES, LeftVentricle
+from CMRSimExtension.anatomy.noise import look_up, periodic_field
 from CMRSimExtension.anatomy.structures import Structure
 
 EPICARDIAL_RIM_MM = 1.2
 """Muscle at end diastole outside the contour that readers draw: they stay within the dark line that fat and water make
 where they meet, and that line lies within the muscle. Chosen so that intensities across the contour run as across those
 of the ACDC readers. The clinical mass, and what is asked for, end at the contour."""
+
+_OPENING_MM = 12.0
+"""Over this distance the cavity and the outflow tract run into each other."""
+_SMOOTH_MM = 8.0
+"""Below the outflow tract the lining sets in over this distance."""
+_RIPPLE_MM = 0.9
+"""SD of the mitral leaflets' fine ripples, about the distance of the levels at which a slice is sampled."""
 
 
 def claim_left_ventricle(q: Points, state: HeartState, lv: LeftVentricle, base: Base, timing: CardiacTiming) -> None:
@@ -53,7 +61,8 @@ def claim_left_ventricle(q: Points, state: HeartState, lv: LeftVentricle, base: 
     structure[in_wall] = Structure.LV_MYOCARDIUM
     layer = np.flatnonzero(~in_wall & ~in_pool)
     depth = (squared[layer] - cavity[layer]) / np.maximum(endo[layer] - cavity[layer], 1e-9)
-    share = lining_share(depth, state.muscle_share)
+    below_tract = np.clip((level[layer] - lv.notch_mm(theta[layer])) / _SMOOTH_MM, 0.0, 1.0)
+    share = lining_share(depth, state.muscle_share) * below_tract
     strands = is_lining(rest_x[layer], rest_y[layer], level[layer], share, p.seed, p.trabecular_coarseness)
     structure[layer[strands]] = Structure.LV_TRABECULAE
     blood = np.flatnonzero(structure == Structure.LV_BLOOD)
@@ -67,10 +76,18 @@ def claim_left_ventricle(q: Points, state: HeartState, lv: LeftVentricle, base: 
     structure[cut] = Structure.VESSEL_WALL
     clinical[cut] = 0
     radius, lumen = base.aorta.distance(q.x[index[cut]], q.y[index[cut]], level[cut])
-    structure[cut[radius < lumen]] = Structure.LV_OUTFLOW
+    # The cavity opens into the tract without a corner (a polynomial smooth union of the two).
+    from_tract, from_cavity = radius - lumen, np.sqrt(squared[cut]) - np.sqrt(endo[cut])
+    nearer = np.clip(0.5 + 0.5 * (from_tract - from_cavity) / _OPENING_MM, 0.0, 1.0)
+    depth = from_tract + (from_cavity - from_tract) * nearer - _OPENING_MM * nearer * (1.0 - nearer)
+    structure[cut[depth < 0.0]] = Structure.LV_OUTFLOW
 
     shallow = np.flatnonzero((structure == Structure.LV_BLOOD) & (level < 30.0))
-    leaflet = mitral_leaflets(q.x[index[shallow]], q.y[index[shallow]], level[shallow], base, timing, state.phase)
+    x, y = q.x[index[shallow]], q.y[index[shallow]]
+    # Without ripples the few levels at which a slice is sampled draw a shallow cone as so many rings.
+    ripples = look_up(periodic_field(p.seed % 8, 1.2), x / 0.3, y / 0.3, level[shallow] / 0.3)
+    rippled = level[shallow] + _RIPPLE_MM * ripples
+    leaflet = mitral_leaflets(x, y, rippled, base, timing, state.phase)
     structure[shallow[leaflet]] = Structure.MITRAL_VALVE
     q.structure[index], q.clinical[index] = structure, clinical
     q.rest_x[index], q.rest_y[index] = rest_x + bend[:, 0], rest_y + bend[:, 1]
