@@ -36,7 +36,7 @@ class Pattern(IntEnum):
     MOTTLE = 3
     """Patches of two brightnesses at two scales: food, thymus, pancreas."""
     SPECKS = 4
-    """Sparse bright spots in a dark tissue: the vessels of the lung that are too small to be drawn."""
+    """Sparse bright spots in an even dark tissue: the vessels of the lung that are too small to be drawn."""
     STREAMS = 5
     """Wide smooth swirls with fine streaks in them: moving blood."""
 
@@ -53,17 +53,27 @@ class TextureOf:
         SD over mean.
     length_mm
         Size of one cell of the noise volume; details are about twice as large.
+    fall
+        Share of the signal gained `FALL_MM` behind the RAS origin (where a subject's heart is) and lost as far in
+        front of it: what lies deeper in a supine body may be denser.
     """
 
     pattern: Pattern
     strength: float
     length_mm: float
+    fall: float = 0.0
 
     def __post_init__(self) -> None:
         if not 0.0 <= self.strength <= 1.5:
             raise InputError(f"texture strength is {self.strength}; it must lie between 0 and 1.5")
         if not 0.3 <= self.length_mm <= 50.0:
             raise InputError(f"texture length_mm is {self.length_mm}; it must lie between 0.3 and 50")
+        if not 0.0 <= self.fall <= 0.9:
+            raise InputError(f"texture fall is {self.fall}; it must lie between 0 and 0.9")
+
+
+FALL_MM = 80.0
+"""Way from the RAS origin, forwards or backwards, after which `TextureOf.fall` changes nothing more."""
 
 
 _G, _ST, _SE, _MO, _SP, _SW = Pattern
@@ -78,7 +88,9 @@ TEXTURES: dict[Tissue, TextureOf] = {
     Tissue.KIDNEY_MEDULLA: TextureOf(_ST, 0.10, 1.2),
     Tissue.PANCREAS: TextureOf(_MO, 0.18, 1.0),
     Tissue.BONE_MARROW: TextureOf(_G, 0.12, 1.8),
-    Tissue.LUNG: TextureOf(_SP, 0.45, 1.1),
+    # In real cines the lung is smooth between its vessels, and darker in front: supine lungs are denser where they bear
+    # weight (Hopkins et al., J Appl Physiol 2007;103:240).
+    Tissue.LUNG: TextureOf(_SP, 0.20, 1.1, 0.40),
     Tissue.FOOD: TextureOf(_MO, 0.38, 1.8),
     Tissue.FLUID: TextureOf(_G, 0.08, 4.0),
     Tissue.STOMACH_WALL: TextureOf(_G, 0.12, 1.5),
@@ -109,7 +121,7 @@ def _volumes(seed: int) -> NDArray[np.float32]:
     # Sheets lie where a smooth field crosses zero; lobules between them differ a little.
     septa = -np.exp(-((noise(3.5) / 0.22) ** 2)) + 0.15 * noise(1.1) + 0.12 * noise(5.0)
     mottle = np.tanh(1.6 * noise(3.0)) + 0.6 * np.tanh(1.6 * noise(1.1))
-    specks = np.exp(noise(0.8))
+    specks = np.exp(1.4 * noise(0.8))
     streams = 0.85 * noise(4.2) + 0.55 * noise(0.7, 3.0)
     out = np.stack([grain, streaks, septa, mottle, specks, streams])
     out -= out.mean(axis=(1, 2, 3), keepdims=True)
@@ -152,10 +164,12 @@ class TissueTexture:
         self._amount = np.zeros(count, dtype=np.float32)
         self._per_mm = np.ones(count, dtype=np.float32)
         self._start = np.zeros(count, dtype=np.int32)
+        self._fall = np.zeros(count, dtype=np.float32)
         for tissue, texture in self.textures.items():
             self._amount[tissue] = texture.strength * self.strength
             self._per_mm[tissue] = 1.0 / texture.length_mm
             self._start[tissue] = int(texture.pattern) * _SIZE**3
+            self._fall[tissue] = texture.fall * min(self.strength, 1.0) / FALL_MM
 
     def gain(
         self, tissue: NDArray[np.uint8], rest_mm: NDArray[np.floating], cardiac: float = 0.0
@@ -187,6 +201,11 @@ class TissueTexture:
         out = _volumes(self.seed).take(index)
         out *= self._amount.take(tissue)
         out += np.float32(1.0)
+        per_mm = self._fall.take(tissue)
+        falls = np.flatnonzero(per_mm)
+        if len(falls):
+            behind = -np.clip(rest_mm[falls, 1], -FALL_MM, FALL_MM).astype(np.float32)
+            out[falls] *= np.float32(1.0) + per_mm[falls] * behind
         return np.maximum(out, np.float32(_LEAST), out=out)
 
     def as_dict(self) -> dict[str, Any]:
@@ -198,7 +217,9 @@ class TissueTexture:
     def from_dict(cls, record: dict[str, Any]) -> "TissueTexture":
         """From what `as_dict` wrote."""
         rows = {
-            Tissue[name.upper()]: TextureOf(Pattern[row["pattern"].upper()], row["strength"], row["length_mm"])
+            Tissue[name.upper()]: TextureOf(
+                Pattern[row["pattern"].upper()], row["strength"], row["length_mm"], row.get("fall", 0.0)
+            )
             for name, row in record["tissues"].items()
         }
         return cls(int(record["seed"]), float(record["strength"]), rows)

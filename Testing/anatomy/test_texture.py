@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from CMRSimExtension.anatomy.structures import Tissue
-from CMRSimExtension.anatomy.texture import TEXTURES, Pattern, TextureOf, TissueTexture
+from CMRSimExtension.anatomy.texture import FALL_MM, TEXTURES, Pattern, TextureOf, TissueTexture
 from CMRSimExtension.errors import InputError
 
 
@@ -22,6 +22,7 @@ def texture() -> TissueTexture:
 @pytest.mark.parametrize("tissue", list(TEXTURES))
 def test_every_tissue_has_its_mean_and_strength(texture, tissue):
     gain = texture.gain(np.full(60000, tissue, np.uint8), points())
+    gain /= 1.0 - TEXTURES[tissue].fall * np.clip(points()[:, 1] / FALL_MM, -1.0, 1.0)
     # 60000 draws from a periodic volume of correlated cells.
     assert gain.mean() == pytest.approx(1.0, abs=0.02)
     assert gain.std() == pytest.approx(TEXTURES[tissue].strength, rel=0.08)
@@ -37,6 +38,28 @@ def test_it_belongs_to_the_rest_position_alone(texture):
     np.testing.assert_array_equal(texture.gain(tissue, at, 0.0), texture.gain(tissue, at, 0.4))
     order = np.random.default_rng(0).permutation(500)
     np.testing.assert_array_equal(texture.gain(tissue, at)[order], texture.gain(tissue, at[order]))
+
+
+def test_the_lung_is_denser_where_it_bears_weight(texture):
+    def mean(y_mm: float) -> float:
+        at = points(20000) * (1.0, 0.0, 1.0) + (0.0, y_mm, 0.0)
+        return float(texture.gain(np.full(20000, Tissue.LUNG, np.uint8), at).mean())
+
+    fall = TEXTURES[Tissue.LUNG].fall
+    assert mean(-FALL_MM) / mean(FALL_MM) == pytest.approx((1.0 + fall) / (1.0 - fall), rel=0.05)
+    assert mean(-3 * FALL_MM) == pytest.approx(mean(-FALL_MM), rel=0.02)
+
+
+def test_a_record_from_before_the_fall_has_none():
+    record = TissueTexture(np.random.default_rng(1)).as_dict()
+    for row in record["tissues"].values():
+        del row["fall"]
+    assert TissueTexture.from_dict(record).textures[Tissue.LUNG].fall == 0.0
+
+
+def test_an_unusable_fall_is_refused():
+    with pytest.raises(InputError, match="fall is 0.95; it must lie between 0 and 0.9"):
+        TextureOf(Pattern.SPECKS, 0.2, 1.0, 0.95)
 
 
 def test_blood_swirls(texture):

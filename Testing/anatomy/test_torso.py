@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from scipy.ndimage import binary_dilation, label
 
 from CMRSimExtension.anatomy.composition import TISSUE_OF_STRUCTURE
 from CMRSimExtension.anatomy.material import HeartFrame
@@ -192,6 +193,51 @@ def test_ribs_cross_the_side_of_the_chest_at_their_spacing(torso: Torso) -> None
     assert len(edges) >= 4
     # The pieces start where noise lets them, so within a fifth of the spacing.
     assert np.median(np.diff(z[edges])) == pytest.approx(torso.parameters.rib_spacing_mm, rel=0.2)
+
+
+def test_ribs_are_ovals_of_marrow_in_a_rind(torso: Torso) -> None:
+    """Cut by the frontal plane through the side of the chest, where ribs run nearly square to it."""
+    s = torso.parameters.body_scale
+    step = 0.5 * s
+    x, z = np.arange(0.85 * torso.half_width_mm, 1.25 * torso.half_width_mm, step), np.arange(-60 * s, 100 * s, step)
+    points = np.stack(np.meshgrid(x, [0.0], z, indexing="ij"), -1).reshape(-1, 3)
+    found = torso.sample(points + torso.origin_mm).reshape(len(x), len(z))
+    pieces, count = label(np.isin(found, [Structure.RIB, Structure.RIB_MARROW]))
+    large = [k for k in range(1, count + 1) if (pieces == k).sum() * 0.25 > 30]
+    assert len(large) >= 4
+    for k in large[1:-1]:
+        assert (found[pieces == k] == Structure.RIB_MARROW).mean() > 0.25
+    area_mm2 = np.median([(pieces == k).sum() * 0.25 for k in large])
+    # 13 mm by 8 mm, somewhat more where the cut is oblique.
+    assert 65.0 < area_mm2 < 150.0
+
+
+def test_costal_cartilages_beside_the_sternum_are_plump_ovals_with_fat_between(torso: Torso) -> None:
+    """Cut by the sagittal plane two fingers from the sternum's edge: about 18 mm by 10 mm."""
+    s = torso.parameters.body_scale
+    step = 0.5 * s
+    y = np.arange(0.6 * torso.half_depth_mm, 1.35 * torso.half_depth_mm, step)
+    z = np.arange(-10 * s, 100 * s, step)
+    points = np.stack(np.meshgrid([-42.0 * s], y, z, indexing="ij"), -1).reshape(-1, 3)
+    found = torso.sample(points + torso.origin_mm).reshape(len(y), len(z))
+    pieces, count = label(found == Structure.CARTILAGE)
+    areas = [(pieces == k).sum() * 0.25 for k in range(1, count + 1)]
+    large = [k for k in range(1, count + 1) if areas[k - 1] > 40]
+    assert len(large) >= 2 and max(areas) > 115
+    around = binary_dilation(np.isin(pieces, large), iterations=6) & ~np.isin(pieces, large)
+    assert (found[around] == Structure.BODY_FAT).mean() > 0.15
+
+
+def test_lung_vessels_thin_out_towards_the_chest_wall(torso: Torso) -> None:
+    rng = np.random.default_rng(6)
+    a, b, s = torso.half_width_mm, torso.half_depth_mm, torso.parameters.body_scale
+    points = rng.uniform((-a, -b, -40 * s), (a, b, 90 * s), (200000, 3))
+    found = torso.sample(points + torso.origin_mm)
+    lung = np.isin(found, [Structure.LUNG_LEFT, Structure.LUNG_RIGHT, Structure.LUNG_VESSEL])
+    hilum = np.array([45.0, -0.35 * b / s, 35.0]) * s
+    way = np.linalg.norm(np.abs(points) * (1, 0, 0) + points * (0, 1, 1) - hilum, axis=1) / s
+    near, far = (found[lung & chosen] == Structure.LUNG_VESSEL for chosen in (way < 45, way > 75))
+    assert 0.02 < near.mean() < 0.25 and far.mean() < 0.35 * near.mean()
 
 
 @pytest.mark.parametrize(

@@ -202,18 +202,19 @@ class Abdomen:
         spleen_or_liver = np.isin(out[at], (Structure.SPLEEN, Structure.LIVER, Structure.LIVER_VESSEL))
         out[at[fat & ~spleen_or_liver]] = Structure.VISCERAL_FAT
         out[at[fat & (depth > -3.0 * self.parameters.visceral_fat)]] = Structure.VISCERAL_FAT
-        # The emptier, the higher its folds.
+        # Rugae run along the organ, wind, and are the higher the emptier it is.
         slack = 1.0 - self.parameters.stomach_fill
-        fold = np.sin((0.42 * px + 0.30 * pz) / s + 5.0 * noise[at]) + 0.6 * noise[at] - 0.3
-        thick = s**0.5 * (3.2 + 8.0 * slack * slack * np.clip(fold, 0.0, 1.0))
+        wind = 1.3 * np.sin((0.16 * py + 0.09 * pz) / s) + 1.2 * noise[at]
+        fold = np.sin((0.46 * px - 0.33 * py) / s + wind) + 0.5
+        thick = s**0.5 * (3.0 + 8.5 * slack * slack * np.clip(fold, 0.0, 1.3))
         wall = ok & (depth > 0)
         out[at[wall]] = Structure.STOMACH_WALL
         lumen = wall & (depth > thick)
         air, food = self.stomach_levels
         content = np.full(len(at), Structure.STOMACH_FLUID, dtype=np.uint8)
-        solid = py < food + 14.0 * (noise[at] - 0.5)
-        # Food is a mash: lumps with fluid between.
-        content[solid & (noise[at] < 0.80)] = Structure.STOMACH_FOOD
+        # Food is a mash: packed at the back with a little fluid between, loosening to lumps in the fluid before it.
+        loose = np.clip((py - food) / (26.0 * s) + 0.5, 0.04, 0.90)
+        content[noise[at] > loose] = Structure.STOMACH_FOOD
         content[y[at] > air] = Structure.STOMACH_AIR
         out[at[lumen]] = content[lumen]
 
@@ -320,7 +321,8 @@ class Abdomen:
         squared = (0.82 * (u - cell)) ** 2 + (v - row) ** 2 + (w - level) ** 2
         radius = 0.70 - 0.24 * p.visceral_fat - 0.20 * filling * filling
         edge = radius - np.sqrt(squared) + 0.14 * (noise[at] - 0.5)
-        edge = np.minimum(edge, 0.48 - np.maximum(np.abs(v - row), np.abs(w - level)))
+        # Neighbours flatten one another, but round the corners.
+        edge = np.minimum(edge, 0.48 - np.sqrt(np.sqrt((v - row) ** 4 + (w - level) ** 4)))
         bowel = edge > 0
         lumen = edge > 0.07 + 0.16 * (filling > 0.7)  # some loops are empty: thick wall, little inside
         out[at[bowel]] = Structure.BOWEL_WALL

@@ -243,7 +243,8 @@ class TorsoParameters:
             liver_left_mm=scale * float(np.clip(82.0 + 24.0 * z[19], 20.0, 130.0)),
             stomach_fill=float(u[0] ** 1.8),
             stomach_air=float(0.45 * u[1] ** 2.2),
-            stomach_food=float(np.clip(1.6 * u[2] - 0.1, 0.0, 1.0)),
+            # In most cines the stomach holds a mash, in few clear fluid.
+            stomach_food=float(np.clip(1.5 * u[2] + 0.15, 0.0, 1.0)),
             spleen_mm=(scale**0.8) * float(np.clip(108.0 + 13.0 * z[20], 75.0, 150.0)),
             kidney_mm=(scale**0.7) * float(np.clip((112.0 if male else 106.0) + 7.0 * z[21], 85.0, 135.0)),
             bowel_gas=float(0.05 + 0.5 * u[3] ** 1.5),

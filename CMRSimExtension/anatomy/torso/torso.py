@@ -325,8 +325,8 @@ class Torso:
         high = np.array([a + 4.0, b + 4.0, 170.0 * s])
         trees = []
         for hilum, side in ((marks.hilum_right, 1.0), (marks.hilum_left, -1.0)):
-            for drop, tip in ((0.0, 0.56), (-16.0 * s, 0.53)):
-                tips = rng.uniform(low, high, (6000, 3))
+            for drop, tip in ((0.0, 0.86), (-16.0 * s, 0.80)):
+                tips = rng.uniform(low, high, (1700, 3))
                 tips = tips[tips[:, 0] * side > 0]
                 x, y, z = tips.T.astype(np.float32)
                 wall = self._wall.look_up(x, y, z)[CAVITY] - np.hypot(x, y)
@@ -336,7 +336,7 @@ class Torso:
                 tips = tips[(wall > 5) & (above > 4) & (out > 3)]
                 if len(tips) > 8:
                     root = hilum + np.array([side * 4.0 * s, 0.0, drop])
-                    trees.append(grow_tree(rng, root, tips, tip * p.lung_vessel_scale * s**0.5, 6.5 * s))
+                    trees.append(grow_tree(rng, root, tips, tip * p.lung_vessel_scale * s**0.5, 6.5 * s, fan=5))
         return VesselVolume.paint(Branches.join(trees), low, high, 1.5)
 
     def _grow_liver_vessels(self, rng: np.random.Generator) -> VesselVolume:
@@ -345,7 +345,7 @@ class Torso:
         top = self._floor.right_dome_mm
         low = np.array([-0.75 * a, -b, top - self.parameters.liver_span_mm - 10.0])
         high = np.array([a, b, top + 4.0])
-        tips = rng.uniform(low, high, (1500, 3))
+        tips = rng.uniform(low, high, (500, 3))
         x, y, z = tips.T.astype(np.float32)
         floor = self._floor.floor.at(x, y)
         wall = self._wall.look_up(x, y, z)[CAVITY] - np.hypot(x, y)
@@ -354,6 +354,6 @@ class Torso:
         spine_x, spine_y = self._spine.centre_at(top - 30.0 * s)
         vena_cava = np.array([spine_x + 24.0 * s, spine_y + 38.0 * s, top - 26.0 * s])
         portal = np.array([spine_x + 26.0 * s, spine_y + 60.0 * s, top - 95.0 * s])
-        trees = [grow_tree(rng, vena_cava, tips[:half], 1.3 * s**0.5, 6.0 * s)]
-        trees.append(grow_tree(rng, portal, tips[half:], 1.1 * s**0.5, 6.5 * s))
+        trees = [grow_tree(rng, vena_cava, tips[:half], 2.0 * s**0.5, 5.5 * s, fan=2)]
+        trees.append(grow_tree(rng, portal, tips[half:], 1.8 * s**0.5, 6.0 * s, fan=2))
         return VesselVolume.paint(Branches.join(trees), low, high, 2.0)

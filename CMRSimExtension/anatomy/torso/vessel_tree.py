@@ -39,12 +39,15 @@ def grow_tree(
     tips: NDArray[np.floating],
     tip_radius_mm: float,
     largest_mm: float,
+    fan: int = 0,
 ) -> Branches:
     """A binary tree from `root` to all `tips` (n, 3): each branch serves a cluster that is halved at its end.
 
     The clusters are halved across their longest direction, generation by generation, so near tips share their way, as
     in the space-filling construction of Wang, Bassingthwaighte and Weissman (Math Comput Model 1992;16:91). Radii
-    follow Murray's law from the number of tips served, cut at `largest_mm`.
+    follow Murray's law from the number of tips served, cut at `largest_mm`. The first `fan` generations fork close to
+    the root, by the direction in which the tips lie from it, so that 2^fan trunks radiate from there, each far along
+    the axis of the cone that it serves.
     """
     n = len(tips)
     cluster = np.zeros(n, dtype=np.int64)
@@ -52,11 +55,15 @@ def grow_tree(
     radius = np.array([min(tip_radius_mm * n ** (1.0 / MURRAY_EXPONENT), largest_mm)])
     parts: list[Branches] = []
     active = np.arange(n)
+    seen = tips - node
+    seen = seen / np.maximum(np.linalg.norm(seen, axis=1, keepdims=True), 1e-6)
+    generation = 0
     while len(active):
         count = np.bincount(cluster, minlength=len(node)).astype(float)
-        sums = np.stack([np.bincount(cluster, tips[active, k], len(node)) for k in range(3)], 1)
+        where = seen if generation < fan else tips
+        sums = np.stack([np.bincount(cluster, where[active, k], len(node)) for k in range(3)], 1)
         centre = sums / np.maximum(count, 1.0)[:, None]
-        offset = tips[active] - centre[cluster]
+        offset = where[active] - centre[cluster]
         spread = np.stack([np.bincount(cluster, offset[:, k] ** 2, len(node)) for k in range(3)], 1)
         # Halving along a slightly random axis keeps the tree from looking like a grid.
         axis = np.sqrt(spread) * rng.uniform(0.4, 1.0, spread.shape) * rng.choice((-1.0, 1.0), spread.shape)
@@ -68,7 +75,9 @@ def grow_tree(
         used = np.flatnonzero(served)
         parent = used // 2
         # Go part of the way to the children's centre, so branches fork before the cluster, not inside it.
-        share = np.where(served[used] > 1, rng.uniform(0.35, 0.55, len(used)), 1.0)[:, None]
+        near, far = (0.35, 0.55) if not fan else (0.08, 0.20) if generation < fan else (0.60, 0.80)
+        generation += 1
+        share = np.where(served[used] > 1, rng.uniform(near, far, len(used)), 1.0)[:, None]
         end = node[parent] + share * (goal[used] - node[parent])
         end += rng.normal(0.0, 0.06, end.shape) * np.linalg.norm(end - node[parent], axis=1, keepdims=True)
         end_radius = np.minimum(tip_radius_mm * served[used] ** (1.0 / MURRAY_EXPONENT), largest_mm)

@@ -34,6 +34,16 @@ the way around from the back (0) to the front (1)."""
 CORE_MARGIN_MM = 6.0
 """Distance from the cavity's wall beyond which no organ heeds it."""
 
+_RIB_LAYER = 11.0
+"""Depth of the layer of ribs, costal cartilages and intercostal muscles, mm in a man of 176 cm."""
+
+# Half heights over the spacing of the ribs, and half thicknesses over that of their layer: ribs about 13 mm high and
+# 8 mm thick (Mohr et al., J Biomech 2007;40:158), the cartilages in front, as in short-axis cines, plumper.
+_BONE_HALF = (0.25, 0.76)
+_CARTILAGE_HALF = (0.33, 0.95)
+_PARASTERNAL = 0.80
+"""Where, on the way around, muscle between the ribs gives way to fat around the vessels beside the sternum."""
+
 # How far around each rib runs as bone: true ribs to their cartilage, false ribs shorter, floating ribs not past the
 # flank; index 0 is the first rib.
 _BONE_END = np.array([0.78, 0.80, 0.82, 0.83, 0.83, 0.82, 0.80, 0.76, 0.71, 0.64, 0.48, 0.34], dtype=np.float32)
@@ -146,7 +156,7 @@ class Wall:
         cavity -= bulge * np.clip(cavity * -dy + (spine_front_mm + 10.0 * s), 0.0, None)
         cavity *= 1.0 + 0.014 * wobble(9, 6)
 
-        ribs = cavity + 9.5 * s
+        ribs = cavity + _RIB_LAYER * s
         lateral = np.abs(dx)
         upper = np.clip((t - 10.0) / 100.0, 0.0, 1.0)
         pectoral = np.exp(-(((np.abs(dx) - 0.55) / 0.30) ** 2)) * (dy > 0) * np.clip((t + 25.0) / 60.0, 0.0, 1.0)
@@ -157,9 +167,9 @@ class Wall:
         muscle *= np.clip(1.0 + 0.13 * wobble(8, 5), 0.5, 1.6)
         muscle_outer = ribs + muscle
         # The back is flat: the long muscles beside the spine fill it to the tips of the spinous processes.
-        behind = half_depth_mm * close**0.3 + 9.5 * s + 0.32 * m + 1.35 * m + 7.0 * s
+        behind = half_depth_mm * close**0.3 + _RIB_LAYER * s + 0.32 * m + 1.35 * m + 7.0 * s
         furrow = 1.0 - 0.05 * np.exp(-((across / (16.0 * s)) ** 2))
-        flat_back = _superellipse(dx, dy, 0.90 * (a + 9.5 * s + 0.5 * m), behind * furrow, 3.2)
+        flat_back = _superellipse(dx, dy, 0.90 * (a + _RIB_LAYER * s + 0.5 * m), behind * furrow, 3.2)
         muscle_outer = np.where(dy < 0, np.maximum(muscle_outer, flat_back), muscle_outer)
         # Shoulders and neck, where the outline no longer follows the rib cage.
         heights = (-400, 0, 60, 120, 165, 195, 225, 250, 330)
@@ -221,12 +231,13 @@ class Wall:
         out[r <= muscle] = Structure.MUSCLE
         ox, oy, oz = self.offset
         noise = look_up(self.noise, 0.42 * x + ox, 0.42 * y + oy, 0.42 * z + oz)
-        # Planes of fat between the layers of muscle, and streaks within.
+        # Planes of fat between the layers of muscle.
         depth = (r - ribs) / np.maximum(muscle - ribs, 1.0)
         thick = (muscle - ribs) > 8.0
-        plane = thick & (np.abs(depth - 0.42 - 0.10 * (noise - 0.5)) < self.plane)
-        plane |= (depth > -0.12) & (depth < 0.10) & (noise > 0.55)
-        plane |= (depth > 0.15) & (noise > 0.965)
+        # They run on for centimetres and fade.
+        wave = np.sin(0.050 * x + 0.031 * z + ox) + np.sin(0.043 * y - 0.058 * z + oy)
+        plane = thick & (np.abs(depth - 0.42 - 0.07 * wave) < self.plane * (1.0 + 0.45 * wave))
+        plane |= (depth > -0.10) & (depth < 0.07 * wave)
         out[plane & (out == Structure.MUSCLE)] = Structure.BODY_FAT
         core = (gland > 3.0) & (r > muscle + 4.0) & (r < inner - 6.0)
         core &= np.abs(r - 0.5 * (muscle + inner)) < gland * (0.25 + 0.6 * noise)
@@ -245,17 +256,23 @@ class Wall:
         number = np.clip(rib, 0, 11).astype(np.int32)
         real = (rib >= 0) & (rib <= 11)
         half = 0.5 * (ribs - cavity)
-        up = (level - rib) * np.float32(self.rib_spacing_mm / 6.6)
         out_of_middle = (r - 0.5 * (ribs + cavity)) / half
-        oval = up**2 + (out_of_middle * 1.25) ** 2
+        bony = around < _BONE_END[number]
+        high = np.where(bony, np.float32(1.0 / _BONE_HALF[0]), np.float32(1.0 / _CARTILAGE_HALF[0]))
+        thick = np.where(bony, np.float32(1.0 / _BONE_HALF[1]), np.float32(1.0 / _CARTILAGE_HALF[1]))
+        oval = np.square((level - rib) * high) + np.square(out_of_middle * thick)
         oval *= 0.92 + 0.16 * noise
+        real &= around < _CARTILAGE_END[number]
         out = np.where((np.abs(level - rib) > 0.30) & (noise > 0.90), Structure.BODY_FAT, Structure.MUSCLE)
         out = out.astype(np.uint8)
+        # Fat wraps ribs and cartilages here and there, and fills most of the gaps beside the sternum.
+        out[real & (oval < 1.45) & (noise > 0.45)] = Structure.BODY_FAT
+        out[(around > _PARASTERNAL) & (noise > 0.38 + 0.45 * out_of_middle)] = Structure.BODY_FAT
         inside = real & (oval < 1.0)
-        bone = inside & (around < _BONE_END[number])
+        bone = inside & bony
         out[bone] = Structure.RIB
         out[bone & (oval < 0.48)] = Structure.RIB_MARROW
-        out[inside & ~bone & (around < _CARTILAGE_END[number])] = Structure.CARTILAGE
+        out[inside & ~bony] = Structure.CARTILAGE
         low, high, wide = self.sternum_mm
         edge = np.abs(x) / (wide * (1.0 + 0.35 * np.clip((z - high * 0.6) / (high * 0.4), 0, 1)))
         breast_bone = (y > 0) & (edge < 1.0) & (z > low) & (z < high) & (np.abs(out_of_middle) < 0.9)
