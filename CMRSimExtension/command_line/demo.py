@@ -8,8 +8,8 @@ from CMRSimExtension.command_line.console import Console
 HELP = "one subject end to end, with a page to look at"
 DESCRIPTION = """\
 Draw one subject, scan it, and write DIR/index.html: the moving cine, its labels, volume and strain over the heartbeat,
-what the shipped network finds, a slice with tags, long-axis views, and the files themselves. Takes less than a minute
-on two processor cores.
+wall thickness and strain of each segment, what the shipped network finds, a slice with tags, long-axis views, and the
+files themselves. Takes less than a minute on two processor cores.
 """
 EXAMPLES = """\
 examples:
@@ -36,6 +36,7 @@ def run(options: argparse.Namespace, console: Console) -> None:
         tagged_section,
     )
     from CMRSimExtension.command_line.demo_page.segmented import segmented_section
+    from CMRSimExtension.command_line.demo_page.segments import segments_section
     from CMRSimExtension.command_line.demo_page.viewer import viewer_section
     from CMRSimExtension.command_line.scan_options import build_protocol
     from CMRSimExtension.command_line.scanning import build_anatomy, one_slice_of, scan_anatomy
@@ -43,6 +44,7 @@ def run(options: argparse.Namespace, console: Console) -> None:
     from CMRSimExtension.files.atomic import StagedFiles
     from CMRSimExtension.files.cine_files import check_target, write_cine
     from CMRSimExtension.files.preview import write_animation
+    from CMRSimExtension.strain.series import strain_from_displacement
 
     folder = Path(options.out)
     check_target(folder / "cine.nii.gz")
@@ -65,11 +67,13 @@ def run(options: argparse.Namespace, console: Console) -> None:
     written = write_cine(cine, folder / "cine.nii.gz")
     gif = folder / "cine.gif"
     write_animation(cine, gif, labels=True)
+    strain = strain_from_displacement(cine)
     sections = [
         viewer_section(cine, function_cards(cine, subject),
                        lead="A short-axis stack of one virtual subject. The labels are not drawn by hand: they follow "
                             "from the same anatomy as the image."),
-        curves_section(cine, subject),
+        curves_section(cine, subject, strain),
+        segments_section(cine, strain),
         tagged_section(tagged, middle),
         segmented_section(cine),
         long_axis_section(views),

@@ -12,8 +12,8 @@ from CMRSimExtension.strain.series import COMPONENTS, StrainSeries
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-_RINGS = ((1, 6, 1.0, 0.75), (7, 6, 0.75, 0.5), (13, 4, 0.5, 0.25))
-"""First segment, number of segments, outer and inner radius of each ring."""
+RINGS = ((1, 6, 1.0, 0.75), (7, 6, 0.75, 0.5), (13, 4, 0.5, 0.25))
+"""First segment, number of segments, outer and inner radius of each ring of a bull's eye; segment 17 is the middle."""
 _LIMITS = {"radial": 0.6, "circumferential": 0.25, "longitudinal": 0.25}
 
 
@@ -79,7 +79,7 @@ def write_bulls_eye(series: StrainSeries, path: Path | str) -> Path:
         limit = 100 * _LIMITS[name]
         colours = ScalarMappable(Normalize(-limit, limit), "RdBu_r")
         values = 100 * peaks[:, COMPONENTS.index(name)]
-        for first, count, outer, inner in _RINGS:
+        for first, count, outer, inner in RINGS:
             for n in range(count):
                 middle = 90.0 + 360.0 / count * n
                 _wedge(axis, colours, values, first + n, (middle, 360.0 / count), (outer, inner))

@@ -9,6 +9,7 @@ import pytest
 from CMRSimExtension.command_line import demo
 from CMRSimExtension.command_line.demo_page.charts import Series, line_chart, ticks
 from CMRSimExtension.command_line.demo_page.page import Section, build_page
+from CMRSimExtension.command_line.demo_page.segments import bulls_eye
 from CMRSimExtension.command_line.main import main
 
 
@@ -61,7 +62,10 @@ def test_the_page_needs_nothing_from_outside_its_folder(page, folder):
 
 
 def test_the_page_has_what_the_design_asks_for(page):
-    for words in ("The cine and its labels", "Volume", "Strain of the LV wall", "Segmented", "not for clinical use"):
+    for words in (
+        "The cine and its labels", "Volume", "Strain of the LV wall", "Segments", "Peak circumferential strain",
+        "Segmented", "not for clinical use",
+    ):
         assert words in page.text
 
 
@@ -87,6 +91,40 @@ def test_a_chart_draws_each_value_at_its_height():
     heights = [float(v) for v in re.search(r'data-y="([^"]+)"', svg).group(1).split()]
     assert heights[1] == pytest.approx((heights[0] + heights[2]) / 2, abs=0.1)
     assert heights[0] > heights[1] > heights[2]
+
+
+def segment_texts(svg):
+    """{text of a segment: (x, y) of its middle}."""
+    found = re.findall(r'<text class="value" x="([\d.]+)" y="([\d.]+)"[^>]*>([^<]+)</text>', svg)
+    return {text: (float(x), float(y)) for x, y, text in found}
+
+
+def test_a_bull_s_eye_has_the_anterior_wall_on_top_and_the_septum_left():
+    at = segment_texts(bulls_eye([float(number) for number in range(1, 18)], "Numbers", "mm"))
+    assert len(at) == 17
+    middle = at["17"][0]
+    assert at["1"] == (pytest.approx(middle), min(y for _, y in at.values()))  # basal anterior
+    assert at["4"] == (pytest.approx(middle), max(y for _, y in at.values()))  # basal inferior
+    for septal in ("2", "3", "8", "9", "14"):
+        assert at[septal][0] < middle
+    for lateral in ("5", "6", "11", "12", "16"):
+        assert at[lateral][0] > middle
+    heights = [at[anterior][1] for anterior in ("1", "7", "13", "17")]
+    assert heights == sorted(heights)  # from the base outside to the apex
+
+
+def test_a_bull_s_eye_leaves_what_is_not_known_empty():
+    svg = bulls_eye([5.0] * 16 + [float("nan")], "Thickness", "mm", (4.0, 14.0))
+    assert len(segment_texts(svg)) == 1 and svg.count('class="value"') == 16
+    assert "17 apex: not known" in svg and "1 basal anterior: 5.0 mm" in svg
+    assert "4 mm" in svg and "14 mm" in svg
+
+
+def test_a_bull_s_eye_of_nothing_is_refused():
+    with pytest.raises(ValueError, match="16 values, 16 of them known"):
+        bulls_eye([1.0] * 16, "Thickness", "mm")
+    with pytest.raises(ValueError, match="0 of them known"):
+        bulls_eye([float("nan")] * 17, "Thickness", "mm")
 
 
 def test_text_of_a_section_cannot_break_the_page():

@@ -12,7 +12,7 @@ from CMRSimExtension.command_line.demo_page.page import Section
 from CMRSimExtension.command_line.demo_page.viewer import data_uri, enlarged_frames
 from CMRSimExtension.files.preview import heart_crop, heartbeat_ms, levels_of, picture
 from CMRSimExtension.simulation.cine import Cine
-from CMRSimExtension.strain.series import COMPONENTS, strain_from_displacement
+from CMRSimExtension.strain.series import COMPONENTS, StrainSeries
 
 
 def function_cards(cine: Cine, subject: Any) -> str:
@@ -40,8 +40,8 @@ def function_cards(cine: Cine, subject: Any) -> str:
     ) + "</div>"
 
 
-def curves_section(cine: Cine, subject: Any) -> Section:
-    """Volume and strain over the heartbeat."""
+def curves_section(cine: Cine, subject: Any, strain: StrainSeries) -> Section:
+    """Volume and strain, measured from the true motion, over the heartbeat."""
     times = frame_times(cine)
     phases = np.arange(cine.image.shape[0]) / cine.image.shape[0]
     volumes = np.array([subject.volumes_ml(float(phase)) for phase in phases])
@@ -52,14 +52,13 @@ def curves_section(cine: Cine, subject: Any) -> Section:
         series.append(Series("LV, counted from labels", counted.tolist(), "grey"))
     charts = "<div>" + titled(line_chart(times, series, "time after the R wave (ms)", "volume (ml)",
                                           "Volume of both ventricles over the heartbeat"), "Volume") + "</div>"
-    if cine.displacement_mm is not None:
-        # Green-Lagrange strain E as the change of length that echo and feature tracking report: sqrt(1 + 2 E) - 1.
-        percent = 100.0 * (np.sqrt(1.0 + 2.0 * strain_from_displacement(cine).whole) - 1.0)
-        lines = [Series(name, values.tolist(), colour)
-                 for name, values, colour in zip(COMPONENTS, percent.T, ("green", "red", "blue"), strict=True)]
-        charts += "<div>" + titled(line_chart(times, lines, "time after the R wave (ms)", "strain (%)",
-                                               "Strain of the left ventricle's wall over the heartbeat"),
-                                    "Strain of the LV wall") + "</div>"
+    # Green-Lagrange strain E as the change of length that echo and feature tracking report: sqrt(1 + 2 E) - 1.
+    percent = 100.0 * (np.sqrt(1.0 + 2.0 * strain.whole) - 1.0)
+    lines = [Series(name, values.tolist(), colour)
+             for name, values, colour in zip(COMPONENTS, percent.T, ("green", "red", "blue"), strict=True)]
+    charts += "<div>" + titled(line_chart(times, lines, "time after the R wave (ms)", "strain (%)",
+                                           "Strain of the left ventricle's wall over the heartbeat"),
+                                "Strain of the LV wall") + "</div>"
     return Section(
         "Function and motion", f'<div class="charts">{charts}</div>',
         "The true volumes come from the closed form of the heart, the strain (median over the wall) from its true "
