@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from CMRSimExtension.anatomy.aha import SEGMENT_NAMES
 from CMRSimExtension.errors import InputError
 from CMRSimExtension.slicer_bridge.sequences import cine_of_node
-from CMRSimExtension.slicer_bridge.tables import CurveNodes, add_curves, add_table
+from CMRSimExtension.slicer_bridge.tables import CurveNodes, add_bars, add_curves, add_table
 from CMRSimExtension.slicer_bridge.tagging_nodes import labels_for_tagging, motion_for_tagging
 from CMRSimExtension.strain.series import COMPONENTS, StrainSeries
 
@@ -27,12 +27,15 @@ class StrainNodes:
         Table and chart of the whole wall over time.
     bulls_eye
         Table of the peak strain of the AHA segments.
+    peaks
+        That table's chart: a bar for each segment and direction.
     segments
         Table of every segment at every frame.
     """
 
     curves: CurveNodes
     bulls_eye: Any
+    peaks: CurveNodes
     segments: Any
 
 
@@ -83,9 +86,12 @@ def add_strain(strain: StrainSeries, truth: StrainSeries | None, name: str, sour
         source=source, time_title="Time (ms)" if timed else "Frame", value_title="Green-Lagrange strain (%)",
         legend=tuple(measured))
     said = f"Green-Lagrange strain of the LV myocardium in percent, from {SOURCES[strain.source]}."
-    return StrainNodes(
-        curves, add_table(f"{name} bull's eye", _peaks(strain, shown), source=source, description=f"Peak. {said}"),
-        add_table(f"{name} segments", _segments(strain, shown, times, timed), source=source, description=said))
+    peaks = add_table(f"{name} bull's eye", _peaks(strain, shown), source=source, description=f"Peak. {said}")
+    bars = add_bars(
+        peaks, "Segment", [_peak_title(index) for index in shown], f"{name} peaks",
+        value_title="Peak Green-Lagrange strain (%)", legend=[f"peak {COMPONENTS[index]}" for index in shown])
+    segments = add_table(f"{name} segments", _segments(strain, shown, times, timed), source=source, description=said)
+    return StrainNodes(curves, peaks, bars, segments)
 
 
 def _percent(strain: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -98,7 +104,11 @@ def _peaks(strain: StrainSeries, shown: list[int]) -> dict[str, Any]:
     peaks = _percent(strain.peaks()[known])
     return {
         "Segment": [float(number + 1) for number in known], "Name": [SEGMENT_NAMES[number] for number in known],
-        **{f"Peak {COMPONENTS[index]} (%)": peaks[:, index].tolist() for index in shown}}
+        **{_peak_title(index): peaks[:, index].tolist() for index in shown}}
+
+
+def _peak_title(index: int) -> str:
+    return f"Peak {COMPONENTS[index]} (%)"
 
 
 def _segments(strain: StrainSeries, shown: list[int], times: NDArray[np.float64], timed: bool) -> dict[str, Any]:

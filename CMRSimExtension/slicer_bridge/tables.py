@@ -167,20 +167,44 @@ def add_curves(
     values: dict[str, Sequence[str] | Sequence[float]] = {time_title: [float(time) for time in times]}
     values |= {title: [float(value) for value in column] for title, column in columns.items()}
     table = add_table(f"{name} values", values, source=source, description=f"{value_title} over time.")
+    return _plotted(table, time_title, tuple(columns), name, value_title, legend, bars=False)
+
+
+def add_bars(
+    table: Any, x_column: str, columns: Sequence[str], name: str, *, value_title: str, legend: Sequence[str]
+) -> CurveNodes:
+    """Columns of a table that is there already as a bar chart over one of them, a group of bars for each row.
+
+    Parameters
+    ----------
+    x_column
+        Column of numbers that says where each row stands.
+    value_title
+        Title of the other axis, with its unit.
+    legend
+        What the chart calls each column.
+    """
+    return _plotted(table, x_column, columns, name, value_title, legend, bars=True)
+
+
+def _plotted(
+    table: Any, x_column: str, columns: Sequence[str], name: str, value_title: str, legend: Sequence[str], *, bars: bool
+) -> CurveNodes:
     chart = new_node("vtkMRMLPlotChartNode", name)
     chart.SetTitle(name)
-    chart.SetXAxisTitle(time_title)
+    chart.SetXAxisTitle(x_column)
     chart.SetYAxisTitle(value_title)
+    kinds = slicer.vtkMRMLPlotSeriesNode
     series = []
-    for index, (title, curve) in enumerate(zip(columns, legend, strict=True)):
-        node = new_node("vtkMRMLPlotSeriesNode", curve)
-        node.SetName(curve)  # the legend's text: as it is, also where another chart has a curve of that name
+    for index, (title, shown) in enumerate(zip(columns, legend, strict=True)):
+        node = new_node("vtkMRMLPlotSeriesNode", shown)
+        node.SetName(shown)  # the legend's text: as it is, also where another chart has a series of that name
         node.SetAndObserveTableNodeID(table.GetID())
-        node.SetXColumnName(time_title)
+        node.SetXColumnName(x_column)
         node.SetYColumnName(title)
-        node.SetPlotType(slicer.vtkMRMLPlotSeriesNode.PlotTypeScatter)
-        node.SetMarkerStyle(slicer.vtkMRMLPlotSeriesNode.MarkerStyleCircle)
-        node.SetColor(*CURVE_COLOURS.get(curve, OTHER_COLOURS[index % len(OTHER_COLOURS)]))
+        node.SetPlotType(kinds.PlotTypeScatterBar if bars else kinds.PlotTypeScatter)
+        node.SetMarkerStyle(kinds.MarkerStyleNone if bars else kinds.MarkerStyleCircle)
+        node.SetColor(*CURVE_COLOURS.get(shown, OTHER_COLOURS[index % len(OTHER_COLOURS)]))
         chart.AddAndObservePlotSeriesNodeID(node.GetID())
         series.append(node)
     return CurveNodes(table, tuple(series), chart)

@@ -285,6 +285,16 @@ def test_the_bull_s_eye_has_the_peak_of_every_segment_that_is_in_the_image(measu
     assert len(frames) == 10 * len(peaks) and set(segments) == set(column(nodes.bulls_eye, "Segment"))
 
 
+def test_the_bull_s_eye_is_plotted_as_a_bar_for_each_segment_and_direction(measured):
+    nodes = measured.logic.measureStrain(measured.logic.getParameterNode())
+    for series, direction in zip(nodes.peaks.series, ("radial", "circumferential", "longitudinal"), strict=True):
+        assert series.GetTableNode() == nodes.bulls_eye
+        assert (series.GetXColumnName(), series.GetYColumnName()) == ("Segment", f"Peak {direction} (%)")
+        assert series.GetPlotType() == slicer.vtkMRMLPlotSeriesNode.PlotTypeScatterBar
+        assert series.GetName() == f"peak {direction}"
+    assert nodes.peaks.chart.GetYAxisTitle() == "Peak Green-Lagrange strain (%)"
+
+
 def test_the_strain_chart_shows_one_curve_per_direction(measured):
     chart = measured.logic.measureStrain(measured.logic.getParameterNode()).curves.chart
     names = [chart.GetNthPlotSeriesNode(index).GetName() for index in range(chart.GetNumberOfPlotSeriesNodes())]
