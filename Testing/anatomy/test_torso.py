@@ -300,6 +300,17 @@ def test_the_pericardium_given_is_where_the_lungs_end() -> None:
     assert 50.0 < lung < 56.0
 
 
+def test_more_paracardial_fat_keeps_the_lungs_from_the_heart() -> None:
+    def fat_ml(factor: float) -> float:
+        parameters = TorsoParameters("M", 55.0, 176.0, 90.0, visceral_fat=0.6, paracardial_fat=factor)
+        torso = Torso(parameters, default_heart_frame(parameters), 58.0, 1)
+        points = np.random.default_rng(1).uniform(-90.0, 90.0, (60000, 3)) + torso.heart_frame.origin_mm
+        return float((torso.sample(points) == Structure.MEDIASTINAL_FAT).mean()) * 180.0**3 / 1000.0
+
+    usual = fat_ml(1.0)
+    assert fat_ml(2.5) > usual + 80.0 and fat_ml(0.4) < usual
+
+
 def test_a_heart_turned_away_from_any_chest_is_refused() -> None:
     parameters = TorsoParameters("M", 40.0, 178.0, 75.0)
     frame = default_heart_frame(parameters)

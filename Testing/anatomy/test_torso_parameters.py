@@ -44,6 +44,18 @@ def test_mean_adult_heights_are_those_of_the_population() -> None:
     assert np.mean(men) == pytest.approx(176.5, abs=1.2)
 
 
+def test_paracardial_fat_spreads_by_half_of_its_mean() -> None:
+    rng = np.random.default_rng(8)
+    drawn = np.array([TorsoParameters.random(rng).paracardial_fat for _ in range(600)])
+    assert drawn.std() / drawn.mean() == pytest.approx(0.52, abs=0.06)
+
+
+def test_few_stomachs_hold_clear_fluid() -> None:
+    rng = np.random.default_rng(9)
+    food = np.array([TorsoParameters.random(rng).stomach_food for _ in range(400)])
+    assert np.mean(food < 0.3) < 0.2 and np.mean(food > 0.6) > 0.6
+
+
 @pytest.mark.parametrize("age", [1.0, 3.0, 8.0, 12.0, 17.0])
 def test_children_can_be_drawn_at_any_age(age: float) -> None:
     drawn = [TorsoParameters.random(np.random.default_rng(s), age_years=age) for s in range(30)]

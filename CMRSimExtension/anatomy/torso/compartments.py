@@ -180,8 +180,11 @@ class Compartments:
         # A film of fat over the pericardium comes and goes; pads lie at the angles between heart and diaphragm,
         # thicker on the right.
         bottom = float(centre[2] + sac.extent_mm()[0, 2])
-        film = np.clip(1.7 + 0.9 * smooth_noise(rng, shape, (2.5, 2.5)), 1.3, 4.0)
+        more = max(p.paracardial_fat - 1.0, 0.0) * (0.2 + p.visceral_fat) * s
+        film = 1.7 + 6.5 * more + (0.9 + 2.5 * more) * smooth_noise(rng, shape, (2.5, 2.5))
+        film = np.clip(film, 1.3, 4.0 + 11.0 * more)
         pad = np.exp(-(np.clip((z - bottom) / (22.0 * s), 0.0, None) ** 2)) * (0.1 + p.visceral_fat) * s
+        pad = pad * p.paracardial_fat
         right = np.where(np.isnan(high), right, np.maximum(right, high + film + 7.0 * pad))
         left = np.where(np.isnan(low), left, np.maximum(left, -low + film + 5.0 * pad))
         # In front of the heart a pad of fat narrows towards the chest wall, slowly low down, where the lungs' edges
