@@ -1,5 +1,6 @@
 """DICOM written here: valid, marked as synthetic, and readable by others."""
 
+import re
 from dataclasses import replace
 
 import numpy as np
@@ -294,6 +295,15 @@ def test_tags_stand_beside_what_the_scanner_told_of_its_scan(small_cine, tmp_pat
     assert (modifier.TransmitterFrequency, modifier.PixelBandwidth) == (123.256, 977.0)
     assert (modifier.MagnetizationTransfer, modifier.BloodSignalNulling) == ("NONE", "NO")
     assert dicom_errors(tmp_path / "e.dcm") == []
+
+
+def test_on_an_image_of_unknown_scan_tags_stand_alone(small_cine, tmp_path, dicom_errors):
+    """Valid, since PS3.3 asks for the rest of originals alone; dciodvfy asks without a look at the frame type."""
+    enhanced(small_cine, tmp_path, {"tagging": {"options": {"pattern": "grid"}}, "source": REAL})
+    pattern = r"/(\w+)\(\w+,\w+\)> - Missing attribute for Type 1C"
+    missing = [re.search(pattern, error) for error in dicom_errors(tmp_path / "e.dcm")]
+    assert {found and found.group(1) for found in missing} == {
+        "MagnetizationTransfer", "BloodSignalNulling", "TransmitterFrequency", "PixelBandwidth"}
 
 
 def test_of_tags_that_cannot_be_the_user_is_told(small_cine, tmp_path):
