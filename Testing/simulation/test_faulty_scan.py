@@ -27,7 +27,9 @@ def clean(subject: Subject):  # type: ignore[no-untyped-def]
 def test_a_fault_of_the_signal_spoils_the_image_and_leaves_the_labels(subject: Subject, clean, name: str) -> None:  # type: ignore[no-untyped-def]
     spoilt = simulate(subject, SMALL, 5, faults=(parse_fault(name),))
     np.testing.assert_array_equal(spoilt.labels, clean.labels)
-    assert np.abs(spoilt.image - clean.image).max() > 0.1 * clean.image.max()
+    # Beside the heart's own signal, not the fat's under the coils, which is as bright as that body has it.
+    heart = np.median(clean.image[clean.labels > 0])
+    assert np.abs(spoilt.image - clean.image).max() > 0.4 * heart
 
 
 @pytest.mark.parametrize("name", list(FAULTS))

@@ -20,6 +20,8 @@ from CMRSimExtension.anatomy.heart.ventricle import LeftVentricle
 
 SLICE_REACH_MM = 10.0
 """Room left around the sac, so that a voxel of a thick slice is judged by its centre alone."""
+_SHARES = (0.0, 0.25, 0.5, 0.75, 1.0)
+"""Shares of the way from end diastole to end systole at which it is looked who may pass by a fixed point."""
 REACH_MM = 130.0
 """No body of the heart reaches farther than this from its centre."""
 
@@ -56,6 +58,11 @@ class Heart:
         self._sacs: tuple[SacTable, SacTable] | None = None
         rest, systole = self.state(0.0), self.state(self.timing.end_systole)
         self._sacs = (enclose(self, rest, p), enclose(self, systole, p))
+        # A fixed point sees levels pass by: those between where it is at end diastole and at end systole.
+        shortest = self._axis(1.0)
+        self._swept = SacTable.around(
+            self._sacs, [lambda z, share=share: (1.0 - share) * z + share * shortest.inverse(z) for share in _SHARES]
+        )
 
     def _tricuspid_annulus(self) -> tuple[float, float, float]:
         """Centre x, y and radius (mm) of a circle that fills the RV's inlet beside the LV."""
@@ -138,22 +145,22 @@ class Heart:
 
     def may_move(self, local_mm: NDArray) -> NDArray[np.bool_]:
         """Points whose material may change over the cycle, or that of points within `SLICE_REACH_MM` of them."""
-        assert self._sacs is not None
         inside = self._near(local_mm) & (local_mm[:, 2] > -self.fade_mm)
         picked = np.flatnonzero(inside)
         subset = local_mm[picked]
-        reach = np.full(len(subset), -np.inf)
-        # A fixed point sees levels pass by: those between where it is at end diastole and at end systole.
-        systole = self._axis(1.0).inverse(subset[:, 2])
         bearing = Bearing.of(subset[:, 0], subset[:, 1])
-        for share in (0.0, 0.25, 0.5, 0.75, 1.0):
-            level = (1.0 - share) * subset[:, 2] + share * systole
-            for sac in self._sacs:
-                reach = np.maximum(reach, sac.edge(bearing, level) - bearing.radius_mm)
+        reach = self._swept.edge(bearing, subset[:, 2]) - bearing.radius_mm
+        # Only what the sac does not reach is left to the great vessels.
+        outside = np.flatnonzero(reach <= -SLICE_REACH_MM)
+        rest = subset[outside]
+        systole = self._axis(1.0).inverse(rest[:, 2])
+        for share in _SHARES:
+            level = (1.0 - share) * rest[:, 2] + share * systole
             for tube in (self.base.aorta, self.base.pulmonary_trunk):
                 beside = np.flatnonzero((level >= tube.levels_mm[0]) & (level <= tube.levels_mm[-1]))
-                distance, lumen = tube.distance(subset[beside, 0], subset[beside, 1], level[beside])
-                reach[beside] = np.maximum(reach[beside], lumen + tube.wall_mm - distance)
+                distance, lumen = tube.distance(rest[beside, 0], rest[beside, 1], level[beside])
+                places = outside[beside]
+                reach[places] = np.maximum(reach[places], lumen + tube.wall_mm - distance)
         inside[picked] = reach > -SLICE_REACH_MM
         return inside
 

@@ -1,5 +1,6 @@
 """The pericardial sac: a smooth hull around the bodies of the heart, filled with epicardial fat."""
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -21,6 +22,7 @@ PERICARDIUM_MM = 0.6
 FOLLOW_MM = 9.0
 """Over this distance beyond the sac at end diastole the surroundings follow the heart as it shrinks."""
 _THICKEST_FAT_MM = 15.0
+_BULGE_MM = 0.7
 _ANGLES = 64
 _STEP_MM = 4.0
 _RADII_MM = np.arange(4.0, 112.0, 3.0)
@@ -50,6 +52,28 @@ class SacTable:
 
     start_mm: float
     radii_mm: NDArray[np.float32]
+
+    @classmethod
+    def around(cls, sacs: Sequence["SacTable"], level_of: Sequence[Callable[[NDArray], NDArray]]) -> "SacTable":
+        """The smallest table that encloses sacs which pass by: its level is the place z of fixed points.
+
+        Parameters
+        ----------
+        sacs
+            Tables on the same levels and angles.
+        level_of
+            For each moment of the passage: the material levels that lie at places z, mm.
+        """
+        start, stop = sacs[0].levels_mm
+        places = np.arange(start - _STEP_MM, stop + 1.5 * _STEP_MM, _STEP_MM)
+        widest = np.max([sac.radii_mm for sac in sacs], axis=0)
+        radii = np.zeros((len(places), widest.shape[1]), dtype=np.float32)
+        for level in level_of:
+            row = np.clip((level(places) - start) / _STEP_MM, 0.0, len(widest) - 1.001)
+            first, share = row.astype(int), (row % 1.0)[:, None]
+            radii = np.maximum(radii, widest[first] + share * (widest[first + 1] - widest[first]))
+        # Between two rows a dome bulges out of the straight line.
+        return cls(float(places[0]), (radii + _BULGE_MM).astype(np.float32))
 
     @property
     def largest_mm(self) -> float:
