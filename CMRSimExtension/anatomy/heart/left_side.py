@@ -63,7 +63,10 @@ def claim_left_ventricle(q: Points, state: HeartState, lv: LeftVentricle, base: 
     depth = (squared[layer] - cavity[layer]) / np.maximum(endo[layer] - cavity[layer], 1e-9)
     below_tract = np.clip((level[layer] - lv.notch_mm(theta[layer])) / _SMOOTH_MM, 0.0, 1.0)
     share = lining_share(depth, state.muscle_share) * below_tract
-    strands = is_lining(rest_x[layer], rest_y[layer], level[layer], share, p.seed, p.trabecular_coarseness)
+    # Bundles that a small cavity presses together are no longer seen apart.
+    pressed = np.sqrt(endo[layer] / np.maximum(radii[layer, REST_ENDO], 1e-6))
+    coarseness = p.trabecular_coarseness * np.clip(1.7 * pressed - 0.5, 0.0, 1.0)
+    strands = is_lining(rest_x[layer], rest_y[layer], level[layer], share, p.seed, coarseness)
     structure[layer[strands]] = Structure.LV_TRABECULAE
     blood = np.flatnonzero(structure == Structure.LV_BLOOD)
     muscle = state.papillaries.contain(np.sqrt(squared[blood]), theta[blood], level[blood], p.seed)

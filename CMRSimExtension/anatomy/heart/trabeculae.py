@@ -68,7 +68,7 @@ def finer_than_voxels(level: NDArray, shift: NDArray) -> NDArray[np.float32]:
 
 
 def is_lining(
-    rest_x: NDArray, rest_y: NDArray, level: NDArray, share: NDArray, seed: int, coarseness: float
+    rest_x: NDArray, rest_y: NDArray, level: NDArray, share: NDArray, seed: int, coarseness: NDArray | float
 ) -> NDArray[np.bool_]:
     """Whether points of the LV's trabeculated layer, at material coordinates (mm), are muscle; `share` of them are.
 
@@ -76,13 +76,14 @@ def is_lining(
     bundles of many sizes have, which are wide enough to be seen.
     """
     drift, z = float(seed // 8 % 64), level / _ALONG_MM
+    seen, fine = np.sqrt(coarseness), np.sqrt(np.subtract(1.0, coarseness))
     total = np.zeros(len(rest_x), dtype=np.float32)
     found = total
     for number, (weight, across, correlation) in enumerate(_BUNDLES):
         field = periodic_field((seed + 3 * number) % 8, correlation)
         found = look_up(field, rest_x / across + drift, rest_y / across, z)
-        total += np.float32(weight * np.sqrt(coarseness)) * found
-    total += np.float32(np.sqrt(1.0 - coarseness)) * finer_than_voxels(level, found)
+        total += (weight * found * seen).astype(np.float32)
+    total += (fine * finer_than_voxels(level, found)).astype(np.float32)
     return ndtr(total) < share
 
 
