@@ -300,6 +300,20 @@ def test_the_pericardium_given_is_where_the_lungs_end() -> None:
     assert 50.0 < lung < 56.0
 
 
+def test_gas_in_the_bowel_lies_over_contents() -> None:
+    torso = Torso(
+        TorsoParameters("M", 45.0, 176.0, 75.0, bowel_gas=0.6), default_heart_frame(TorsoParameters("M", 45, 176, 75)),
+        58.0, 3,
+    )  # fmt: skip
+    x, y, z = np.arange(-70, 71, 4.0), np.arange(-60, 90, 1.0), np.arange(-230, -110, 6.0)
+    points = np.stack(np.meshgrid(x, z, y, indexing="ij"), -1).reshape(-1, 3)[:, [0, 2, 1]]
+    found = torso.sample(points + torso.origin_mm).reshape(-1, len(y))
+    behind, before = found[:, :-1], found[:, 1:]
+    level = (behind == Structure.BOWEL_CONTENTS) & (before == Structure.BOWEL_AIR)
+    upside_down = (behind == Structure.BOWEL_AIR) & (before == Structure.BOWEL_CONTENTS)
+    assert level.sum() > 100 and upside_down.sum() < 0.2 * level.sum()
+
+
 def test_more_paracardial_fat_keeps_the_lungs_from_the_heart() -> None:
     def fat_ml(factor: float) -> float:
         parameters = TorsoParameters("M", 55.0, 176.0, 90.0, visceral_fat=0.6, paracardial_fat=factor)

@@ -125,7 +125,7 @@ class Abdomen:
             gallbladder,
             (s * 33.0, s * (14.0 if p.sex == "F" else 18.0)),
             (s * 11.0, deep - (104 + 5 * j[17]) * s, 0.22),
-            left - (14 + 6 * j[18]) * s,
+            left - (24 + 10 * j[18]) * s,
             spine,
             liver_vessels,
             noise,
@@ -327,6 +327,6 @@ class Abdomen:
         lumen = edge > 0.07 + 0.16 * (filling > 0.7)  # some loops are empty: thick wall, little inside
         out[at[bowel]] = Structure.BOWEL_WALL
         out[at[lumen]] = Structure.BOWEL_CONTENTS
-        # Gas gathers in the front of its loop.
+        # Gas gathers in the front of its loop, over a level of its own.
         gassy = (1.37 * filling) % 1.0 + 0.0025 / s * y[at] > 1.0 - p.bowel_gas
-        out[at[lumen & gassy & (v - row > -0.18)]] = Structure.BOWEL_AIR
+        out[at[lumen & gassy & (v - row > 0.5 * (2.71 * filling % 1.0) - 0.25)]] = Structure.BOWEL_AIR

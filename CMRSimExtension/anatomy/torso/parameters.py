@@ -254,7 +254,7 @@ class TorsoParameters:
             stomach_food=float(np.clip(1.5 * u[2] + 0.15, 0.0, 1.0)),
             spleen_mm=(scale**0.8) * float(np.clip(108.0 + 13.0 * z[20], 75.0, 150.0)),
             kidney_mm=(scale**0.7) * float(np.clip((112.0 if male else 106.0) + 7.0 * z[21], 85.0, 135.0)),
-            bowel_gas=float(0.05 + 0.5 * u[3] ** 1.5),
+            bowel_gas=float(0.05 + 0.4 * u[3] ** 1.5),
             lung_vessel_scale=float(np.clip(1.0 + 0.10 * z[22], 0.7, 1.35)) * (0.6 + 0.4 * grown),
             arms=bool(u[4] < 0.85),
             diaphragm_excursion_mm=float(scale * np.clip((15.0 if male else 13.5) + 2.5 * z[23], 8.0, 22.0)),
