@@ -48,7 +48,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     series.add_argument("--readout", choices=("gre", "bssfp"), default="gre")
     series.add_argument("--frames", type=int, metavar="N", help="frames of the tagged series (default: those of IN)")
     series.add_argument("--snr", type=float, metavar="S", help="add noise: heart signal over its SD (default: none)")
-    series.add_argument("--field-t", type=float, metavar="T", help="field strength, 1.5 or 3 (default: the file's)")
+    series.add_argument("--field-t", type=float, metavar="T",
+                        help="field strength of the tissues, 1.5 or 3 (default: the file's; 1.5 if it tells none)")
     series.add_argument("--seed", type=int, default=0, metavar="N", help="of the noise")
 
 

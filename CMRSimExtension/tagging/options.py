@@ -47,7 +47,8 @@ class TagOptions:
     readout
         "gre", "bssfp", or a `TagReadout` with all its values.
     field_t
-        Field strength of the tissue values, 1.5 or 3 T; None takes that of the sidecar's protocol, or 1.5.
+        Field strength of the tissue values, 1.5 or 3 T; None takes that of the scan as the cine's record tells it, of a
+        simulation's protocol or a DICOM header, or 1.5 where it does not.
     frames
         Number of frames of the tagged series; None keeps those of the cine.
     snr

@@ -1,6 +1,7 @@
 """A cine in, a tagged cine out: real or simulated, with its labels."""
 
 import os
+import warnings
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
@@ -9,8 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from CMRSimExtension.anatomy.tissues import TissueValues, draw_tissues
-from CMRSimExtension.errors import InputError
+from CMRSimExtension.anatomy.tissues import FIELDS_T, TissueValues, draw_tissues
+from CMRSimExtension.errors import CMRSimWarning, InputError
 from CMRSimExtension.scanner.geometry import ImageGrid
 from CMRSimExtension.simulation.cine import Cine
 from CMRSimExtension.tagging.contrast import (
@@ -338,12 +339,33 @@ def _tissues(cine: Cine, options: TagOptions) -> TissueValues:
         drawn = cine.sidecar.get("appearance", {}).get("tissues")
         if drawn is not None and options.field_t in (None, drawn.get("field_t")):
             return TissueValues.from_dict(drawn)
-        field = float(options.field_t or cine.sidecar.get("protocol", {}).get("field_t") or 1.5)
+        field = options.field_t or _known_field_t(cine.sidecar)
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise InputError(
             f"the sidecar's tissues or protocol are damaged ({error}); copy the sidecar again, or take it away"
         ) from error
     return draw_tissues(np.random.default_rng(0), field, spread=0.0)
+
+
+def _known_field_t(record: dict[str, Any]) -> float:
+    """The field strength of the tissue table nearest to the one a record tells, simulated or read; 1.5 T without.
+
+    A record that `tag_cine` or a reader wrote has what it was made from under ``source``.
+    """
+    told = None
+    while record and told is None:
+        told = record.get("protocol", {}).get("field_t") or record.get("field_t")
+        record = record.get("source") or {}
+    if told is None:
+        return 1.5
+    nearest = min(FIELDS_T, key=lambda field: abs(field - float(told)))
+    # Scanners write what their magnet has: 1.494 and 2.8936 T are sold as 1.5 and 3.
+    if abs(nearest - float(told)) > 0.1 * nearest:
+        warnings.warn(
+            f"the cine was scanned at {float(told):g} T and the tissue table knows {' and '.join(map(str, FIELDS_T))}; "
+            f"the values at {nearest:g} T are taken (field_t chooses others)", CMRSimWarning, stacklevel=4,
+        )
+    return nearest
 
 
 def _label_source(cine: Cine, own: NDArray[np.uint8] | None) -> str:

@@ -4,7 +4,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from CMRSimExtension.errors import InputError
+from CMRSimExtension.errors import CMRSimWarning, InputError
 from CMRSimExtension.scanner.geometry import ImageGrid
 from CMRSimExtension.simulation.cine import Cine
 from CMRSimExtension.tagging.flow import BloodFlow
@@ -235,3 +235,39 @@ def test_still_blood_keeps_its_tags():
         uniform(), TagOptions(pattern="lines", angle_deg=90.0, flow=BloodFlow(np.inf, 0.0))
     ).image
     assert np.ptp(image[1, 0, 48, 42:54]) / image[1, 0, 48, 42:54].mean() > 0.2
+
+
+def field_of_tissues(cine, **options):
+    return tag_cine(cine, TagOptions(**options)).sidecar["tagging"]["tissues"]["field_t"]
+
+
+@pytest.mark.parametrize("record, field", [
+    ({}, 1.5),
+    ({"protocol": {"field_t": 3.0}}, 3.0),
+    ({"source": {"kind": "DICOM", "field_t": 1.494}}, 1.5),
+    ({"tagging": {}, "source": {"source": {"kind": "DICOM", "field_t": 2.8936}}}, 3.0),
+])
+def test_tissues_are_those_of_the_field_that_the_record_tells(record, field):
+    assert field_of_tissues(replace(uniform(), sidecar=record)) == field
+
+
+def test_a_dicom_cine_of_3_tesla_is_tagged_at_3_tesla(tmp_path):
+    pydicom = pytest.importorskip("pydicom")
+    from CMRSimExtension.files.dicom_reading import read_dicom
+    from CMRSimExtension.files.dicom_writing import write_dicom
+
+    write_dicom(uniform(), tmp_path / "study")
+    for path in (tmp_path / "study").rglob("*.dcm"):
+        dataset = pydicom.dcmread(path)
+        dataset.MagneticFieldStrength = "2.8936"
+        dataset.save_as(path)
+    (tmp_path / "study.dicom.json").unlink()
+    cine = read_dicom(tmp_path / "study")
+    assert cine.sidecar["source"]["field_t"] == 2.8936
+    assert field_of_tissues(cine) == 3.0
+    assert field_of_tissues(cine, field_t=1.5) == 1.5
+
+
+def test_a_field_that_the_tissue_table_lacks_is_told():
+    with pytest.warns(CMRSimWarning, match="scanned at 0.55 T .* values at 1.5 T are taken"):
+        assert field_of_tissues(replace(uniform(), sidecar={"source": {"field_t": 0.55}})) == 1.5
