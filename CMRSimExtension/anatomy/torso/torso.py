@@ -325,8 +325,8 @@ class Torso:
         high = np.array([a + 4.0, b + 4.0, 170.0 * s])
         trees = []
         for hilum, side in ((marks.hilum_right, 1.0), (marks.hilum_left, -1.0)):
-            for drop, tip in ((0.0, 0.86), (-16.0 * s, 0.80)):
-                tips = rng.uniform(low, high, (1700, 3))
+            for drop, tip in ((0.0, 1.10), (-16.0 * s, 1.03)):
+                tips = rng.uniform(low, high, (1100, 3))
                 tips = tips[tips[:, 0] * side > 0]
                 x, y, z = tips.T.astype(np.float32)
                 wall = self._wall.look_up(x, y, z)[CAVITY] - np.hypot(x, y)

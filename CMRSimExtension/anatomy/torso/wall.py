@@ -259,9 +259,9 @@ class Wall:
         half = 0.5 * (ribs - cavity)
         out_of_middle = (r - 0.5 * (ribs + cavity)) / half
         bony = around < _BONE_END[number]
-        high = np.where(bony, np.float32(1.0 / _BONE_HALF[0]), np.float32(1.0 / _CARTILAGE_HALF[0]))
-        thick = np.where(bony, np.float32(1.0 / _BONE_HALF[1]), np.float32(1.0 / _CARTILAGE_HALF[1]))
-        oval = np.square((level - rib) * high) + np.square(out_of_middle * thick)
+        per_height = np.where(bony, np.float32(1.0 / _BONE_HALF[0]), np.float32(1.0 / _CARTILAGE_HALF[0]))
+        per_depth = np.where(bony, np.float32(1.0 / _BONE_HALF[1]), np.float32(1.0 / _CARTILAGE_HALF[1]))
+        oval = np.square((level - rib) * per_height) + np.square(out_of_middle * per_depth)
         oval *= 0.92 + 0.16 * noise
         real &= around < _CARTILAGE_END[number]
         out = np.where((np.abs(level - rib) > 0.30) & (noise > 0.90), Structure.BODY_FAT, Structure.MUSCLE)
