@@ -10,7 +10,7 @@ from CMRSimExtension.anatomy.heart.base import Base
 from CMRSimExtension.anatomy.heart.left_side import claim_epicardial_rim, claim_left_ventricle
 from CMRSimExtension.anatomy.heart.levels import FADE_MM, LongAxis
 from CMRSimExtension.anatomy.heart.parameters import HeartParameters
-from CMRSimExtension.anatomy.heart.pericardium import CENTRE_MM, Bearing, SacTable, claim_sac, enclose
+from CMRSimExtension.anatomy.heart.pericardium import CENTRE_MM, Bearing, Lining, SacTable, claim_sac, enclose
 from CMRSimExtension.anatomy.heart.right_side import claim_right_ventricle
 from CMRSimExtension.anatomy.heart.right_ventricle import PULMONARY_VALVE_MM, TOP_MM, RightVentricle
 from CMRSimExtension.anatomy.heart.state import HeartState, Points
@@ -57,7 +57,8 @@ class Heart:
         )
         self._sacs: tuple[SacTable, SacTable] | None = None
         rest, systole = self.state(0.0), self.state(self.timing.end_systole)
-        self._sacs = (enclose(self, rest, p), enclose(self, systole, p))
+        self._lining = lining = Lining.draw(self, p)
+        self._sacs = (enclose(self, rest, p, lining), enclose(self, systole, p, lining))
         # A fixed point sees levels pass by: those between where it is at end diastole and at end systole.
         shortest = self._axis(1.0)
         self._swept = SacTable.around(
@@ -123,7 +124,7 @@ class Heart:
             level = state.axis.inverse(subset[:, 2])
             bodies = self.classify(subset[:, 0], subset[:, 1], level, state)
             assert self._sacs is not None
-            swept[near] = claim_sac(bodies, self._sacs, state, self.parameters.pericardial_fluid_mm)
+            swept[near] = claim_sac(bodies, self._sacs, self._lining, state)
             claimed[near] = bodies.structure != 0
             structure[near] = bodies.structure
             clinical[near] = bodies.clinical

@@ -98,7 +98,7 @@ class HeartParameters:
     fat_mm
         Scale of the epicardial fat: pads of about twice it, next to none between them, two thirds of it in the groove.
     pericardial_fluid_mm
-        Thickness of the pericardial fluid layer.
+        Mean thickness of the pericardial fluid, which pools beside the inferolateral wall.
     heart_rate_bpm, systole_fraction
         Heart rate, and share of the cycle from the R wave to end systole.
     filling_fraction

@@ -18,12 +18,15 @@ if TYPE_CHECKING:
 CENTRE_MM = (-18.0, 3.0)
 """x, y of the line from which the sac is star-shaped, between the ventricles."""
 PERICARDIUM_MM = 0.6
-"""Thickness of the pericardium."""
+"""Mean thickness of the pericardium; it differs from place to place by two thirds of that."""
+_FLUID_ANGLE_RAD = np.deg2rad(300.0)
+"""Around the sac, where most fluid pools in a patient who lies on the back: beside the inferolateral wall."""
 FOLLOW_MM = 9.0
 """Over this distance beyond the sac at end diastole the surroundings follow the heart as it shrinks."""
 _THICKEST_FAT_MM = 15.0
 _BULGE_MM = 0.7
 _ANGLES = 64
+_TURNS = np.arange(_ANGLES) * (2 * np.pi / _ANGLES)
 _STEP_MM = 4.0
 _RADII_MM = np.arange(4.0, 112.0, 3.0)
 
@@ -48,10 +51,18 @@ class Bearing:
 
 @dataclass(frozen=True)
 class SacTable:
-    """Radius of the sac around `CENTRE_MM` on a grid of material level and angle (last angle repeats the first)."""
+    """Radius of the sac around `CENTRE_MM`, or a thickness there, over material level and angle.
+
+    The last angle repeats the first.
+    """
 
     start_mm: float
     radii_mm: NDArray[np.float32]
+
+    @classmethod
+    def closed(cls, start_mm: float, values: NDArray) -> "SacTable":
+        """A table of values (levels, angles)."""
+        return cls(start_mm, np.concatenate([values, values[:, :1]], axis=1).astype(np.float32))
 
     @classmethod
     def around(cls, sacs: Sequence["SacTable"], level_of: Sequence[Callable[[NDArray], NDArray]]) -> "SacTable":
@@ -96,41 +107,69 @@ class SacTable:
         return low + u * (high - low)
 
 
-def enclose(heart: "Heart", state: HeartState, p: HeartParameters) -> SacTable:
-    """Sac around all bodies of `heart` at `state`: their convex hull per level, softened, plus fat."""
-    levels = np.arange(-heart.fade_mm, heart.lv.apex_mm + 14.0, _STEP_MM)
-    angles = np.arange(_ANGLES) * (2 * np.pi / _ANGLES)
+@dataclass(frozen=True)
+class Lining:
+    """Thickness of the pericardium and of the fluid within it, from place to place; both may be none."""
+
+    pericardium: SacTable
+    fluid: SacTable
+
+    @classmethod
+    def draw(cls, heart: "Heart", p: HeartParameters) -> "Lining":
+        """Uneven pericardium of `PERICARDIUM_MM` on average; fluid pools and averages `pericardial_fluid_mm`."""
+        levels = _levels(heart)
+        rng = np.random.default_rng([p.seed, 1])
+        uneven = (_smooth_noise(rng, len(levels)) for _ in range(2))
+        pericardium = np.clip(PERICARDIUM_MM * (1.0 + 0.67 * next(uneven)), 0.0, None)
+        pool = np.clip(next(uneven) + np.cos(_TURNS - _FLUID_ANGLE_RAD) - 0.3, 0.0, None)
+        fluid = p.pericardial_fluid_mm * pool / max(float(pool.mean()), 1e-9)
+        return cls(*(SacTable.closed(float(levels[0]), thickness) for thickness in (pericardium, fluid)))
+
+
+def _levels(heart: "Heart") -> NDArray:
+    """Material levels of the sac's rows, mm."""
+    return np.arange(-heart.fade_mm, heart.lv.apex_mm + 14.0, _STEP_MM)
+
+
+def _smooth_noise(rng: np.random.Generator, levels: int) -> NDArray:
+    """(levels, angles) noise of SD 1, smooth over a centimetre and more."""
+    field = gaussian_filter(rng.standard_normal((levels, _ANGLES)), (2.5, 3.5), mode=("nearest", "wrap"))
+    return np.asarray(field / max(float(field.std()), 1e-9))
+
+
+def enclose(heart: "Heart", state: HeartState, p: HeartParameters, lining: Lining) -> SacTable:
+    """Sac around all bodies of `heart` at `state`: their convex hull per level, softened, plus fat and lining."""
+    levels = _levels(heart)
     level, angle, radius = (
-        g.reshape(-1).astype(np.float32) for g in np.meshgrid(levels, angles, _RADII_MM, indexing="ij")
+        g.reshape(-1).astype(np.float32) for g in np.meshgrid(levels, _TURNS, _RADII_MM, indexing="ij")
     )
     x, y = CENTRE_MM[0] + radius * np.cos(angle), CENTRE_MM[1] + radius * np.sin(angle)
     solid = heart.classify(x, y, level, state).structure != 0
     reach = np.where(solid.reshape(len(levels), _ANGLES, -1), _RADII_MM, 0.0).max(axis=2)
     occupied = reach.max(axis=1) > 0
     # Support function of the hull, then the hull's radius as the nearest of its tangents.
-    between = np.cos(angles[:, None] - angles[None, :])
+    between = np.cos(_TURNS[:, None] - _TURNS[None, :])
     support = np.max(reach[:, None, :] * between[None], axis=2)
     tangents = np.where(between > 0.05, support[:, None, :] / np.maximum(between, 0.05)[None], np.inf)
     hull = np.min(tangents, axis=2)
     sac = 0.3 * reach + 0.7 * hull
     sac = maximum_filter1d(sac, 3, axis=0, mode="nearest")
     # Fat comes in pads: over half of the free walls there is next to none, elsewhere several millimetres.
-    pads = np.random.default_rng(p.seed).standard_normal((len(levels), _ANGLES))
-    pads = gaussian_filter(pads, (2.5, 3.5), mode=("nearest", "wrap"))
-    pads = np.clip(pads / max(float(pads.std()), 1e-9), 0.0, None) ** 1.3
+    pads = np.clip(_smooth_noise(np.random.default_rng(p.seed), len(levels)), 0.0, None) ** 1.3
     # It is thickest in the atrioventricular groove.
     groove = np.exp(-0.5 * ((levels[:, None] + 2.0) / 10.0) ** 2)
     fat = np.minimum(p.fat_mm * (0.05 + 0.7 * groove + 2.0 * pads), _THICKEST_FAT_MM)
-    sac = gaussian_filter(sac, (1.0, 1.5), mode=("nearest", "wrap")) + fat + PERICARDIUM_MM + p.pericardial_fluid_mm
+    sac = gaussian_filter(sac, (1.0, 1.5), mode=("nearest", "wrap")) + fat
+    sac += lining.pericardium.radii_mm[:, :-1] + lining.fluid.radii_mm[:, :-1]
     last = int(np.flatnonzero(occupied)[-1])
     sac[last + 2 :] = 0.0
     # Both ends close like domes.
     sac[last : last + 2] *= np.array([[0.9], [0.5]])[: len(sac) - last]
     sac[:4] *= np.array([[0.0], [0.6], [0.82], [0.95]])
-    return SacTable(float(levels[0]), np.concatenate([sac, sac[:, :1]], axis=1).astype(np.float32))
+    return SacTable.closed(float(levels[0]), sac)
 
 
-def claim_sac(q: Points, sacs: tuple[SacTable, SacTable], state: HeartState, fluid_mm: float) -> NDArray[np.bool_]:
+def claim_sac(q: Points, sacs: tuple[SacTable, SacTable], lining: Lining, state: HeartState) -> NDArray[np.bool_]:
     """Fat, fluid and pericardium around the bodies; tells which points beyond are swept (see `HeartSample`)."""
     index = np.flatnonzero(q.open)
     first, last = sacs
@@ -148,8 +187,9 @@ def claim_sac(q: Points, sacs: tuple[SacTable, SacTable], state: HeartState, flu
     q.rest_y[index[follows]] = CENTRE_MM[1] + (y[follows] - CENTRE_MM[1]) * outward
     index, radius, edge, rest_edge = index[inside], radius[inside], edge[inside], rest_edge[inside]
     structure = np.full(len(index), Structure.EPICARDIAL_FAT, np.uint8)
-    structure[radius > edge - PERICARDIUM_MM - fluid_mm] = Structure.PERICARDIAL_FLUID
-    structure[radius > edge - PERICARDIUM_MM] = Structure.PERICARDIUM
+    pericardium, fluid = (table.edge(bearing, level)[inside] for table in (lining.pericardium, lining.fluid))
+    structure[radius > edge - pericardium - fluid] = Structure.PERICARDIAL_FLUID
+    structure[radius > edge - pericardium] = Structure.PERICARDIUM
     q.structure[index] = structure
     scale = rest_edge / np.maximum(edge, 1e-6)
     q.rest_x[index] = CENTRE_MM[0] + (q.x[index] - CENTRE_MM[0]) * scale
