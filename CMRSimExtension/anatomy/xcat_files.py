@@ -148,14 +148,14 @@ def read_xcat(path: str | Path) -> XcatSeries:
     ----------
     path
         A ``<name>_log`` (all its frames that are there), a ``<name>_act_<t>.bin`` (that frame; its log or a ``.par``
-        lies beside it), or a ``.par`` (every ``*_act_<t>.bin`` beside it).
+        lies beside it), or a ``.par`` (every ``*_act_<t>.bin`` beside it, which says nothing of names).
 
     Raises
     ------
     FileFormatError
         If the file is no XCAT file, or what explains it is missing or incomplete.
     InputError
-        If heart and other organs share an activity value.
+        If heart and other organs share an activity value, or two files are the same frame.
     """
     path = Path(path)
     if not path.is_file():
@@ -180,11 +180,17 @@ def read_xcat(path: str | Path) -> XcatSeries:
 
 
 def _frames_in(folder: Path, name: str | None) -> dict[int, Path]:
-    found = {}
+    found: dict[int, Path] = {}
     for one in sorted(folder.iterdir()):
         match = _FRAME_NAME.fullmatch(one.name)
         if match and name in (None, match["name"]):
-            found[int(match["frame"])] = one
+            number = int(match["frame"])
+            if number in found:
+                raise InputError(
+                    f"{found[number].name} and {one.name} in {folder} are both frame {number}: give the _log of one "
+                    "run, or leave the frames of one run alone in a folder"
+                )
+            found[number] = one
     if not found:
         raise FileFormatError(f"no {name or '<name>'}_act_<t>.bin lies in {folder}; copy the activity files there")
     return found

@@ -245,3 +245,12 @@ def test_the_real_phantom_lies_as_a_patient_does(cmrsim_data):
     assert liver[0] > heart[0] > spleen[0]  # right, middle, left
     assert spine[1] < heart[1]  # behind
     assert liver[2] < heart[2]  # below
+
+
+def test_two_files_of_one_frame_beside_a_parameter_file_are_refused(tmp_path):
+    log = write(tmp_path, frames=2)
+    par = log.rename(tmp_path / "sub.par")
+    assert [f.path.name for f in read_xcat(par).frames] == ["sub_act_1.bin", "sub_act_2.bin"]
+    (tmp_path / "other_act_2.bin").write_bytes((tmp_path / "sub_act_2.bin").read_bytes())
+    with pytest.raises(InputError, match="other_act_2.bin and sub_act_2.bin .* both frame 2: give the _log of one run"):
+        read_xcat(par)
