@@ -36,7 +36,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--repeats", type=int, metavar="N", help="independent runs, instead of the configuration's")
     parser.add_argument("--rounds", type=int, metavar="N", help="length of the run, instead of the configuration's")
     parser.add_argument(
-        "--start-from", metavar="WEIGHTS", help="bundle or run to start from, instead of the configuration's"
+        "--start-from", metavar="WEIGHTS",
+        help="bundle, folder of a finished run, or a checkpoint by name (RUN/last.ckpt, also of a run that is not "
+        "finished) to start from, instead of the configuration's",
     )
     parser.add_argument("--data", metavar="DIR", help="folder that 'data:' in the configuration's folders stands for")
     parser.add_argument("--no-resume", action="store_true", help="refuse a folder that already holds a run")

@@ -46,6 +46,12 @@ def test_every_command_teaches_with_examples_that_it_accepts(name, capsys):
         parser.parse_args(example.split("   ")[0].split()[1:])
 
 
+def test_the_help_of_train_says_which_runs_another_can_start_from(capsys):
+    assert main(["train", "--help"]) == 0
+    text = " ".join(capsys.readouterr().out.split())
+    assert "folder of a finished run" in text and "last.ckpt" in text
+
+
 @pytest.mark.parametrize(("error", "code"), [
     (InputError("seed is -1; give 0 or above"), 2), (Cancelled(), 130), (KeyboardInterrupt(), 130),
     (RuntimeError("boom"), 1), (MemoryError(), 1)])
