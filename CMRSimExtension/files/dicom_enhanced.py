@@ -31,6 +31,9 @@ from CMRSimExtension.simulation.cine import Cine
 _TIMESTAMP = "20000101000000"
 """Type 1 in this object, and unknown to a simulation: the same for all, so that the same cine gives the same bytes."""
 
+_SCAN = ("field_t", "repetition_time_ms", "echo_time_ms", "flip_angle_deg")
+"""What an original must say of its scan."""
+
 
 def write_enhanced(cine: Cine, path: Path | str) -> list[Path]:
     """Write a cine as one Enhanced MR Image object, with its sidecar beside it.
@@ -71,7 +74,7 @@ def enhanced_dataset(cine: Cine, pixels: np.ndarray, key: str) -> Dataset:
     protocol = protocol_values(cine)
     # Only an original must name its scan in full: a simulated one whose record says all of it, never an image of
     # somebody's scanner, of which no more is said than is known.
-    original = is_simulated(cine) and protocol["field_t"] is not None
+    original = is_simulated(cine) and all(protocol[name] is not None for name in _SCAN)
     ds = Dataset()
     ds.update(study_dataset(cine, key))
     ds.SOPClassUID, ds.SOPInstanceUID = ENHANCED_MR_IMAGE, uid(key, "enhanced")
@@ -92,6 +95,7 @@ def enhanced_dataset(cine: Cine, pixels: np.ndarray, key: str) -> Dataset:
     ds.KSpaceFiltering = "NONE"
     ds.ApplicableSafetyStandardAgency, ds.ApplicableSafetyStandardDescription = "IEC", ""
     if original:
+        ds.ImageComments = "Sampled at the echo time alone; the pixel bandwidth is the lowest that TR and TE allow"
         _pulse_sequence(ds, protocol)
     _synchronization(ds, key, original)
     ds.NumberOfFrames = frames * slices
@@ -203,9 +207,33 @@ def _frequency_mhz(field_t: float) -> float:
     return GAMMA_BAR_HZ_PER_T * 1e-6 * field_t
 
 
+def _bandwidth_hz(tr_ms: float, te_ms: float) -> float:
+    """Lowest pixel bandwidth of a readout that is centred on the echo and lies between two pulses; rounded up, in Hz.
+
+    Pixel Bandwidth is the reciprocal of the sampling period (PS3.3 C.8.3.1), which is at most twice the shorter of the
+    times from pulse to echo and from echo to the next pulse.
+
+    Raises
+    ------
+    InputError
+        The echo does not lie between two pulses.
+    """
+    if not 0.0 < te_ms < tr_ms:
+        raise InputError(
+            f"the record says an echo time of {te_ms:g} ms and a repetition time of {tr_ms:g} ms; an echo lies between "
+            "two pulses, copy the sidecar again"
+        )
+    return float(np.ceil(1000.0 / (2.0 * min(te_ms, tr_ms - te_ms))))
+
+
 def _scan(shared: Dataset, cine: Cine, protocol: dict[str, Any]) -> None:
-    """The groups that tell how a simulated image was scanned."""
-    tr, te, flip = (float(protocol[n] or 0) for n in ("repetition_time_ms", "echo_time_ms", "flip_angle_deg"))
+    """The groups that tell how a simulated image was scanned.
+
+    An original must have a pixel bandwidth, and the scanner models none: it samples at the echo time alone, so that
+    nothing is shifted or blurred along the read direction. What is written is a bound that follows from the times, see
+    `_bandwidth_hz`; Image Comments say so.
+    """
+    field, tr, te, flip = (float(protocol[name]) for name in _SCAN)
     # A simulation heats nobody.
     timing = _timing(tr, flip, 0.0)
     timing.GradientOutputType, timing.GradientOutput = "DB_DT", 0.0
@@ -226,7 +254,7 @@ def _scan(shared: Dataset, cine: Cine, protocol: dict[str, Any]) -> None:
         ParallelAcquisition="NO")])
     shared.MRImagingModifierSequence = Sequence([_item(
         MagnetizationTransfer="NONE", BloodSignalNulling="NO", **(tag_attributes(cine) or {"Tagging": "NONE"}),
-        TransmitterFrequency=_frequency_mhz(float(protocol["field_t"])), PixelBandwidth="1000")])
+        TransmitterFrequency=_frequency_mhz(field), PixelBandwidth=ds_text(_bandwidth_hz(tr, te)))])
     shared.MRReceiveCoilSequence = Sequence([_item(
         ReceiveCoilName="SIMULATED", ReceiveCoilManufacturerName="CMRSimExtension", ReceiveCoilType="MULTICOIL",
         QuadratureReceiveCoil="NO", MultiCoilDefinitionSequence=Sequence([

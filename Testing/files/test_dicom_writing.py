@@ -262,6 +262,30 @@ def test_a_simulated_original_names_its_scan(small_cine, tmp_path, dicom_errors)
     assert dicom_errors(tmp_path / "e.dcm") == []
 
 
+@pytest.mark.parametrize(("tr_ms", "te_ms", "hz"), [(3.0, 1.5, 334), (2.9, 1.25, 400), (4.0, 3.0, 500)])
+def test_the_pixel_bandwidth_of_a_simulation_is_the_lowest_that_its_times_allow(
+    small_cine, tmp_path, dicom_errors, tr_ms, te_ms, hz
+):
+    protocol = PROTOCOL | {"repetition_time_ms": tr_ms, "echo_time_ms": te_ms}
+    dataset = enhanced(small_cine, tmp_path, SIMULATED | {"protocol": protocol})
+    (modifier,) = dataset.SharedFunctionalGroupsSequence[0].MRImagingModifierSequence
+    assert modifier.PixelBandwidth == hz
+    assert "lowest that TR and TE allow" in dataset.ImageComments
+    assert dicom_errors(tmp_path / "e.dcm") == []
+
+
+def test_a_simulation_whose_times_are_not_known_is_no_original(small_cine, tmp_path, dicom_errors):
+    dataset = enhanced(small_cine, tmp_path, {"seed": 3, "protocol": {"field_t": 3.0}})
+    assert dataset.ImageType[0] == "DERIVED" and "RepetitionTime" not in str(dataset)
+    assert dicom_errors(tmp_path / "e.dcm") == []
+
+
+def test_an_echo_after_the_next_pulse_is_refused(small_cine, tmp_path):
+    with pytest.raises(InputError, match="echo time of 5 ms and a repetition time of 3.1 ms"):
+        enhanced(small_cine, tmp_path, SIMULATED | {"protocol": PROTOCOL | {"echo_time_ms": 5.0}})
+    assert list(tmp_path.iterdir()) == []
+
+
 @pytest.mark.parametrize("image", [REAL, SIMULATED])
 @pytest.mark.parametrize(("pattern", "word"), [("grid", "GRID"), ("lines", "LINE")])
 def test_tags_are_told_with_their_distance(small_cine, tmp_path, image, pattern, word):
