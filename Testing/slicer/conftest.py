@@ -59,6 +59,25 @@ def slot_errors():
 
 
 @pytest.fixture
+def cine():
+    """The cine that tests share which make none of their own."""
+    from Testing.slicer.segmented_rings import rings
+
+    return rings()
+
+
+@pytest.fixture
+def segment_panel(open_panel, shown, tiny_bundle):
+    """CMRSegment's panel with the cine and the tiny network chosen."""
+    opened = open_panel("CMRSegment")
+    parameters = opened.logic.getParameterNode()
+    parameters.inputNode = shown.proxy
+    parameters.model = "folder"
+    parameters.modelFolder = tiny_bundle
+    return opened
+
+
+@pytest.fixture
 def shown(host, cine):
     """The test's own cine in the scene."""
     from CMRSimExtension.slicer_bridge.sequences import add_cine

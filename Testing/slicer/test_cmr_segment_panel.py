@@ -6,51 +6,17 @@ import slicer
 
 from CMRSimExtension.scanner.geometry import ImageGrid
 from CMRSimExtension.simulation.cine import Cine
-from CMRSimExtension.slicer_bridge.segmentations import add_label_frames, labels_of_node, oriented_image
+from CMRSimExtension.slicer_bridge.segmentations import add_label_frames, labels_of_node
 from CMRSimExtension.slicer_bridge.sequences import add_cine, cine_of_node
-from CMRSimExtension.slicer_bridge.tables import function_of_table
 from Testing.slicer.conftest import node_ids
+from Testing.slicer.segmented_rings import apply, reference_of
 
-torch = pytest.importorskip("torch", reason="needs torch (pip extra 'segment')")
-
-CHILD_SECONDS = 180
-"""A child imports torch and runs a tiny network; only a hang takes this long."""
+pytest.importorskip("torch", reason="needs torch (pip extra 'segment')")
 
 
 @pytest.fixture
-def cine() -> Cine:
-    """Three frames of a bright pool in a grey ring, with a bright crescent beside it; oblique."""
-    rng = np.random.default_rng(2)
-    directions = np.linalg.qr(rng.normal(size=(3, 3)))[0]
-    affine = np.eye(4)
-    affine[:3, :3] = directions @ np.diag([2.0, 2.0, 9.0])
-    shape = (3, 72, 80)
-    rows, columns = np.indices(shape[1:])
-    distance = np.hypot(rows - 36, columns - 42)
-    labels = np.zeros((3, *shape), dtype=np.uint8)
-    for frame, radius in enumerate((11, 7, 9)):
-        labels[frame, :, distance < radius + 5] = 2
-        labels[frame, :, distance < radius] = 1
-        labels[frame, :, 28:44, 14:24] = 3
-    image = np.choose(labels, [60.0, 400.0, 150.0, 380.0]) + rng.normal(0, 10, labels.shape)
-    times = np.tile([0.0, 300.0, 600.0], (3, 1))
-    return Cine(image.astype(np.float32), ImageGrid(affine, shape, 8.0), times_ms=times, labels=labels)
-
-
-@pytest.fixture
-def panel(open_panel, shown, tiny_bundle):
-    """The panel with the cine and the tiny network chosen."""
-    opened = open_panel("CMRSegment")
-    parameters = opened.logic.getParameterNode()
-    parameters.inputNode = shown.proxy
-    parameters.model = "folder"
-    parameters.modelFolder = tiny_bundle
-    return opened
-
-
-def apply(panel, host):
-    panel.ui.applyButton.click()
-    assert host.run_until(lambda: not panel.job.running, CHILD_SECONDS)
+def panel(segment_panel):
+    return segment_panel
 
 
 def test_nothing_heavy_is_imported_before_apply():
@@ -156,127 +122,6 @@ def test_a_missing_package_stops_with_the_way_to_get_it(panel, monkeypatch, slot
     assert not panel.job.running
 
 
-def reference_of(cine, shown):
-    return add_label_frames(cine.labels, cine.grid, "Reference", shown).proxy
-
-
-def test_a_segmentation_agrees_with_itself(panel, host, cine, shown):
-    parameters = panel.logic.getParameterNode()
-    parameters.outputSegmentation = parameters.reference = reference_of(cine, shown)
-    table = panel.logic.compare(parameters).table.GetTable()
-    assert [table.GetColumnName(index) for index in range(4)] == ["Frame", "Structure", "Dice", "HD95 (mm)"]
-    assert table.GetNumberOfRows() == 3 * 3
-    assert all(table.GetValue(row, 2).ToDouble() == 1.0 for row in range(9))
-    assert all(table.GetValue(row, 3).ToDouble() == 0.0 for row in range(9))
-
-
-def test_the_compare_button_gives_dice_of_a_shifted_reference(panel, host, cine, shown):
-    moved = np.roll(cine.labels, 2, axis=-1)
-    parameters = panel.logic.getParameterNode()
-    parameters.outputSegmentation = reference_of(cine, shown)
-    parameters.reference = add_label_frames(moved, cine.grid, "Moved", shown).proxy
-    panel.ui.compareButton.click()
-    assert host.run_until(lambda: not panel.comparison.running, CHILD_SECONDS)
-    table = slicer.util.getNode("Reference accuracy").GetTable()
-    pool, other = cine.labels[0] == 1, moved[0] == 1
-    expected = 2 * (pool & other).sum() / (pool.sum() + other.sum())
-    assert table.GetValue(0, 2).ToDouble() == pytest.approx(expected, abs=5e-5)  # rounded to four decimals
-
-
-def test_dice_over_the_frames_is_a_chart(panel, host, cine, shown):
-    parameters = panel.logic.getParameterNode()
-    parameters.outputSegmentation = parameters.reference = reference_of(cine, shown)
-    chart = panel.logic.compare(parameters).curves.chart
-    names = [chart.GetNthPlotSeriesNode(index).GetName() for index in range(chart.GetNumberOfPlotSeriesNodes())]
-    assert names == ["LV blood pool", "LV myocardium", "RV blood pool"]
-    table = chart.GetNthPlotSeriesNode(2).GetTableNode().GetTable()
-    assert [table.GetValueByName(row, "RV blood pool Dice").ToDouble() for row in range(3)] == [1.0, 1.0, 1.0]
-
-
-def test_frames_that_were_not_segmented_are_not_compared(panel, cine, shown):
-    parameters = panel.logic.getParameterNode()
-    done = cine.labels * np.array([1, 0, 1], dtype=np.uint8)[:, None, None, None]
-    parameters.reference = reference_of(cine, shown)
-    parameters.outputSegmentation = panel.logic.task(parameters).add(
-        found(cine, labels=done, frames=[0, 2])).segmentation
-    values = panel.logic.comparisonTask(parameters).values
-    assert values["frames"] == [0, 2]
-    np.testing.assert_array_equal(values["predicted"], values["reference"])
-
-
-def test_a_frame_that_was_not_segmented_cannot_be_compared_with_a_single_reference(panel, cine, shown, slot_errors):
-    from CMRSimExtension.slicer_bridge.segmentations import add_segmentation
-
-    parameters = panel.logic.getParameterNode()
-    parameters.outputSegmentation = panel.logic.task(parameters).add(found(cine, frames=[0, 2])).segmentation
-    parameters.reference = add_segmentation(cine.labels[1], cine.grid, "One", source=shown.proxy)
-    shown.browser.SetSelectedItemNumber(1)
-    panel.ui.compareButton.click()
-    assert "show one of the frames 0, 2" in str(slot_errors[0])
-
-
-def test_a_reference_of_other_numbers_is_read_by_its_table(panel, host, cine, shown):
-    from CMRSimExtension.slicer_bridge.segmentations import add_label_volume
-
-    parameters = panel.logic.getParameterNode()
-    parameters.outputSegmentation = reference_of(cine, shown)
-    acdc = np.array([0, 3, 2, 1], dtype=np.uint8)[cine.labels[0]]
-    assert not panel.ui.labelMapWidget.isVisibleTo(panel.parent)
-    parameters.reference = add_label_volume(acdc, cine.grid, "ACDC")
-    assert panel.ui.labelMapWidget.isVisibleTo(panel.parent)
-    parameters.referenceLabelMap = "acdc"
-    values = panel.logic.comparisonTask(parameters).values
-    np.testing.assert_array_equal(values["reference"], values["predicted"])
-
-
-def found(cine: Cine, **others) -> dict:
-    """What the ``segment`` job gives when it finds what is there."""
-    from dataclasses import asdict
-
-    from CMRSimExtension.evaluation.function import function_from_labels
-
-    dx, dy, dz = cine.grid.spacing_mm
-    curves = function_from_labels(cine.labels, (dz, dy, dx), height_cm=180.0, weight_kg=80.0)
-    return {
-        "labels": cine.labels, "frames": [0, 1, 2], "curves": asdict(curves), "normal_ranges": {}, "maps_percent": {},
-        "notes": []} | others
-
-
-def test_maps_of_probability_and_uncertainty_keep_step_with_the_cine(panel, cine, shown):
-    from CMRSimExtension.slicer_bridge.jobs import maps_percent
-
-    frames = [0, 2]
-    shares = np.stack([cine.labels[frames] == label for label in range(4)], axis=1) * np.float16(0.75)
-    maps = maps_percent(shares, np.full(shares[:, 0].shape, 0.5, np.float16), {1: 1, 2: 2, 3: 3})
-    nodes = panel.logic.task(panel.logic.getParameterNode()).add(found(cine, frames=frames, maps_percent=maps))
-    names = [node.GetName().removeprefix("Cine segmentation ") for node in nodes.maps]
-    assert names == [
-        "uncertainty", "LV blood pool probability", "LV myocardium probability", "RV blood pool probability"]
-    for frame, share in ((2, 75), (1, 0), (0, 75)):  # frame 1 was not asked for
-        shown.browser.SetSelectedItemNumber(frame)
-        np.testing.assert_array_equal(slicer.util.arrayFromVolume(nodes.maps[2]), (cine.labels[frame] == 2) * share)
-
-
-def test_function_is_updated_in_place_when_it_is_asked_for(panel, cine, shown):
-    assert not panel.ui.functionButton.enabled
-    nodes = panel.logic.task(panel.logic.getParameterNode()).add(found(cine))
-    before, name = function_of_table(nodes.function), nodes.function.GetName()
-    smaller = np.where(cine.labels[0] == 1, 0, cine.labels[0]).astype(np.uint8)
-    smaller[0] = cine.labels[0, 0]
-    # The largest pool now stands in one slice of three, so another frame is end diastole.
-    assert slicer.vtkSlicerSegmentationsModuleLogic.SetBinaryLabelmapToSegment(
-        oriented_image((smaller == 1).astype(np.uint8), cine.grid), nodes.segmentation, "lv_blood", 0)
-    panel.ui.functionButton.click()
-    after = function_of_table(slicer.util.getNode(name))
-    assert after["lv_edv_ml"] < before["lv_edv_ml"]
-    assert slicer.mrmlScene.GetNumberOfNodesByClass("vtkMRMLPlotChartNode") == 1
-
-
-def test_the_frames_can_be_stepped_through_in_the_toolbar(panel, cine, shown):
-    panel.logic.showResult(panel.logic.task(panel.logic.getParameterNode()).add(found(cine)))
-    assert slicer.modules.sequences.browser_in_toolbar == shown.browser
-
-
 def test_apply_makes_maps_when_they_are_asked_for(panel, host):
     parameters = panel.logic.getParameterNode()
     parameters.probabilities = True
@@ -300,12 +145,6 @@ def test_the_person_in_the_image_reaches_the_job(panel):
     parameters.heightCm, parameters.weightKg, parameters.sex, parameters.ageYears = 180.0, 80.0, Sex.MALE, 50
     assert panel.logic.task(parameters).values["person"] == {
         "sex": "M", "age_years": 50, "height_cm": 180.0, "weight_kg": 80.0}
-
-
-def test_function_is_indexed_where_height_and_weight_are_known(panel, cine, shown):
-    values = function_of_table(panel.logic.task(panel.logic.getParameterNode()).add(found(cine)).function)
-    # Mosteller: sqrt(180 x 80 / 3600) = 2 m2; the table rounds to 0.01.
-    assert values["lv_edv_ml_per_m2"] == pytest.approx(values["lv_edv_ml"] / 2.0, abs=0.01)
 
 
 def test_the_shipped_model_is_the_default_and_says_what_it_is_for(open_panel, host):
@@ -353,109 +192,6 @@ def test_a_sequence_of_segmentations_is_no_cine(panel, cine, shown, slot_errors)
     panel.logic.getParameterNode().inputNode = series.sequence
     panel.ui.applyButton.click()
     assert "where a sequence of volumes is needed" in str(slot_errors[0])
-
-
-def test_the_review_buttons_wait_for_a_segmentation(panel, host):
-    assert not panel.ui.editButton.enabled
-    assert not panel.ui.compareButton.enabled
-    panel.logic.process(panel.logic.getParameterNode())
-    assert panel.ui.editButton.enabled
-
-
-def test_edit_opens_the_segment_editor_on_the_result(panel, host, cine, shown):
-    panel.logic.getParameterNode().outputSegmentation = reference_of(cine, shown)
-    shown.browser.SetPlaybackActive(True)
-    panel.ui.editButton.click()
-    editor = slicer.modules.segmenteditor.widgetRepresentation().self().editor
-    assert editor.segmentationNode().GetName() == "Reference"
-    assert editor.sourceVolumeNode().GetID() == shown.proxy.GetID()
-    assert not shown.browser.GetPlaybackActive()
-
-
-def test_a_correction_stays_with_its_frame(panel, host, cine, shown):
-    segmentation = reference_of(cine, shown)
-    panel.logic.getParameterNode().outputSegmentation = segmentation
-    panel.ui.editButton.click()
-    shown.browser.SetSelectedItemNumber(1)
-    corrected = (cine.labels[1] == 3).astype(np.uint8)
-    corrected[1, 60:64, 60:64] = 1
-    slicer.vtkSlicerSegmentationsModuleLogic.SetBinaryLabelmapToSegment(
-        oriented_image(corrected, cine.grid), segmentation, "rv_blood", 0)
-    shown.browser.SetSelectedItemNumber(2)
-    labels, _ = labels_of_node(segmentation)
-    assert (labels[1, 1, 60:64, 60:64] == 3).all()
-    np.testing.assert_array_equal(labels[[0, 2]], cine.labels[[0, 2]])
-
-
-def test_surfaces_are_shown(panel, host, cine, shown):
-    import vtk
-
-    segmentation = reference_of(cine, shown)
-    panel.logic.getParameterNode().outputSegmentation = segmentation
-    panel.ui.show3dButton.click()
-    surface = vtk.vtkPolyData()
-    assert segmentation.GetClosedSurfaceRepresentation("lv_blood", surface) and surface.GetNumberOfPoints() > 0
-
-
-def test_function_and_curve_are_those_of_the_labels(panel, cine, shown):
-    result = found(cine)
-    nodes = panel.logic.task(panel.logic.getParameterNode()).add(result)
-    voxel_ml = 2.0 * 2.0 * 9.0 / 1000.0
-    pools = [(frame == 1).sum() * voxel_ml for frame in cine.labels]
-    expected = 100.0 * (1.0 - min(pools) / max(pools))
-    assert function_of_table(nodes.function)["lv_ef_percent"] == pytest.approx(expected, abs=0.005)
-    assert nodes.curves.table.GetTable().GetValue(1, 0).ToDouble() == 300.0
-
-
-def split(cine: Cine) -> list[Cine]:
-    """One series per slice, as scanners export a stack."""
-    series = []
-    for index in range(cine.grid.shape[0]):
-        affine = np.array(cine.grid.affine_ras)
-        affine[:3, 3] += index * affine[:3, 2]
-        affine[:3, 2] *= 8.0 / 9.0  # a lone slice knows its thickness, not the distance to the next
-        series.append(Cine(
-            cine.image[:, index : index + 1], ImageGrid(affine, (1, *cine.grid.shape[1:]), 8.0),
-            times_ms=cine.times_ms[index : index + 1]))
-    return series
-
-
-def test_series_of_one_stack_are_put_together_by_position(host, cine):
-    from CMRSimExtension.slicer_bridge.hierarchy import place_in_folder
-    from CMRSimExtension.slicer_bridge.stacks import stack_of_node
-
-    series = [add_cine(part, f"Series {index}") for index, part in enumerate(split(cine))]
-    place_in_folder([series[2].proxy, series[0].proxy, series[1].proxy], "Study")
-    stack = stack_of_node(series[1].proxy)
-    order = slice(None) if np.allclose(stack.grid.affine_ras[:3, 3], cine.grid.affine_ras[:3, 3]) else (
-        slice(None, None, -1))
-    np.testing.assert_array_equal(stack.image[:, order], cine.image)
-    assert stack.grid.spacing_mm[2] == pytest.approx(9.0, abs=1e-9)
-
-
-def test_a_missing_slice_of_a_stack_is_noticed(cine):
-    from CMRSimExtension.slicer_bridge.stacks import assemble
-
-    longer = Cine(np.repeat(cine.image, 2, axis=1), ImageGrid(cine.grid.affine_ras, (6, 72, 80), 8.0),
-                  times_ms=np.repeat(cine.times_ms, 2, axis=0))
-    parts = split(longer)
-    del parts[2]
-    with pytest.raises(ValueError, match="a slice is missing"):
-        assemble(parts)
-
-
-def test_a_repeated_series_of_a_stack_is_noticed(cine):
-    from CMRSimExtension.slicer_bridge.stacks import assemble
-
-    parts = split(cine)
-    with pytest.raises(ValueError, match="same position"):
-        assemble([*parts, parts[1]])
-
-
-def test_a_stack_of_one_is_refused_with_the_cure(panel, shown, slot_errors):
-    panel.logic.getParameterNode().assembleStack = True
-    panel.ui.applyButton.click()
-    assert "untick 'stack'" in str(slot_errors[0])
 
 
 def test_the_cine_of_the_fixture_is_what_the_scene_holds(shown, cine):

@@ -1,0 +1,109 @@
+"""What CMRSegment shows of a finished segmentation: function, maps, surfaces, and the way to corrections."""
+
+import numpy as np
+import pytest
+import slicer
+
+from CMRSimExtension.slicer_bridge.segmentations import labels_of_node, oriented_image
+from CMRSimExtension.slicer_bridge.tables import function_of_table
+from Testing.slicer.segmented_rings import found, reference_of
+
+pytest.importorskip("torch", reason="needs torch (pip extra 'segment')")
+
+
+@pytest.fixture
+def panel(segment_panel):
+    return segment_panel
+
+
+def test_maps_of_probability_and_uncertainty_keep_step_with_the_cine(panel, cine, shown):
+    from CMRSimExtension.slicer_bridge.jobs import maps_percent
+
+    frames = [0, 2]
+    shares = np.stack([cine.labels[frames] == label for label in range(4)], axis=1) * np.float16(0.75)
+    maps = maps_percent(shares, np.full(shares[:, 0].shape, 0.5, np.float16), {1: 1, 2: 2, 3: 3})
+    nodes = panel.logic.task(panel.logic.getParameterNode()).add(found(cine, frames=frames, maps_percent=maps))
+    names = [node.GetName().removeprefix("Cine segmentation ") for node in nodes.maps]
+    assert names == [
+        "uncertainty", "LV blood pool probability", "LV myocardium probability", "RV blood pool probability"]
+    for frame, share in ((2, 75), (1, 0), (0, 75)):  # frame 1 was not asked for
+        shown.browser.SetSelectedItemNumber(frame)
+        np.testing.assert_array_equal(slicer.util.arrayFromVolume(nodes.maps[2]), (cine.labels[frame] == 2) * share)
+
+
+def test_function_is_updated_in_place_when_it_is_asked_for(panel, cine, shown):
+    assert not panel.ui.functionButton.enabled
+    nodes = panel.logic.task(panel.logic.getParameterNode()).add(found(cine))
+    before, name = function_of_table(nodes.function), nodes.function.GetName()
+    smaller = np.where(cine.labels[0] == 1, 0, cine.labels[0]).astype(np.uint8)
+    smaller[0] = cine.labels[0, 0]
+    # The largest pool now stands in one slice of three, so another frame is end diastole.
+    assert slicer.vtkSlicerSegmentationsModuleLogic.SetBinaryLabelmapToSegment(
+        oriented_image((smaller == 1).astype(np.uint8), cine.grid), nodes.segmentation, "lv_blood", 0)
+    panel.ui.functionButton.click()
+    after = function_of_table(slicer.util.getNode(name))
+    assert after["lv_edv_ml"] < before["lv_edv_ml"]
+    assert slicer.mrmlScene.GetNumberOfNodesByClass("vtkMRMLPlotChartNode") == 1
+
+
+def test_the_frames_can_be_stepped_through_in_the_toolbar(panel, cine, shown):
+    panel.logic.showResult(panel.logic.task(panel.logic.getParameterNode()).add(found(cine)))
+    assert slicer.modules.sequences.browser_in_toolbar == shown.browser
+
+
+def test_function_is_indexed_where_height_and_weight_are_known(panel, cine, shown):
+    values = function_of_table(panel.logic.task(panel.logic.getParameterNode()).add(found(cine)).function)
+    # Mosteller: sqrt(180 x 80 / 3600) = 2 m2; the table rounds to 0.01.
+    assert values["lv_edv_ml_per_m2"] == pytest.approx(values["lv_edv_ml"] / 2.0, abs=0.01)
+
+
+def test_the_review_buttons_wait_for_a_segmentation(panel, host):
+    assert not panel.ui.editButton.enabled
+    assert not panel.ui.compareButton.enabled
+    panel.logic.process(panel.logic.getParameterNode())
+    assert panel.ui.editButton.enabled
+
+
+def test_edit_opens_the_segment_editor_on_the_result(panel, host, cine, shown):
+    panel.logic.getParameterNode().outputSegmentation = reference_of(cine, shown)
+    shown.browser.SetPlaybackActive(True)
+    panel.ui.editButton.click()
+    editor = slicer.modules.segmenteditor.widgetRepresentation().self().editor
+    assert editor.segmentationNode().GetName() == "Reference"
+    assert editor.sourceVolumeNode().GetID() == shown.proxy.GetID()
+    assert not shown.browser.GetPlaybackActive()
+
+
+def test_a_correction_stays_with_its_frame(panel, host, cine, shown):
+    segmentation = reference_of(cine, shown)
+    panel.logic.getParameterNode().outputSegmentation = segmentation
+    panel.ui.editButton.click()
+    shown.browser.SetSelectedItemNumber(1)
+    corrected = (cine.labels[1] == 3).astype(np.uint8)
+    corrected[1, 60:64, 60:64] = 1
+    slicer.vtkSlicerSegmentationsModuleLogic.SetBinaryLabelmapToSegment(
+        oriented_image(corrected, cine.grid), segmentation, "rv_blood", 0)
+    shown.browser.SetSelectedItemNumber(2)
+    labels, _ = labels_of_node(segmentation)
+    assert (labels[1, 1, 60:64, 60:64] == 3).all()
+    np.testing.assert_array_equal(labels[[0, 2]], cine.labels[[0, 2]])
+
+
+def test_surfaces_are_shown(panel, host, cine, shown):
+    import vtk
+
+    segmentation = reference_of(cine, shown)
+    panel.logic.getParameterNode().outputSegmentation = segmentation
+    panel.ui.show3dButton.click()
+    surface = vtk.vtkPolyData()
+    assert segmentation.GetClosedSurfaceRepresentation("lv_blood", surface) and surface.GetNumberOfPoints() > 0
+
+
+def test_function_and_curve_are_those_of_the_labels(panel, cine, shown):
+    result = found(cine)
+    nodes = panel.logic.task(panel.logic.getParameterNode()).add(result)
+    voxel_ml = 2.0 * 2.0 * 9.0 / 1000.0
+    pools = [(frame == 1).sum() * voxel_ml for frame in cine.labels]
+    expected = 100.0 * (1.0 - min(pools) / max(pools))
+    assert function_of_table(nodes.function)["lv_ef_percent"] == pytest.approx(expected, abs=0.005)
+    assert nodes.curves.table.GetTable().GetValue(1, 0).ToDouble() == 300.0
