@@ -52,7 +52,7 @@ _TISSUE: dict[S, T] = {
     S.LUNG_VESSEL: T.BLOOD_ARTERIAL,  # as the veins; the arteries beside them are not told apart
     S.AIRWAY: T.AIR,
     S.LIVER: T.LIVER,
-    S.LIVER_VESSEL: T.BLOOD_VENOUS,  # portal and hepatic veins
+    S.LIVER_VESSEL: T.BLOOD_ARTERIAL,  # portal blood is well saturated and slow; it shines as the LV's does
     S.STOMACH_WALL: T.STOMACH_WALL,
     S.STOMACH_AIR: T.AIR,
     S.STOMACH_FLUID: T.FLUID,

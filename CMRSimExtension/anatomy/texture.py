@@ -79,7 +79,7 @@ FALL_MM = 80.0
 _G, _ST, _SE, _MO, _SP, _SW = Pattern
 
 TEXTURES: dict[Tissue, TextureOf] = {
-    Tissue.MYOCARDIUM: TextureOf(_G, 0.13, 2.2),
+    Tissue.MYOCARDIUM: TextureOf(_G, 0.15, 2.2),
     Tissue.MUSCLE: TextureOf(_ST, 0.20, 1.2),
     Tissue.FAT: TextureOf(_SE, 0.15, 1.4),
     Tissue.LIVER: TextureOf(_G, 0.10, 1.6),

@@ -10,6 +10,9 @@ Typical breath-hold cine settings at each vendor, within what these papers repor
 - Bernard O et al., Deep learning techniques for automatic MRI cardiac multi-structures segmentation and diagnosis: is
   the problem solved? IEEE Trans Med Imaging 2018;37:2514-2525 (ACDC; 1.37 to 1.68 mm in plane as stated there, a slice
   every 5 to 10 mm).
+
+Signal over noise: between what the air around 24 patients of ACDC suggests (0.010 of the myocardium's signal in the
+median, 0.034 at the noisy end) and half of that, since public images are filtered.
 """
 
 import numpy as np
@@ -20,53 +23,53 @@ _PRESETS = (
     Protocol(
         name="siemens_1.5t", vendor="Siemens", field_t=1.5, repetition_time_ms=2.9, echo_time_ms=1.25,
         flip_angle_deg=65, fov_mm=(300.0, 360.0), matrix=(216, 256), acquired_resolution_mm=(1.9, 1.6),
-        slice_thickness_mm=8.0, slice_gap_mm=2.0, phases=25, views_per_segment=14, snr=32, coils=12,
+        slice_thickness_mm=8.0, slice_gap_mm=2.0, phases=25, views_per_segment=14, snr=64, coils=12,
         filter="tukey", filter_strength=0.4,
     ),
     Protocol(
         name="siemens_3t", vendor="Siemens", field_t=3.0, repetition_time_ms=3.2, echo_time_ms=1.42,
         flip_angle_deg=48, fov_mm=(304.0, 360.0), matrix=(216, 256), acquired_resolution_mm=(1.8, 1.5),
-        slice_thickness_mm=8.0, slice_gap_mm=2.0, phases=25, views_per_segment=13, snr=40, coils=18, acceleration=2,
+        slice_thickness_mm=8.0, slice_gap_mm=2.0, phases=25, views_per_segment=13, snr=80, coils=18, acceleration=2,
         filter="tukey", filter_strength=0.4,
     ),
     Protocol(
         name="philips_1.5t", vendor="Philips", field_t=1.5, repetition_time_ms=3.0, echo_time_ms=1.5,
         flip_angle_deg=60, fov_mm=(350.0, 350.0), matrix=(288, 288), acquired_resolution_mm=(2.0, 1.8),
-        slice_thickness_mm=8.0, slice_gap_mm=2.0, phases=30, views_per_segment=12, snr=30, coils=5,
+        slice_thickness_mm=8.0, slice_gap_mm=2.0, phases=30, views_per_segment=12, snr=60, coils=5,
         filter="hamming", filter_strength=0.3,
     ),
     Protocol(
         name="philips_3t", vendor="Philips", field_t=3.0, repetition_time_ms=2.8, echo_time_ms=1.4,
         flip_angle_deg=45, fov_mm=(320.0, 320.0), matrix=(288, 288), acquired_resolution_mm=(1.9, 1.7),
-        slice_thickness_mm=8.0, slice_gap_mm=2.0, phases=30, views_per_segment=12, snr=38, coils=16, acceleration=2,
+        slice_thickness_mm=8.0, slice_gap_mm=2.0, phases=30, views_per_segment=12, snr=76, coils=16, acceleration=2,
         filter="hamming", filter_strength=0.3,
     ),
     Protocol(
         name="ge_1.5t", vendor="GE", field_t=1.5, repetition_time_ms=3.5, echo_time_ms=1.5, flip_angle_deg=50,
         fov_mm=(360.0, 360.0), matrix=(256, 256), acquired_resolution_mm=(1.9, 1.6), slice_thickness_mm=8.0,
-        slice_gap_mm=2.0, phases=20, views_per_segment=12, snr=28, coils=8, filter="fermi", filter_strength=1.0,
+        slice_gap_mm=2.0, phases=20, views_per_segment=12, snr=56, coils=8, filter="fermi", filter_strength=1.0,
     ),
     Protocol(
         name="ge_3t", vendor="GE", field_t=3.0, repetition_time_ms=3.9, echo_time_ms=1.7, flip_angle_deg=45,
         fov_mm=(350.0, 350.0), matrix=(256, 256), acquired_resolution_mm=(1.8, 1.6), slice_thickness_mm=8.0,
-        slice_gap_mm=0.0, phases=20, views_per_segment=11, snr=34, coils=16, filter="fermi", filter_strength=1.0,
+        slice_gap_mm=0.0, phases=20, views_per_segment=11, snr=68, coils=16, filter="fermi", filter_strength=1.0,
     ),
     Protocol(
         name="canon_1.5t", vendor="Canon", field_t=1.5, repetition_time_ms=3.7, echo_time_ms=1.9,
         flip_angle_deg=60, fov_mm=(350.0, 350.0), matrix=(256, 256), acquired_resolution_mm=(2.0, 1.7),
-        slice_thickness_mm=8.0, slice_gap_mm=2.0, phases=24, views_per_segment=10, snr=26, coils=10,
+        slice_thickness_mm=8.0, slice_gap_mm=2.0, phases=24, views_per_segment=10, snr=52, coils=10,
         filter="hamming", filter_strength=0.5,
     ),
     Protocol(
         name="canon_3t", vendor="Canon", field_t=3.0, repetition_time_ms=3.4, echo_time_ms=1.7, flip_angle_deg=45,
         fov_mm=(340.0, 340.0), matrix=(256, 256), acquired_resolution_mm=(1.9, 1.6), slice_thickness_mm=8.0,
-        slice_gap_mm=2.0, phases=24, views_per_segment=11, snr=32, coils=16, filter="hamming", filter_strength=0.5,
+        slice_gap_mm=2.0, phases=24, views_per_segment=11, snr=64, coils=16, filter="hamming", filter_strength=0.5,
     ),
     Protocol(
         # Petersen 2016: 1.8 x 1.8 x 8 mm, 50 reconstructed phases; the short-axis stack has 2 mm gaps.
         name="ukbiobank", vendor="Siemens", field_t=1.5, repetition_time_ms=2.6, echo_time_ms=1.1, flip_angle_deg=80,
         fov_mm=(320.4, 378.0), matrix=(178, 210), acquired_resolution_mm=(1.8, 1.8), slice_thickness_mm=8.0,
-        slice_gap_mm=2.0, phases=50, views_per_segment=12, snr=28, coils=18, acceleration=2, filter="none",
+        slice_gap_mm=2.0, phases=50, views_per_segment=12, snr=56, coils=18, acceleration=2, filter="none",
         filter_strength=0.0,
     ),
     Protocol(
@@ -121,7 +124,7 @@ def random_protocol(rng: np.random.Generator) -> Protocol:
         slice_thickness_mm=round(between(6.0, 10.0, 9), 1),
         slice_gap_mm=round(between(0.0, 4.0, 10), 1),
         phases=int(20 + 16 * u[11]),
-        snr=round(22.0 * (110.0 / 22.0) ** u[12], 1),
+        snr=round(22.0 * (160.0 / 22.0) ** u[12], 1),
         partial_fourier=1.0 if u[13] < 0.6 else round(0.625 + 0.25 * (u[13] - 0.6) / 0.4, 3),
         filter_strength=round(u[14], 2) if base.filter != "none" else 0.0,
     )

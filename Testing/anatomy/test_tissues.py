@@ -138,6 +138,7 @@ def test_a_record_without_a_tissue_names_it() -> None:
         TissueValues.from_dict(record)
 
 
-def test_the_vessels_of_the_liver_carry_venous_blood() -> None:
-    # Portal and hepatic veins; the hepatic artery is too thin to be drawn.
-    assert TISSUE_OF_STRUCTURE[Structure.LIVER_VESSEL] == Tissue.BLOOD_VENOUS
+def test_the_vessels_of_the_liver_shine_as_the_left_ventricle_does_and_not_as_the_right() -> None:
+    # Portal blood is well saturated and slow: in cines it lacks what darkens the right heart's (`BloodModel.venous`).
+    assert TISSUE_OF_STRUCTURE[Structure.LIVER_VESSEL] == Tissue.BLOOD_ARTERIAL
+    assert TISSUE_OF_STRUCTURE[Structure.RV_BLOOD] == Tissue.BLOOD_VENOUS

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter, maximum_filter1d
 
+from CMRSimExtension.anatomy.heart.coronaries import in_vessel
 from CMRSimExtension.anatomy.heart.parameters import HeartParameters
 from CMRSimExtension.anatomy.heart.state import HeartState, Points
 from CMRSimExtension.anatomy.structures import Structure
@@ -109,10 +110,14 @@ class SacTable:
 
 @dataclass(frozen=True)
 class Lining:
-    """Thickness of the pericardium and of the fluid within it, from place to place; both may be none."""
+    """Thickness of the pericardium and of the fluid within it, from place to place; both may be none.
+
+    `seed` is that of the vessels in the fat.
+    """
 
     pericardium: SacTable
     fluid: SacTable
+    seed: int
 
     @classmethod
     def draw(cls, heart: "Heart", p: HeartParameters) -> "Lining":
@@ -123,7 +128,8 @@ class Lining:
         pericardium = np.clip(PERICARDIUM_MM * (1.0 + 0.67 * next(uneven)), 0.0, None)
         pool = np.clip(next(uneven) + np.cos(_TURNS - _FLUID_ANGLE_RAD) - 0.3, 0.0, None)
         fluid = p.pericardial_fluid_mm * pool / max(float(pool.mean()), 1e-9)
-        return cls(*(SacTable.closed(float(levels[0]), thickness) for thickness in (pericardium, fluid)))
+        start = float(levels[0])
+        return cls(SacTable.closed(start, pericardium), SacTable.closed(start, fluid), p.seed)
 
 
 def _levels(heart: "Heart") -> NDArray:
@@ -170,7 +176,12 @@ def enclose(heart: "Heart", state: HeartState, p: HeartParameters, lining: Linin
 
 
 def claim_sac(q: Points, sacs: tuple[SacTable, SacTable], lining: Lining, state: HeartState) -> NDArray[np.bool_]:
-    """Fat, fluid and pericardium around the bodies; tells which points beyond are swept (see `HeartSample`)."""
+    """Fat with its vessels, fluid and pericardium around the bodies.
+
+    Returns
+    -------
+    (n,) mask of the points beyond that are swept (see `HeartSample`).
+    """
     index = np.flatnonzero(q.open)
     first, last = sacs
     x, y, level = q.x[index], q.y[index], q.level[index]
@@ -190,10 +201,13 @@ def claim_sac(q: Points, sacs: tuple[SacTable, SacTable], lining: Lining, state:
     pericardium, fluid = (table.edge(bearing, level)[inside] for table in (lining.pericardium, lining.fluid))
     structure[radius > edge - pericardium - fluid] = Structure.PERICARDIAL_FLUID
     structure[radius > edge - pericardium] = Structure.PERICARDIUM
-    q.structure[index] = structure
     scale = rest_edge / np.maximum(edge, 1e-6)
     q.rest_x[index] = CENTRE_MM[0] + (q.x[index] - CENTRE_MM[0]) * scale
     q.rest_y[index] = CENTRE_MM[1] + (q.y[index] - CENTRE_MM[1]) * scale
+    fat = np.flatnonzero(structure == Structure.EPICARDIAL_FAT)
+    place = index[fat]
+    structure[fat[in_vessel(q.rest_x[place], q.rest_y[place], q.level[place], lining.seed)]] = Structure.CORONARY_VESSEL
+    q.structure[index] = structure
     return swept
 
 

@@ -19,11 +19,10 @@ from CMRSimExtension.anatomy.heart.valves import mitral_opening
 from CMRSimExtension.anatomy.heart.ventricle import COMPACTED
 from CMRSimExtension.anatomy.structures import Structure
 
-_FREE_WALL_LAYER_MM, _SEPTAL_LAYER_MM = (2.0, 4.0), (1.5, 1.5)
+_FREE_WALL_LAYER_MM, _SEPTAL_LAYER_MM = (4.0, 5.0), (2.0, 2.0)
 """Thickness of the trabeculated layers at the base, and by how much they are thicker at the apex."""
 _CROSSING = 0.5
 """At the apex the chamber's middle is as trabeculated as this place in a layer (0 its edge, 1 the wall)."""
-_COARSENESS = (2.0, 1.1, 1.5)
 
 
 def claim_right_ventricle(q: Points, state: HeartState, rv: RightVentricle, timing: CardiacTiming) -> None:
@@ -104,7 +103,7 @@ def _trabeculae(
     points = chamber[layer]
     result = np.zeros(len(chamber), dtype=bool)
     result[layer] = is_strand(
-        q.rest_x[points], q.rest_y[points], level[layer], strand_share(place[layer], dense), p.seed + 1, _COARSENESS
+        q.rest_x[points], q.rest_y[points], level[layer], strand_share(place[layer], dense), p.seed + 1
     )
     return result
 

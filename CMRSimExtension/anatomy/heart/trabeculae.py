@@ -12,11 +12,14 @@ from CMRSimExtension.anatomy.heart.right_ventricle import RightOutline, outline_
 from CMRSimExtension.anatomy.heart.ventricle import LeftVentricle, Shells
 from CMRSimExtension.anatomy.noise import look_up, periodic_field
 
-_SCALES = ((0.72, 0.8, 1.2), (0.5, 1.2, 2.3), (0.48, 1.5, 4.7))
-"""Weight, cell across in mm and correlation length in cells of the random fields that strands are made of: fine ones,
-the coarse bundles they gather in, and the stretches of wall that have many or few."""
+_NETWORK_MM, _NETWORK_ALONG_MM, _NETWORK_CELLS = 1.3, 5.0, 2.2
+"""Cell across and along the long axis, and correlation length in cells, of the field whose zeros are the RV's strands:
+they lie about a centimetre from each other."""
+_RICH_MM, _RICH_CELLS = 1.5, 4.7
+"""Cell and correlation length of the stretches of wall that have many strands or few."""
 _BUNDLES = ((0.4, 0.8, 1.2), (0.65, 1.1, 2.3), (0.65, 1.2, 4.7))
-"""The same of those in the LV's lining."""
+"""Weight, cell across in mm and correlation length in cells of the random fields that the LV's lining is made of: fine
+bundles, coarse ones, and the stretches of wall that have many or few."""
 _ALONG_MM = 3.0
 """Cell along the long axis: strands run along it."""
 _FINE_MM, _FINE_TURNS = 2.1, 1.3
@@ -29,28 +32,17 @@ _FRAYED_MM = 1.2
 """SD of the fine unevenness of a papillary muscle's surface: seen through a slice its edge is soft."""
 
 
-def is_strand(
-    rest_x: NDArray,
-    rest_y: NDArray,
-    level: NDArray,
-    share: NDArray | float,
-    seed: int,
-    coarseness: tuple[float, float, float] = (1.0, 1.0, 1.0),
-) -> NDArray[np.bool_]:
-    """Whether points of a trabeculated layer, at material coordinates (mm), are muscle; `share` of them are.
+def is_strand(rest_x: NDArray, rest_y: NDArray, level: NDArray, share: NDArray, seed: int) -> NDArray[np.bool_]:
+    """Whether points of the RV's trabeculated layer, at material coordinates (mm), are muscle; about `share` of them.
 
-    `coarseness` has factors on the strands' size along x, y and the long axis: the RV's are coarser than the LV's and
-    cross its chamber.
+    Strands lie where a smooth random field vanishes: so they branch, and run on until they join the wall.
     """
     drift = float(seed // 8 % 64)
-    total = np.zeros(len(rest_x), dtype=np.float32)
-    z = level / (_ALONG_MM * coarseness[2])
-    for number, (weight, across, correlation) in enumerate(_SCALES):
-        field = periodic_field((seed + 3 * number) % 8, correlation)
-        x, y = rest_x / (across * coarseness[0]), rest_y / (across * coarseness[1])
-        total += np.float32(weight) * look_up(field, x + drift, y, z)
-    # The weights' squares add up to one, so the sum is standard normal.
-    return ndtr(total) < share
+    field = periodic_field(seed % 8, _NETWORK_CELLS)
+    off = look_up(field, rest_x / _NETWORK_MM + drift, rest_y / _NETWORK_MM, level / _NETWORK_ALONG_MM)
+    wide = periodic_field((seed + 3) % 8, _RICH_CELLS)
+    rich = ndtr(look_up(wide, rest_x / _RICH_MM + drift, rest_y / _RICH_MM, level / _ALONG_MM))
+    return 2.0 * ndtr(np.abs(off)) - 1.0 < 2.0 * rich * share
 
 
 def finer_than_voxels(level: NDArray, shift: NDArray) -> NDArray[np.float32]:

@@ -1,0 +1,90 @@
+"""The leaning right ventricle with its strands, and what wraps the heart: vessels in fat, fluid, uneven pericardium."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from scipy.ndimage import label
+
+from CMRSimExtension.anatomy.heart.heart import Heart
+from CMRSimExtension.anatomy.heart.parameters import HeartParameters
+from CMRSimExtension.anatomy.heart.state import Points
+from CMRSimExtension.anatomy.heart.trabeculae import is_strand
+from CMRSimExtension.anatomy.structures import Structure
+
+PIXEL_MM = 0.7
+
+
+@pytest.fixture(scope="module")
+def heart() -> Heart:
+    return Heart(HeartParameters(fat_mm=3.0, pericardial_fluid_mm=1.0))
+
+
+def section(heart: Heart, share: float, phase: float = 0.0) -> np.ndarray:
+    """(y, x) structures of the heart across its axis at a share of the LV's length; rows run towards the front."""
+    y, x = np.mgrid[-70.0:70.0:PIXEL_MM, -110.0:60.0:PIXEL_MM]
+    points = np.stack([x.ravel(), y.ravel(), np.full(x.size, share * heart.lv.apex_mm)], axis=1).astype(np.float32)
+    found = heart.sample(points, heart.state(phase))
+    return np.where(found.claimed, found.structure, 0).reshape(x.shape)
+
+
+def depth_by_angle(heart: Heart, degrees: np.ndarray) -> np.ndarray:
+    """(angles,) mm of RV beyond the LV, at angles from the middle of the septum towards the inferior insertion."""
+    state, level = heart.state(0.0), 0.4 * heart.lv.apex_mm
+    centre = heart.lv.centre_mm(np.array([level]))[0]
+    radius = np.arange(20.0, 100.0, 0.5)
+    angle = np.pi + np.deg2rad(degrees)[:, None]
+    x, y = (centre[0] + radius * np.cos(angle)).ravel(), (centre[1] + radius * np.sin(angle)).ravel()
+    inside: Points = heart.classify(x, y, np.full(x.size, level), state)
+    return (inside.clinical == 3).reshape(len(degrees), -1).sum(axis=1) * 0.5
+
+
+def test_the_right_ventricle_is_deeper_at_its_inferior_corner_than_at_the_anterior_insertion() -> None:
+    degrees = np.array([-35.0, -20.0, 20.0, 35.0])
+    leaning = depth_by_angle(Heart(HeartParameters(rv_sag_deg=0.0)), degrees)
+    assert leaning[:2].mean() < 0.85 * leaning[2:].mean()
+    # In ACDC's labels the depth 0.7 of the way to either insertion is 0.36 and 0.64 of the LV's radius (medians).
+    straight = replace(HeartParameters(rv_sag_deg=0.0), rv_lean_deg=0.0, rv_triangularity=(0.0, 0.0))
+    upright = depth_by_angle(Heart(straight), degrees)
+    assert leaning[0] / leaning[-1] < 0.8 * upright[0] / upright[-1]
+
+
+@pytest.mark.parametrize("share", [0.1, 0.3])
+def test_about_as_much_of_the_lining_is_strand_as_asked_for(share: float) -> None:
+    x, y, z = np.random.default_rng(0).uniform(-40.0, 40.0, (3, 20000))
+    hearts = [is_strand(x, y, z, np.full(20000, share), seed).mean() for seed in range(8)]
+    assert np.mean(hearts) == pytest.approx(share, abs=0.04)
+
+
+def test_strands_run_on_into_the_wall_or_each_other_and_are_no_islands(heart: Heart) -> None:
+    found = section(heart, 0.5)
+    strands = np.isin(found, (Structure.RV_TRABECULAE, Structure.MODERATOR_BAND))
+    walls = np.isin(found, (Structure.RV_MYOCARDIUM, Structure.LV_MYOCARDIUM))
+    pieces, count = label(strands | walls, np.ones((3, 3)))
+    joined = np.unique(pieces[walls])
+    assert strands.sum() * PIXEL_MM**2 > 50.0
+    assert np.isin(pieces[strands], joined).mean() > 0.6
+
+
+def test_vessels_run_through_the_epicardial_fat_and_nothing_else(heart: Heart) -> None:
+    found = np.stack([section(heart, share) for share in (0.1, 0.3, 0.5)])
+    vessels, fat = (found == number for number in (Structure.CORONARY_VESSEL, Structure.EPICARDIAL_FAT))
+    assert 0.01 < vessels.sum() / (fat | vessels).sum() < 0.12
+    bare = Heart(HeartParameters(fat_mm=3.0, pericardial_fluid_mm=1.0, seed=5))
+    assert not np.array_equal(section(bare, 0.3) == Structure.CORONARY_VESSEL, vessels[1])
+
+
+def test_fluid_pools_beside_the_inferolateral_wall(heart: Heart) -> None:
+    found = section(heart, 0.4)
+    fluid = found == Structure.PERICARDIAL_FLUID
+    middle = found.shape[0] // 2
+    inferior, anterior = fluid[:middle].sum(), fluid[middle:].sum()
+    assert fluid.sum() > 0 and inferior > 1.5 * anterior
+    dry = section(Heart(HeartParameters(pericardial_fluid_mm=0.0)), 0.4)
+    assert not (dry == Structure.PERICARDIAL_FLUID).any()
+
+
+def test_the_pericardium_is_no_even_line(heart: Heart) -> None:
+    thickness = heart._lining.pericardium.radii_mm
+    assert thickness.min() == 0.0 and thickness.max() > 1.2
+    assert thickness.mean() == pytest.approx(0.63, abs=0.1)
