@@ -80,6 +80,8 @@ OPTIONS = (
     ScanOption("protocol", _SCAN, str, "preset of a vendor and field strength (default siemens_1.5t)", "NAME"),
     ScanOption("plane", _SCAN, str, "short-axis stack (default), one long-axis plane, axial stack or isotropic volume",
                choices=PLANES),
+    ScanOption("rotation-deg", _SCAN, float, "turn the field of view in its plane, -180 to 180: the heart turns "
+               "anticlockwise in the image (default 0; real short-axis stacks are turned by 30 either way)", "DEG"),
     ScanOption("field-t", _SCAN, float, "field strength, 1.5 or 3", "T"),
     ScanOption("tr-ms", _SCAN, float, "repetition time", "MS"),
     ScanOption("te-ms", _SCAN, float, "echo time", "MS"),

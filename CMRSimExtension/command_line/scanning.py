@@ -37,7 +37,7 @@ def scan(
     cine = scan_anatomy(
         build_anatomy(values), protocol if tags is None else tags.protocol(protocol), _seed(values),
         values.get("plane", "sax"), truth, console, faults=_faults(values), on_kspace=on_kspace,
-        preparation=None if tags is None else tags.preparation,
+        preparation=None if tags is None else tags.preparation, rotation_deg=values.get("rotation_deg", 0.0),
     )
     return cine if tags is None else tags.recorded(cine)
 
@@ -46,11 +46,12 @@ def scan_anatomy(
     anatomy: Anatomy, protocol: Protocol, seed: int, plane: str, truth: frozenset[str], console: Console,
     *, faults: Sequence[Fault] = (), on_kspace: KspaceSink | None = None,
     preparation: Callable[[ImageGrid, float], Preparation] | None = None, grid: ImageGrid | None = None,
+    rotation_deg: float = 0.0,
 ) -> Cine:
     """`simulate` with its progress on the console."""
     with console.progress("simulating") as progress:
         return simulate(anatomy, protocol, seed, plane=plane, grid=grid, truth=truth - {"kspace"}, faults=faults,
-                        progress=progress, on_kspace=on_kspace, preparation=preparation)
+                        progress=progress, on_kspace=on_kspace, preparation=preparation, rotation_deg=rotation_deg)
 
 
 def scan_one_slice(
@@ -76,7 +77,8 @@ def scan_one_slice(
     tags = tags_of(values)
     protocol = protocol if tags is None else tags.protocol(protocol)
     anatomy = build_anatomy(values)
-    whole = plan(anatomy.heart_frame, protocol, values.get("plane", "sax"))
+    turn = values.get("rotation_deg", 0.0)
+    whole = plan(anatomy.heart_frame, protocol, values.get("plane", "sax"), in_plane_rotation_deg=turn)
     slices = whole.shape[0]
     index = slices // 2 if index is None else index
     if not 0 <= index < slices:

@@ -19,6 +19,7 @@ examples:
   cmrsim simulate --out heart.nii.gz --seed 7
   cmrsim simulate --out dcm.nii.gz --pathology dcm --edv-ml 240 --esv-ml 180 --protocol philips_3t
   cmrsim simulate --out 4ch.nii.gz --plane 4ch --phases 40
+  cmrsim simulate --out turned.nii.gz --rotation-deg -30
   cmrsim simulate --out full.nii.gz --truth labels,anatomy,motion,fractions
   cmrsim simulate --out patient.nii.gz --anatomy patient061_frame01_gt.nii.gz --labels-map acdc
   cmrsim simulate --out phantom.nii.gz --anatomy phantom_act_1.bin

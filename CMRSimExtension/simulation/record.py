@@ -114,6 +114,8 @@ def simulate_again(
             "sub_samples": int(scan["sub_samples"]),
             "by_channel": bool(scan["by_channel"]),
             "phases": scan["phases"],
+            # Fields of view were not turned before they could be.
+            "rotation_deg": float(scan.get("rotation_deg", 0.0)),
             "array": CoilArray.from_dict(sidecar["coil_array"]) if scan.get("array_given") else None,
         }
     except KeyError as error:

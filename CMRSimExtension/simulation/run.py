@@ -25,10 +25,10 @@ from CMRSimExtension.scanner.planning import plan
 from CMRSimExtension.scanner.protocol import Protocol
 from CMRSimExtension.scanner.receiver import Receiver, amplification_in
 from CMRSimExtension.simulation.appearance import Appearance
+from CMRSimExtension.simulation.options import ScanOptions
 from CMRSimExtension.simulation.scene import Preparation, SliceScene, VoxelContent, one_slice
 from CMRSimExtension.version import __version__
 
-TRUTHS = ("labels", "anatomy", "motion", "fractions")
 _RR_SPREAD = 0.02
 """SD over mean of the heartbeat's length between slices of one breath-hold series in sinus rhythm."""
 
@@ -57,63 +57,6 @@ class Timing:
     def times_ms(self) -> NDArray[np.float64]:
         """(slices, frames) time after the R wave."""
         return self.cycle_ms[:, None] * self.phases[None, :]
-
-
-@dataclass(frozen=True)
-class ScanOptions:
-    """How a scan is done, beyond anatomy, protocol and seed.
-
-    Attributes
-    ----------
-    plane
-        One of `CMRSimExtension.scanner.planning.PLANES`; ignored when `grid` is given.
-    truth
-        Which of `TRUTHS` to make; what is not asked for costs nothing.
-    grid
-        Geometry to scan, instead of the planned one. Its matrix and field of view replace the protocol's.
-    faults
-        What goes wrong (`CMRSimExtension.scanner.faults`).
-    preparation
-        Makes the magnetisation preparation at the R wave for an image grid and a heartbeat in ms
-        (`CMRSimExtension.tagging.options.TagOptions.acquisition`), or None.
-    sub_samples
-        Points that stand for one voxel, through the slice and over its area; `scene.EDGE_SAMPLES` times as many more
-        where they find several tissues.
-    by_channel
-        Draw and reconstruct every receive channel instead of taking the fast path with the same statistics. Done in any
-        case where k-space is kept, where an array is given, and where a field of view too small for the body meets
-        acceleration.
-    phases
-        Cardiac phases to image, each in [0, 1) and rising; None spreads the protocol's number of them evenly. Faults
-        that act on single lines need them even.
-    array
-        The receive coils, as many as the protocol has; None puts the protocol's number of loops around the chest.
-    """
-
-    plane: str = "sax"
-    truth: frozenset[str] = frozenset({"labels"})
-    grid: ImageGrid | None = None
-    faults: tuple[Fault, ...] = ()
-    preparation: Callable[[ImageGrid, float], Preparation] | None = None
-    sub_samples: int = 6
-    by_channel: bool = False
-    phases: tuple[float, ...] | None = None
-    array: CoilArray | None = None
-
-    def __post_init__(self) -> None:
-        phases = self.phases
-        if phases is not None:
-            rising = all(a < b for a, b in zip(phases, phases[1:], strict=False))
-            if not (phases and rising and 0.0 <= phases[0] and phases[-1] < 1.0):
-                raise InputError(f"phases are {phases}; give one or more rising numbers in [0, 1)")
-            lined = [fault.name for fault in self.faults if fault.by_line]
-            if lined:
-                raise InputError(f"{', '.join(lined)} act over the whole heartbeat; leave them or the phases out")
-        unknown = sorted(set(self.truth) - set(TRUTHS))
-        if unknown:
-            raise InputError(f"truth {', '.join(unknown)} is not known; choose from {', '.join(TRUTHS)}")
-        if not 1 <= self.sub_samples <= 64:
-            raise InputError(f"sub_samples is {self.sub_samples}; choose a number from 1 to 64")
 
 
 class Run:
@@ -195,7 +138,9 @@ class Run:
         axis = 0 if protocol.phase_direction == "rows" else 1
         folded = (asked.matrix[axis] - protocol.matrix[axis] + 1) // 2
         if options.grid is None:
-            grid = plan(anatomy.heart_frame, protocol, options.plane)
+            grid = plan(
+                anatomy.heart_frame, protocol, options.plane, in_plane_rotation_deg=options.rotation_deg
+            )
         else:
             grid = options.grid
             dx, dy, _ = grid.spacing_mm
@@ -351,6 +296,7 @@ class Run:
             "simulation": {
                 "seed": seed,
                 "plane": options.plane,
+                "rotation_deg": options.rotation_deg,
                 "truth": sorted(options.truth),
                 "sub_samples": options.sub_samples,
                 "by_channel": self._by_channel,

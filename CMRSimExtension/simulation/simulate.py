@@ -12,7 +12,8 @@ from CMRSimExtension.scanner.faults import Fault
 from CMRSimExtension.scanner.geometry import ImageGrid
 from CMRSimExtension.scanner.protocol import Protocol
 from CMRSimExtension.simulation.cine import Cine
-from CMRSimExtension.simulation.run import KspaceSink, Progress, Run, ScanOptions
+from CMRSimExtension.simulation.options import ScanOptions
+from CMRSimExtension.simulation.run import KspaceSink, Progress, Run
 from CMRSimExtension.simulation.scene import Preparation
 
 
@@ -30,6 +31,7 @@ def simulate(
     by_channel: bool = False,
     phases: Sequence[float] | None = None,
     array: CoilArray | None = None,
+    rotation_deg: float = 0.0,
     workers: int | None = None,
     progress: Progress | None = None,
     on_kspace: KspaceSink | None = None,
@@ -44,7 +46,7 @@ def simulate(
         What the console is set to.
     seed
         Seed of everything that the scan itself draws (tissue values, fields, heartbeats, faults, noise); 0 or above.
-    plane, truth, grid, faults, preparation, sub_samples, by_channel, phases, array
+    plane, truth, grid, faults, preparation, sub_samples, by_channel, phases, array, rotation_deg
         As in `ScanOptions`. Truths: ``labels`` (clinical), ``anatomy`` (every structure), ``motion`` (displacement to
         end diastole), ``fractions`` (tissue shares).
     workers
@@ -63,13 +65,14 @@ def simulate(
     Raises
     ------
     InputError
-        For an unknown truth or plane, a negative seed, a grid that the protocol cannot acquire, or an array of another
-        number of coils.
+        For an unknown truth or plane, a negative seed, a grid that the protocol cannot acquire or that a rotation is
+        asked of, or an array of another number of coils.
     """
     wanted = None if phases is None else tuple(float(phase) for phase in phases)
     options = ScanOptions(
-        plane, frozenset(truth), grid, tuple(faults), preparation, sub_samples, by_channel, wanted, array
-    )
+        plane, frozenset(truth), grid, tuple(faults), preparation, sub_samples, by_channel, wanted, array,
+        float(rotation_deg),
+    )  # fmt: skip
     if not (isinstance(seed, int | np.integer) and seed >= 0):
         raise InputError(f"seed is {seed!r}; give a whole number, 0 or above")
     run = Run.prepare(anatomy, protocol, int(seed), options, progress, on_kspace)

@@ -13,6 +13,10 @@ from typing import Any
 from CMRSimExtension.errors import InputError
 
 POPULATION_RECORD = "population.json"
+TURN_SD_DEG, MOST_TURNED_DEG = 28.0, 60.0
+"""How far radiographers turn a field of view about the heart: in ACDC the RV's direction in the image has an SD of 32
+degrees, in which the hearts' own differences are counted."""
+_NOT_TURNED = ("axial", "whole_heart")
 Values = dict[str, Any]
 Progress = Callable[[float, str], None]
 
@@ -230,8 +234,10 @@ def population(
 ) -> Values:
     """Write `count` subjects with their labels to a folder as NIfTI; gives ``written`` and ``skipped`` counts.
 
-    Subject i depends on `seed` and i alone. Files are written whole or not at all, and a subject whose sidecar is there
-    is not made again, so a run that was stopped goes on where it was.
+    Subject i depends on `seed` and i alone, and so does the turn of its field of view: normal with an SD of
+    `TURN_SD_DEG`, clipped at `MOST_TURNED_DEG` either way; planes across the body are not turned. Files are written
+    whole or not at all, and a subject whose sidecar is there is not made again, so a run that was stopped goes on where
+    it was.
 
     Raises
     ------
@@ -245,12 +251,15 @@ def population(
     from CMRSimExtension.scanner.protocol import Protocol
     from CMRSimExtension.simulation.simulate import simulate as scan
 
-    recipe = {"pathology": pathology, "protocol": protocol, "plane": plane, "seed": seed}
+    turn_sd = 0.0 if plane in _NOT_TURNED else TURN_SD_DEG
+    recipe = {
+        "pathology": pathology, "protocol": protocol, "plane": plane, "seed": seed, "turn_sd_deg": turn_sd,
+        "most_turned_deg": MOST_TURNED_DEG}
     record = Path(folder) / POPULATION_RECORD
     if record.is_file() and json.loads(record.read_text(encoding="utf-8")) != recipe:
         raise InputError(
-            f"{folder} holds a population of another protocol, pathology, plane or seed ({POPULATION_RECORD} says "
-            "which); choose an empty folder, or those settings to go on with it")
+            f"{folder} holds a population of another protocol, pathology, plane, seed or turn ({POPULATION_RECORD} "
+            "says which); choose an empty folder, or those settings to go on with it")
     record.write_text(json.dumps(recipe, indent=1) + "\n", encoding="utf-8")
     written = skipped = 0
     for index in range(count):
@@ -262,11 +271,12 @@ def population(
         def report(share: float, text: str, done: int = index) -> None:
             progress((done + share) / count, f"subject {done + 1} of {count}: {text}")
 
-        subject_seed, scan_seed = np.random.SeedSequence((seed, index)).spawn(2)
+        subject_seed, scan_seed, turn_seed = np.random.SeedSequence((seed, index)).spawn(3)
+        turn = np.clip(np.random.default_rng(turn_seed).normal(0.0, turn_sd), -MOST_TURNED_DEG, MOST_TURNED_DEG)
         subject = Subject.random(subject_seed, pathology=pathology)
         cine = scan(
             subject, Protocol.from_dict(protocol), int(scan_seed.generate_state(1)[0]), plane=plane,
-            truth=("labels",), progress=report)
+            truth=("labels",), progress=report, rotation_deg=float(turn))
         write_cine(cine, path)
         written += 1
     progress(1.0, f"{written} subjects written, {skipped} were there")

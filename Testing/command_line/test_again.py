@@ -56,12 +56,22 @@ def test_a_sidecar_makes_the_same_files_again(heart, tmp_path, given):
 
 @pytest.mark.parametrize("options", [
     ["--tag", "grid", "--spacing-mm", "16", "--flip-deg", "9"],
-    ["--tag", "lines", "--cspamm", "--spacing-px", "3", "--train", "1-1"],
+    ["--tag", "lines", "--cspamm", "--spacing-px", "3", "--train", "1-1", "--rotation-deg", "-25"],
 ])  # fmt: skip
 def test_tags_laid_on_by_the_scan_come_back(tmp_path, options):
     sidecar = simulate(tmp_path / "old", "--seed", "2", *options)
     assert again(sidecar, tmp_path / "new") == 0
     assert same_files(sidecar.parent, tmp_path / "new")
+
+
+def test_a_turned_field_of_view_is_turned_again(tmp_path):
+    sidecar = simulate(tmp_path / "old", "--plane", "4ch", "--slices", "1", "--rotation-deg", "25")
+    assert json.loads(sidecar.read_text(encoding="utf-8"))["record"]["simulation"]["rotation_deg"] == 25.0
+    assert again(sidecar, tmp_path / "new") == 0
+    assert same_files(sidecar.parent, tmp_path / "new")
+    change(sidecar, lambda record: record["simulation"].pop("rotation_deg"))  # as before it could be turned
+    assert again(sidecar, tmp_path / "plain") == 0
+    assert not same_files(sidecar.parent, tmp_path / "plain")
 
 
 def test_raw_data_are_written_again_where_there_were_some(tmp_path):

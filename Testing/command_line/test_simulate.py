@@ -173,6 +173,15 @@ def test_a_preview_is_a_picture_of_one_slice(tmp_path, capsys):
     assert capsys.readouterr().out.split() == [str(tmp_path / "p.png")]
 
 
+def test_a_preview_is_turned_as_the_scan_is(tmp_path):
+    pictures = []
+    for turn in ("0", "30"):
+        path = tmp_path / f"{turn}.png"
+        assert main(["preview", "--out", str(path), "--matrix", "64", "--rotation-deg", turn, "--quiet"]) == 0
+        pictures.append(path.read_bytes())
+    assert pictures[0] != pictures[1]
+
+
 def test_a_preview_shows_a_file_that_is_there_already(heart, tmp_path):
     assert main(["preview", str(heart), "--out", str(tmp_path / "p.gif"), "--slice", "1"]) == 0
     from PIL import Image
