@@ -9,7 +9,7 @@ from scipy.ndimage import label
 from CMRSimExtension.anatomy.heart.heart import Heart
 from CMRSimExtension.anatomy.heart.parameters import HeartParameters
 from CMRSimExtension.anatomy.heart.state import Points
-from CMRSimExtension.anatomy.heart.trabeculae import is_strand
+from CMRSimExtension.anatomy.heart.trabeculae import is_band
 from CMRSimExtension.anatomy.structures import Structure
 
 PIXEL_MM = 0.7
@@ -50,9 +50,9 @@ def test_the_right_ventricle_is_deeper_at_its_inferior_corner_than_at_the_anteri
 
 
 @pytest.mark.parametrize("share", [0.1, 0.3])
-def test_about_as_much_of_the_lining_is_strand_as_asked_for(share: float) -> None:
+def test_about_as_much_of_the_lining_is_band_as_asked_for(share: float) -> None:
     x, y, z = np.random.default_rng(0).uniform(-40.0, 40.0, (3, 20000))
-    hearts = [is_strand(x, y, z, np.full(20000, share), seed).mean() for seed in range(8)]
+    hearts = [is_band(x, y, z, np.full(20000, share), seed).mean() for seed in range(8)]
     assert np.mean(hearts) == pytest.approx(share, abs=0.04)
 
 

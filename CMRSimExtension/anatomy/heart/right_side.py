@@ -14,15 +14,20 @@ from CMRSimExtension.anatomy.heart.right_ventricle import (
 )
 from CMRSimExtension.anatomy.heart.state import EPI, HeartState, Points
 from CMRSimExtension.anatomy.heart.timing import CardiacTiming
-from CMRSimExtension.anatomy.heart.trabeculae import is_strand, strand_share
+from CMRSimExtension.anatomy.heart.trabeculae import is_band, is_lining, strand_share
 from CMRSimExtension.anatomy.heart.valves import mitral_opening
 from CMRSimExtension.anatomy.heart.ventricle import COMPACTED
 from CMRSimExtension.anatomy.structures import Structure
 
-_FREE_WALL_LAYER_MM, _SEPTAL_LAYER_MM = (4.0, 5.0), (2.0, 2.0)
+_FREE_WALL_LAYER_MM, _SEPTAL_LAYER_MM = (2.5, 4.0), (1.5, 1.5)
 """Thickness of the trabeculated layers at the base, and by how much they are thicker at the apex."""
 _CROSSING = 0.5
 """At the apex the chamber's middle is as trabeculated as this place in a layer (0 its edge, 1 the wall)."""
+_COARSENESS = 0.55
+"""Of the layers' strands (`trabeculae.is_lining`)."""
+_BANDS_MM, _BAND_SHARE = (6.0, 12.0), 0.25
+"""How far from the free wall bands reach at the base, by how much farther at the apex, and the share of muscle there
+over `rv_trabeculation`."""
 
 
 def claim_right_ventricle(q: Points, state: HeartState, rv: RightVentricle, timing: CardiacTiming) -> None:
@@ -83,9 +88,9 @@ def _trabeculae(
 ) -> NDArray[np.bool_]:
     """Which points of the chamber (indices into `q`, `depth` below its outline) are trabecular muscle.
 
-    A layer lines the free wall and a thinner one the septum; both thicken towards the apex, where strands cross the
-    whole chamber. As the chamber empties its lining shrinks with the 2/3 power of the volume; the layers keep their
-    thickness and the strands their volume, so they crowd.
+    A layer lines the free wall and a thinner one the septum; both thicken towards the apex, where strands and bands
+    cross the whole chamber. As the chamber empties its lining shrinks with the 2/3 power of the volume; the layers keep
+    their thickness and the strands their volume, so they crowd.
     """
     p, lv, level = rv.parameters, rv.lv, q.level[chamber]
     share = np.clip(level / rv.apex_mm, 0.0, 1.0)
@@ -100,11 +105,15 @@ def _trabeculae(
     layer = np.flatnonzero(place > 0.0)
     left = 1.0 - state.ejection * (1.0 - p.rv_esv_ml / p.rv_edv_ml)
     dense = np.minimum(p.rv_trabeculation * (0.8 - 0.25 * share[layer]) * left ** (-2.0 / 3.0), COMPACTED)
-    points = chamber[layer]
+    points, muscle = chamber[layer], strand_share(place[layer], dense)
     result = np.zeros(len(chamber), dtype=bool)
-    result[layer] = is_strand(
-        q.rest_x[points], q.rest_y[points], level[layer], strand_share(place[layer], dense), p.seed + 1
-    )
+    x, y = q.rest_x[points], q.rest_y[points]
+    result[layer] = is_lining(x, y, level[layer], muscle, p.seed + 1, _COARSENESS)
+    # A few bands leave the layer and cross the chamber; most are near the apex.
+    wide = np.flatnonzero(1.0 + depth / (_BANDS_MM[0] + _BANDS_MM[1] * share) > 0.0)
+    points = chamber[wide]
+    bands = np.full(len(points), _BAND_SHARE * p.rv_trabeculation)
+    result[wide] |= is_band(q.rest_x[points], q.rest_y[points], level[wide], bands, p.seed + 1)
     return result
 
 

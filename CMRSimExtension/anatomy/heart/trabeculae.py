@@ -12,14 +12,14 @@ from CMRSimExtension.anatomy.heart.right_ventricle import RightOutline, outline_
 from CMRSimExtension.anatomy.heart.ventricle import LeftVentricle, Shells
 from CMRSimExtension.anatomy.noise import look_up, periodic_field
 
-_NETWORK_MM, _NETWORK_ALONG_MM, _NETWORK_CELLS = 1.3, 5.0, 2.2
-"""Cell across and along the long axis, and correlation length in cells, of the field whose zeros are the RV's strands:
-they lie about a centimetre from each other."""
+_NETWORK_MM, _NETWORK_ALONG_MM, _NETWORK_CELLS = 2.2, 5.0, 2.2
+"""Cell across and along the long axis, and correlation length in cells, of the field whose zeros are the RV's bands:
+they lie about two centimetres from each other."""
 _RICH_MM, _RICH_CELLS = 1.5, 4.7
-"""Cell and correlation length of the stretches of wall that have many strands or few."""
+"""Cell and correlation length of the stretches of wall that have wide bands or narrow ones."""
 _BUNDLES = ((0.4, 0.8, 1.2), (0.65, 1.1, 2.3), (0.65, 1.2, 4.7))
-"""Weight, cell across in mm and correlation length in cells of the random fields that the LV's lining is made of: fine
-bundles, coarse ones, and the stretches of wall that have many or few."""
+"""Weight, cell across in mm and correlation length in cells of the random fields that a ventricle's lining is made of:
+fine bundles, coarse ones, and the stretches of wall that have many or few."""
 _ALONG_MM = 3.0
 """Cell along the long axis: strands run along it."""
 _FINE_MM, _FINE_TURNS = 2.1, 1.3
@@ -32,10 +32,10 @@ _FRAYED_MM = 1.2
 """SD of the fine unevenness of a papillary muscle's surface: seen through a slice its edge is soft."""
 
 
-def is_strand(rest_x: NDArray, rest_y: NDArray, level: NDArray, share: NDArray, seed: int) -> NDArray[np.bool_]:
-    """Whether points of the RV's trabeculated layer, at material coordinates (mm), are muscle; about `share` of them.
+def is_band(rest_x: NDArray, rest_y: NDArray, level: NDArray, share: NDArray, seed: int) -> NDArray[np.bool_]:
+    """Whether points of the RV, at material coordinates (mm), lie in a band of muscle; about `share` of them do.
 
-    Strands lie where a smooth random field vanishes: so they branch, and run on until they join the wall.
+    Bands lie where a smooth random field vanishes: so they branch, and run on until they join the wall.
     """
     drift = float(seed // 8 % 64)
     field = periodic_field(seed % 8, _NETWORK_CELLS)
@@ -62,7 +62,7 @@ def finer_than_voxels(level: NDArray, shift: NDArray) -> NDArray[np.float32]:
 def is_lining(
     rest_x: NDArray, rest_y: NDArray, level: NDArray, share: NDArray, seed: int, coarseness: NDArray | float
 ) -> NDArray[np.bool_]:
-    """Whether points of the LV's trabeculated layer, at material coordinates (mm), are muscle; `share` of them are.
+    """Whether points of a trabeculated layer, at material coordinates (mm), are muscle; `share` of them are.
 
     Most strands are finer than a voxel: cines show them as a grey rim. `coarseness` is the share of the variance that
     bundles of many sizes have, which are wide enough to be seen.
