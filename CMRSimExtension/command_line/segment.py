@@ -10,8 +10,8 @@ HELP = "segment LV, myocardium and RV of a cine"
 DESCRIPTION = """\
 Segment the left ventricle's blood pool (1), its myocardium (2) and the right ventricle's blood pool (3) over the
 heartbeat with a trained network. Writes X.nii.gz, labels on the input's own grid (frames not asked for are empty),
-and X.json with volumes, ejection fractions and mass. A folder of NIfTI images gives a folder and one function.csv.
-For research, not for clinical use.
+and X.json with volumes, ejection fractions, mass and the wall thickness of the segments (AHA). A folder of NIfTI images
+gives a folder and one function.csv. For research, not for clinical use.
 """
 EXAMPLES = """\
 examples:

@@ -5,7 +5,7 @@ frames, its own extremes stand beside it; mass is the myocardium at end diastole
 """
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -34,6 +34,8 @@ class FunctionCurves:
         The RV's own extremes, which need not fall on those frames.
     indexed
         Volumes and mass per m2 of body surface, where height and weight are known.
+    wall_mm
+        Wall thickness per segment, see `wall_thickness.wall_of_heartbeat`; empty where it was not measured.
     """
 
     function: CardiacFunction
@@ -46,6 +48,7 @@ class FunctionCurves:
     rv_largest_ml: float
     rv_smallest_ml: float | None
     indexed: dict[str, float]
+    wall_mm: dict[str, float] = field(default_factory=dict)
 
     def as_dict(self) -> dict[str, object]:
         """All values by name, JSON-able."""

@@ -8,7 +8,11 @@ from scipy import ndimage
 
 from CMRSimExtension.anatomy.aha import SEGMENT_NAMES, VentricleAxes
 from CMRSimExtension.errors import InputError
+from CMRSimExtension.evaluation.overlap import begins_at_apex
 from CMRSimExtension.scanner.geometry import ImageGrid
+
+FEWEST_SLICES = 3
+"""Segments are counted in a basal, a middle and an apical third."""
 
 
 @dataclass(frozen=True)
@@ -79,6 +83,50 @@ def wall_thickness(
     per_segment = [values[segments == number] for number in range(1, len(SEGMENT_NAMES) + 1)]
     means = tuple(float(found.mean()) if len(found) else float("nan") for found in per_segment)
     return WallThickness(means, tuple(float(value) for value in per_slice))
+
+
+def wall_of_heartbeat(
+    labels: NDArray[np.integer], grid: ImageGrid, end_diastole: int, end_systole: int | None
+) -> dict[str, float]:
+    """Wall thickness in mm of each segment that is seen, by the names of `wall_key`.
+
+    Parameters
+    ----------
+    labels
+        (frames, slices, rows, columns) of a short-axis stack: 1 LV blood pool, 2 LV myocardium, 3 RV blood pool.
+    grid
+        Geometry of a frame.
+    end_diastole, end_systole
+        Frames to measure; None leaves end systole out.
+
+    Raises
+    ------
+    InputError
+        Fewer than `FEWEST_SLICES` slices show a pool and a wall at end diastole, or as `wall_thickness`.
+    """
+    diastole = labels[end_diastole]
+    both = int(((diastole == 1).any(axis=(1, 2)) & (diastole == 2).any(axis=(1, 2))).sum())
+    if both < FEWEST_SLICES:
+        raise InputError(
+            f"{both} slices show an LV blood pool (label 1) and a wall (label 2) at end diastole; the segments need "
+            f"{FEWEST_SLICES}, of base, middle and apex"
+        )
+    apex_first = begins_at_apex(diastole)
+    frames = {"ed": end_diastole} | ({} if end_systole is None else {"es": end_systole})
+    found: dict[str, float] = {}
+    for phase, frame in frames.items():
+        segments = wall_thickness(labels[frame], grid, apex_first=apex_first).segments_mm
+        found |= {
+            wall_key(phase, name): value
+            for name, value in zip(SEGMENT_NAMES, segments, strict=True)
+            if np.isfinite(value)
+        }
+    return found
+
+
+def wall_key(phase: str, segment: str) -> str:
+    """Name of a value of `wall_of_heartbeat`; `phase` is ``ed`` or ``es``, `segment` one of `SEGMENT_NAMES`."""
+    return f"wall_{phase}_mm_{segment.replace(' ', '_')}"
 
 
 def _turned(grid: ImageGrid) -> ImageGrid:

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from CMRSimExtension.errors import CMRSimError, InputError
 from CMRSimExtension.evaluation.function import FunctionCurves, function_from_labels, normal_ranges, volumes_ml
 from CMRSimExtension.evaluation.voxel_sizes import spacing_is_plausible
+from CMRSimExtension.evaluation.wall_thickness import wall_of_heartbeat
 from CMRSimExtension.files.atomic import StagedFiles
 from CMRSimExtension.files.cine_files import (
     COMPANIONS,
@@ -174,6 +175,12 @@ def _with_function(cine: Cine, found: Segmentation, options: SegmentationOptions
     curves = function_from_labels(
         found.labels, (dz, dy, dx), frames=frames, height_cm=options.height_cm, weight_kg=options.weight_kg
     )
+    if trusted:
+        try:
+            wall = wall_of_heartbeat(found.labels, cine.grid, curves.end_diastole, curves.end_systole)
+            curves = replace(curves, wall_mm=wall)
+        except InputError as error:
+            found.notes.append(f"wall thickness is not given: {error}")
     ratios = {
         "lv_ef_percent": curves.function.lv_ef_percent,
         "rv_ef_percent": curves.function.rv_ef_percent,
@@ -356,6 +363,7 @@ def _record(
         record["end_diastole"], record["end_systole"] = curves.end_diastole, curves.end_systole
         record["rv_extremes_ml"] = {"largest": curves.rv_largest_ml, "smallest": curves.rv_smallest_ml}
         record["indexed"] = curves.indexed
+        record["wall_thickness_mm"] = curves.wall_mm
         if options.sex is not None and options.age_years is not None:
             record["normal_ranges"] = normal_ranges(options.sex, options.age_years)
     return record

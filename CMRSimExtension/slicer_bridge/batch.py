@@ -281,6 +281,7 @@ def segmented_in_file(result: Path, cine: Any) -> dict[str, Any]:
         dx, dy, dz = cine.grid.spacing_mm
         curves = asdict(function_from_labels(labels, (dz, dy, dx)))  # of the frames that show an LV, as the file's own
         curves["indexed"] = record["indexed"]
+        curves["wall_mm"] = record.get("wall_thickness_mm", {})
     maps: dict[str, Any] = {}
     if "probability_channels" in record:
         shares, doubt = (read_nifti(companion(result, name)).values for name in ("probabilities", "uncertainty"))

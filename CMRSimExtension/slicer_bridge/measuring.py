@@ -1,7 +1,8 @@
 """Function of a segmentation as a table and a chart, which are made anew after corrections."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,7 @@ from numpy.typing import NDArray
 from CMRSimExtension.errors import InputError
 from CMRSimExtension.evaluation.function import FunctionCurves, function_from_labels, normal_ranges
 from CMRSimExtension.evaluation.voxel_sizes import spacing_is_plausible
+from CMRSimExtension.evaluation.wall_thickness import wall_of_heartbeat
 from CMRSimExtension.slicer_bridge.scene import ATTRIBUTE_PREFIX, AllOrNothing
 from CMRSimExtension.slicer_bridge.segmentations import labels_of_node
 from CMRSimExtension.slicer_bridge.sequences import sequence_of, times_of_sequence
@@ -45,7 +47,8 @@ def add_function(
         Of the segmentation, as table and chart are called after it.
     """
     table = add_function_table(
-        function.function, f"{name} function", source=segmentation, indexed=function.indexed, normal_ranges=ranges)
+        function.function, f"{name} function", source=segmentation, indexed=function.indexed, normal_ranges=ranges,
+        wall_mm=function.wall_mm)
     segmentation.SetNodeReferenceID(TABLE_ROLE, table.GetID())
     if len(function.frames) < 2:
         return FunctionNodes(table, None)
@@ -61,7 +64,8 @@ def add_function(
 def update_function(segmentation: Any, person: Mapping[str, Any]) -> FunctionNodes:
     """Measure a segmentation as it is now; table and chart take the place of those it had.
 
-    Frames with an LV blood pool are counted, also where it was drawn by hand in a frame that was left empty.
+    Frames with an LV blood pool are counted, also where it was drawn by hand in a frame that was left empty. Wall
+    thickness is told where the labels show the segments.
 
     Parameters
     ----------
@@ -81,6 +85,9 @@ def update_function(segmentation: Any, person: Mapping[str, Any]) -> FunctionNod
     dx, dy, dz = grid.spacing_mm
     function = function_from_labels(
         labels, (dz, dy, dx), height_cm=person["height_cm"], weight_kg=person["weight_kg"])
+    with suppress(InputError):  # the segments are not known of every segmentation, as of a single slice
+        wall = wall_of_heartbeat(labels, grid, function.end_diastole, function.end_systole)
+        function = replace(function, wall_mm=wall)
     known = person["sex"] is not None and person["age_years"] is not None
     ranges = normal_ranges(person["sex"], person["age_years"]) if known else {}
     sequence = sequence_of(segmentation)

@@ -9,8 +9,10 @@ import slicer
 import vtk
 from numpy.typing import NDArray
 
+from CMRSimExtension.anatomy.aha import SEGMENT_NAMES
 from CMRSimExtension.anatomy.function import CardiacFunction
 from CMRSimExtension.errors import InputError
+from CMRSimExtension.evaluation.wall_thickness import wall_key
 from CMRSimExtension.files.display import LABEL_COLOURS
 from CMRSimExtension.slicer_bridge.hierarchy import place_beside
 from CMRSimExtension.slicer_bridge.scene import new_node
@@ -33,6 +35,11 @@ INDEXED_ROWS = {
     f"{key}_per_m2": (f"{title} index", f"{unit}/m²")
     for key, (title, unit) in FUNCTION_ROWS.items() if not key.endswith("percent")}
 """The same of the values indexed to body surface area."""
+WALL_ROWS = {
+    wall_key(phase, segment): (f"Wall thickness, {segment}, {words}", "mm")
+    for phase, words in (("ed", "end diastole"), ("es", "end systole")) for segment in SEGMENT_NAMES}
+"""The same of the wall thickness of the segments."""
+_ROWS = FUNCTION_ROWS | INDEXED_ROWS | WALL_ROWS
 
 CURVE_COLOURS = {
     **{name: tuple(channel / 255 for channel in LABEL_COLOURS[label]) for name, label in (("LV", 1), ("RV", 3))},
@@ -94,7 +101,7 @@ def add_table(
 
 def add_function_table(
     function: CardiacFunction, name: str, *, source: Any = None, indexed: Mapping[str, float] | None = None,
-    normal_ranges: Mapping[str, tuple[float, float]] | None = None,
+    normal_ranges: Mapping[str, tuple[float, float]] | None = None, wall_mm: Mapping[str, float] | None = None,
 ) -> Any:
     """Cardiac function as a table: measure, value, unit, and the normal range where one is known.
 
@@ -106,14 +113,15 @@ def add_function_table(
         Values per m2 of body surface, by the keys of `INDEXED_ROWS`.
     normal_ranges
         (low, high) of healthy people, by the keys of `FUNCTION_ROWS` and `INDEXED_ROWS`.
+    wall_mm
+        Wall thickness of segments, by the keys of `WALL_ROWS`.
     """
-    values = function.as_dict() | dict(indexed or {})
-    rows = FUNCTION_ROWS | INDEXED_ROWS
-    known = [key for key in rows if values.get(key) is not None]
+    values = function.as_dict() | dict(indexed or {}) | dict(wall_mm or {})
+    known = [key for key in _ROWS if values.get(key) is not None]
     columns: dict[str, Sequence[str] | Sequence[float]] = {
-        "Measure": [rows[key][0] for key in known],
+        "Measure": [_ROWS[key][0] for key in known],
         "Value": [round(float(values[key] or 0.0), 2) for key in known],
-        "Unit": [rows[key][1] for key in known],
+        "Unit": [_ROWS[key][1] for key in known],
     }
     if normal_ranges:
         columns["Normal range"] = [
@@ -122,9 +130,9 @@ def add_function_table(
 
 
 def function_of_table(table: Any) -> dict[str, float]:
-    """Value by key (`FUNCTION_ROWS`, `INDEXED_ROWS`) of a table made by `add_function_table`."""
+    """Value by key (`FUNCTION_ROWS`, `INDEXED_ROWS`, `WALL_ROWS`) of a table made by `add_function_table`."""
     grid = table.GetTable()
-    keys = {title: key for key, (title, _) in (FUNCTION_ROWS | INDEXED_ROWS).items()}
+    keys = {title: key for key, (title, _) in _ROWS.items()}
     return {
         keys[grid.GetValue(row, 0).ToString()]: grid.GetValue(row, 1).ToDouble()
         for row in range(grid.GetNumberOfRows())

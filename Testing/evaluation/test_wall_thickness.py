@@ -5,7 +5,7 @@ import pytest
 
 from CMRSimExtension.anatomy.aha import SEGMENT_NAMES
 from CMRSimExtension.errors import InputError
-from CMRSimExtension.evaluation.wall_thickness import wall_thickness
+from CMRSimExtension.evaluation.wall_thickness import wall_key, wall_of_heartbeat, wall_thickness
 from CMRSimExtension.scanner.geometry import ImageGrid
 
 
@@ -85,3 +85,22 @@ def test_a_wall_without_a_blood_pool_is_refused():
     labels[labels == 1] = 0
     with pytest.raises(InputError, match="label 1"):
         wall_thickness(labels, grid)
+
+
+def test_a_heartbeat_has_the_thickness_of_both_its_ends():
+    diastole, grid = ring(septal=8.0, lateral=8.0)
+    systole, _ = ring(inner=9.0, septal=13.0, lateral=13.0)
+    for order in (slice(None), slice(None, None, -1)):  # from base to apex, and the other way
+        small = np.stack([ring(inner=14.0 - index, septal=8.0, lateral=8.0, slices=1)[0][0] for index in range(9)])
+        found = wall_of_heartbeat(np.stack([small[order], systole]), grid, 0, 1)
+        assert len(found) == 32 and wall_key("ed", "apex") not in found
+        assert found[wall_key("ed", "mid inferior")] == pytest.approx(8.0, abs=0.4)
+        assert found["wall_es_mm_mid_inferior"] == pytest.approx(13.0, abs=0.4)
+    assert set(wall_of_heartbeat(diastole[None], grid, 0, None)) == {
+        wall_key("ed", name) for name in SEGMENT_NAMES[:16]}
+
+
+def test_fewer_slices_than_thirds_have_no_segments():
+    labels, grid = ring(slices=2)
+    with pytest.raises(InputError, match="2 slices show .* need 3"):
+        wall_of_heartbeat(labels[None], grid, 0, None)

@@ -66,6 +66,22 @@ def test_the_sidecar_holds_the_function_of_the_labels(cine, oracle, tmp_path, tr
     assert record["function"]["lv_ef_percent"] == pytest.approx(64.0, abs=4)  # 1 - 0.6^2, in area
 
 
+def test_the_sidecar_holds_wall_thickness_at_both_ends_of_the_beat(cine, oracle, tmp_path):
+    _, result = segment_file(cine, tmp_path / "seg.nii.gz", oracle, PLAIN)
+    wall = json.loads((tmp_path / "seg.json").read_text())["wall_thickness_mm"]
+    assert result.function.wall_mm == wall
+    # Rings of 10 mm, and 0.6 times that at end systole, 8 % less from slice to slice; the oracle errs by half a pixel.
+    assert wall["wall_ed_mm_mid_inferior"] == pytest.approx(10.0 * 0.84, abs=1.0)
+    assert wall["wall_es_mm_mid_inferior"] == pytest.approx(6.0 * 0.84, abs=1.0)
+
+
+def test_a_stack_without_base_middle_and_apex_has_no_wall_thickness(oracle, tmp_path, truth):
+    write(tmp_path / "two.nii.gz", picture(truth[:, :2]))
+    _, result = segment_file(tmp_path / "two.nii.gz", tmp_path / "seg.nii.gz", oracle, PLAIN)
+    assert result.function.wall_mm == {}
+    assert "wall thickness is not given: 2 slices show" in " ".join(result.segmentation.notes)
+
+
 def test_ed_and_es_are_found_and_the_other_frames_empty(cine, oracle, tmp_path):
     segment_file(cine, tmp_path / "seg.nii.gz", oracle, SegmentationOptions("edes", "cpu", "none"))
     record = json.loads((tmp_path / "seg.json").read_text())

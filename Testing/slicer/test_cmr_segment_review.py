@@ -1,9 +1,12 @@
 """What CMRSegment shows of a finished segmentation: function, maps, surfaces, and the way to corrections."""
 
+from dataclasses import asdict
+
 import numpy as np
 import pytest
 import slicer
 
+from CMRSimExtension.evaluation.function import function_from_labels
 from CMRSimExtension.slicer_bridge.segmentations import labels_of_node, oriented_image
 from CMRSimExtension.slicer_bridge.tables import function_of_table
 from Testing.slicer.segmented_rings import found, reference_of
@@ -55,6 +58,23 @@ def test_function_is_indexed_where_height_and_weight_are_known(panel, cine, show
     values = function_of_table(panel.logic.task(panel.logic.getParameterNode()).add(found(cine)).function)
     # Mosteller: sqrt(180 x 80 / 3600) = 2 m2; the table rounds to 0.01.
     assert values["lv_edv_ml_per_m2"] == pytest.approx(values["lv_edv_ml"] / 2.0, abs=0.01)
+
+
+def test_function_tells_the_wall_thickness_of_every_segment(panel, cine, shown):
+    """Of the job's result, and measured anew after a correction."""
+    near = cine.labels.copy()
+    beside = near[:, :, 28:44, 24:30]
+    beside[beside == 0] = 3  # the RV reaches the wall, which tells where the septum is
+    curves = asdict(function_from_labels(near, (9.0, 2.0, 2.0)))
+    walls = {"wall_ed_mm_mid_anterior": 10.04, "wall_es_mm_mid_anterior": 10.1}
+    nodes = panel.logic.task(panel.logic.getParameterNode()).add(
+        found(cine, labels=near, curves=curves | {"wall_mm": walls}))
+    assert function_of_table(nodes.function).items() >= walls.items()
+    panel.ui.functionButton.click()
+    after = function_of_table(slicer.util.getNode("Cine segmentation function"))
+    known = {key: value for key, value in after.items() if key.startswith("wall_")}
+    # Rings of 5 pixels of 2 mm in all frames, whose edges are those of pixels; the apex is below the cavity.
+    assert len(known) == 32 and all(value == pytest.approx(10.0, abs=1.0) for value in known.values())
 
 
 def test_the_review_buttons_wait_for_a_segmentation(panel, host):
