@@ -92,7 +92,6 @@ def enhanced_dataset(cine: Cine, pixels: np.ndarray, key: str) -> Dataset:
     ds.ResonantNucleus = "1H"
     if protocol["field_t"] is not None:
         ds.MagneticFieldStrength = float(protocol["field_t"])
-    ds.KSpaceFiltering = "NONE"
     ds.ApplicableSafetyStandardAgency, ds.ApplicableSafetyStandardDescription = "IEC", ""
     if original:
         ds.ImageComments = "Sampled at the echo time alone; the pixel bandwidth is the lowest that TR and TE allow"
@@ -120,19 +119,26 @@ def _pulse_sequence(ds: Dataset, protocol: dict[str, Any]) -> None:
     ds.MultiPlanarExcitation, ds.PhaseContrast, ds.TimeOfFlightContrast = "NO", "NO", "NO"
     ds.SteadyStatePulseSequence = "NONE" if protocol["sequence"] == "gre" else "FREE_PRECESSION"
     ds.EchoPlanarPulseSequence, ds.SaturationRecovery, ds.SpectrallySelectedSuppression = "NO", "NO", "NONE"
-    ds.OversamplingPhase, ds.GeometryOfKSpaceTraversal = "NONE", "RECTILINEAR"
-    ds.RectilinearPhaseEncodeReordering, ds.SegmentedKSpaceTraversal = "LINEAR", "PARTIAL"
+    ds.OversamplingPhase, ds.SegmentedKSpaceTraversal = "NONE", "PARTIAL"
+    ds.GeometryOfKSpaceTraversal = "RECTILINEAR" if _rectilinear(protocol) else "RADIAL"
+    if _rectilinear(protocol):
+        ds.RectilinearPhaseEncodeReordering = "LINEAR"
+    ds.KSpaceFiltering = str(protocol["filter"] or "none").upper() if protocol["filter_strength"] else "NONE"
     ds.NumberOfKSpaceTrajectories = 1
+
+
+def _rectilinear(protocol: dict[str, Any]) -> bool:
+    return protocol["trajectory"] in (None, "cartesian")
 
 
 def _synchronization(ds: Dataset, key: str, original: bool) -> None:
     ds.SynchronizationFrameOfReferenceUID = uid(key, "clock")
     ds.SynchronizationTrigger, ds.AcquisitionTimeSynchronized = "NO TRIGGER", "N"
-    ds.CardiacSynchronizationTechnique, ds.CardiacSignalSource = "RETROSPECTIVE", "ECG"
-    ds.CardiacBeatRejectionTechnique = "NONE"
-    ds.LowRRValue = ds.HighRRValue = None
-    ds.RespiratoryMotionCompensationTechnique, ds.RespiratorySignalSource = "BREATH_HOLD", "NONE"
     if original:
+        ds.CardiacSynchronizationTechnique, ds.CardiacSignalSource = "RETROSPECTIVE", "ECG"
+        ds.CardiacBeatRejectionTechnique = "NONE"
+        ds.LowRRValue = ds.HighRRValue = None
+        ds.RespiratoryMotionCompensationTechnique, ds.RespiratorySignalSource = "BREATH_HOLD", "NONE"
         ds.IntervalsAcquired = ds.IntervalsRejected = None
         ds.CardiacRRIntervalSpecified = 0.0
         ds.BulkMotionCompensationTechnique = "NONE"
@@ -240,18 +246,26 @@ def _scan(shared: Dataset, cine: Cine, protocol: dict[str, Any]) -> None:
     timing.OperatingModeSequence = Sequence([
         _item(OperatingModeType=kind, OperatingMode="IEC_NORMAL") for kind in ("STATIC FIELD", "RF", "GRADIENT")])
     shared.MRTimingAndRelatedParametersSequence = Sequence([timing])
-    rows, columns = cine.grid.shape[1:]
     along_rows = protocol["phase_direction"] != "columns"
+    partial, factor = (float(protocol[name] or 1) if _rectilinear(protocol) else 1.0
+                       for name in ("partial_fourier", "acceleration"))
+    phase, read, phase_share = _encoding(cine, protocol, along_rows)
     shared.MRFOVGeometrySequence = Sequence([_item(
-        InPlanePhaseEncodingDirection="COLUMN" if along_rows else "ROW",
-        MRAcquisitionFrequencyEncodingSteps=columns if along_rows else rows,
-        MRAcquisitionPhaseEncodingStepsInPlane=rows if along_rows else columns,
-        MRAcquisitionPhaseEncodingStepsOutOfPlane=1, PercentSampling="100", PercentPhaseFieldOfView="100")])
+        InPlanePhaseEncodingDirection="COLUMN" if along_rows else "ROW", MRAcquisitionFrequencyEncodingSteps=read,
+        MRAcquisitionPhaseEncodingStepsInPlane=phase, MRAcquisitionPhaseEncodingStepsOutOfPlane=1,
+        PercentSampling=ds_text(100.0 * partial / factor), PercentPhaseFieldOfView=ds_text(100.0 * phase_share))])
     shared.MREchoSequence = Sequence([_item(EffectiveEchoTime=te)])
-    shared.MRModifierSequence = Sequence([_item(
+    modifier = _item(
         InversionRecovery="NO", FlowCompensation="NONE", Spoiling="RF" if protocol["sequence"] == "gre" else "NONE",
-        T2Preparation="NO", SpectrallySelectedExcitation="NONE", SpatialPresaturation="NONE", PartialFourier="NO",
-        ParallelAcquisition="NO")])
+        T2Preparation="NO", SpectrallySelectedExcitation="NONE", SpatialPresaturation="NONE",
+        PartialFourier="YES" if partial < 1 else "NO", ParallelAcquisition="YES" if factor > 1 else "NO")
+    if partial < 1:
+        modifier.PartialFourierDirection = "PHASE"
+    if factor > 1:
+        modifier.ParallelAcquisitionTechnique = "SENSE"
+        modifier.ParallelReductionFactorInPlane, modifier.ParallelReductionFactorOutOfPlane = factor, 1.0
+        modifier.ParallelReductionFactorSecondInPlane = 1.0
+    shared.MRModifierSequence = Sequence([modifier])
     shared.MRImagingModifierSequence = Sequence([_item(
         MagnetizationTransfer="NONE", BloodSignalNulling="NO", **(tag_attributes(cine) or {"Tagging": "NONE"}),
         TransmitterFrequency=_frequency_mhz(field), PixelBandwidth=ds_text(_bandwidth_hz(tr, te)))])
@@ -262,6 +276,22 @@ def _scan(shared: Dataset, cine: Cine, protocol: dict[str, Any]) -> None:
     shared.MRTransmitCoilSequence = Sequence([_item(
         TransmitCoilName="BODY", TransmitCoilManufacturerName="CMRSimExtension", TransmitCoilType="BODY")])
     shared.MRAveragesSequence = Sequence([_item(NumberOfAverages="1")])
+
+
+def _encoding(cine: Cine, protocol: dict[str, Any], along_rows: bool) -> tuple[int, int, float]:
+    """Encoded samples along the phase and the read direction, and the former's field of view over the latter's.
+
+    Where the record does not tell the acquired resolution, as many as the image has pixels.
+    """
+    dx, dy, _ = cine.grid.spacing_mm
+    pixels = cine.grid.shape[1:] if along_rows else cine.grid.shape[:0:-1]
+    sides = (dy, dx) if along_rows else (dx, dy)
+    share = pixels[0] * sides[0] / (pixels[1] * sides[1])
+    field, resolution = protocol["fov_mm"], protocol["acquired_resolution_mm"]
+    if field is None or resolution is None:
+        return pixels[0], pixels[1], share
+    phase, read = (round(f / r) for f, r in zip(field if along_rows else field[::-1], resolution, strict=True))
+    return phase, read, share
 
 
 def _per_frame(cine: Cine) -> list[Dataset]:

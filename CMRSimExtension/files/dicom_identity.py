@@ -149,7 +149,8 @@ def protocol_values(cine: Cine) -> dict[str, Any]:
     return {name: values.get(name, source_of(cine).get(name)) for name in
             ("field_t", "repetition_time_ms", "echo_time_ms", "flip_angle_deg", "sequence", "phase_direction",
              "sar_w_per_kg", "imaging_frequency_mhz", "pixel_bandwidth_hz", "magnetization_transfer",
-             "blood_signal_nulling")}
+             "blood_signal_nulling", "trajectory", "partial_fourier", "acceleration", "filter", "filter_strength",
+             "fov_mm", "acquired_resolution_mm")}
 
 
 def tagging_record(cine: Cine) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from CMRSimExtension.files.dicom_enhanced import write_enhanced
 from CMRSimExtension.files.dicom_identity import ds_text, stored
 from CMRSimExtension.files.dicom_reading import read_dicom
 from CMRSimExtension.files.dicom_writing import write_dicom
+from CMRSimExtension.scanner.protocol import Protocol
 
 SYNTHETIC = (0x0008, 0x001C)
 
@@ -238,7 +239,8 @@ def test_of_a_scanners_image_no_more_is_said_than_is_known(small_cine, tmp_path,
     dataset = enhanced(small_cine, tmp_path, REAL)
     text = str(dataset)
     for guess in ("MagneticFieldStrength", "Tagging", "TransmitterFrequency", "ReceiveCoilName", "RepetitionTime",
-                  "EffectiveEchoTime", "InversionRecovery", "PixelBandwidth", "NumberOfAverages"):
+                  "EffectiveEchoTime", "InversionRecovery", "PixelBandwidth", "NumberOfAverages", "KSpaceFiltering",
+                  "CardiacSynchronizationTechnique", "RespiratoryMotionCompensationTechnique"):
         assert pydicom.datadict.dictionary_description(guess) not in text, guess
     assert "SIMULATED" not in text and dataset.ImageType[0] == "DERIVED"
     assert dicom_errors(tmp_path / "e.dcm") == []
@@ -271,6 +273,28 @@ def test_the_pixel_bandwidth_of_a_simulation_is_the_lowest_that_its_times_allow(
     (modifier,) = dataset.SharedFunctionalGroupsSequence[0].MRImagingModifierSequence
     assert modifier.PixelBandwidth == hz
     assert "lowest that TR and TE allow" in dataset.ImageComments
+    assert dicom_errors(tmp_path / "e.dcm") == []
+
+
+def test_how_k_space_was_filled_is_told_as_it_was(small_cine, tmp_path, dicom_errors):
+    scan = Protocol(fov_mm=(270.0, 360.0), acquired_resolution_mm=(2.7, 2.0), acceleration=2, partial_fourier=0.75)
+    dataset = enhanced(small_cine, tmp_path, SIMULATED | {"protocol": scan.as_dict()})
+    (groups,) = dataset.SharedFunctionalGroupsSequence
+    (field,), (modifier,) = groups.MRFOVGeometrySequence, groups.MRModifierSequence
+    assert (field.MRAcquisitionPhaseEncodingStepsInPlane, field.MRAcquisitionFrequencyEncodingSteps) == (100, 180)
+    assert field.PercentSampling == 37.5
+    assert (modifier.PartialFourier, modifier.PartialFourierDirection) == ("YES", "PHASE")
+    assert (modifier.ParallelAcquisitionTechnique, modifier.ParallelReductionFactorInPlane) == ("SENSE", 2.0)
+    assert (dataset.KSpaceFiltering, dataset.GeometryOfKSpaceTraversal) == ("TUKEY", "RECTILINEAR")
+    assert dicom_errors(tmp_path / "e.dcm") == []
+
+
+def test_a_radial_scan_is_called_radial(small_cine, tmp_path, dicom_errors):
+    scan = Protocol(trajectory="golden_angle", acceleration=3, filter="none").as_dict()
+    dataset = enhanced(small_cine, tmp_path, SIMULATED | {"protocol": scan})
+    assert (dataset.KSpaceFiltering, dataset.GeometryOfKSpaceTraversal) == ("NONE", "RADIAL")
+    # Spokes are left out, which no parallel imaging makes up for.
+    assert dataset.SharedFunctionalGroupsSequence[0].MRModifierSequence[0].ParallelAcquisition == "NO"
     assert dicom_errors(tmp_path / "e.dcm") == []
 
 
