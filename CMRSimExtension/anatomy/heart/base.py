@@ -14,7 +14,7 @@ from CMRSimExtension.anatomy.heart.right_ventricle import TOP_MM
 from CMRSimExtension.anatomy.noise import look_up, periodic_field
 from CMRSimExtension.anatomy.structures import Structure
 
-_LOBES_MM, _LOBE_CELLS = 2.6, 6.0
+_LOBES_MM, _LOBE_CELLS = 2.4, 9.0
 """Standard deviation of the atria's outline, and the correlation length of their lobes in mm."""
 
 
@@ -160,23 +160,23 @@ class Base:
         )
         a = p.atrial_scale * size**0.5
         left = Chamber(
-            (7.0 * size, -13.0 * size, -26.0 * a),
-            (29.0 * a, 24.0 * a, 28.0 * a),
+            (7.0 * size, -13.0 * size, -17.0 * a),
+            (31.0 * a, 26.0 * a, 21.0 * a),
             1.6,
             Structure.LA_BLOOD,
             Structure.LA_WALL,
             p.seed,
         )
         right = Chamber(
-            (-47.0 * size**0.5, -13.0, -25.0 * a),
-            (26.0 * a, 30.0 * a, 26.0 * a),
+            (-47.0 * size**0.5, -13.0, -16.0 * a),
+            (28.0 * a, 32.0 * a, 20.0 * a),
             1.8,
             Structure.RA_BLOOD,
             Structure.RA_WALL,
             p.seed + 11,
         )
         appendage = Chamber(
-            (27.0 * size, 15.0 * size, -22.0 * a),
+            (27.0 * size, 15.0 * size, -17.0 * a),
             (11.0 * a, 13.0 * a, 13.0 * a),
             1.4,
             Structure.LA_BLOOD,

@@ -5,10 +5,10 @@ from numpy.typing import NDArray
 
 from CMRSimExtension.anatomy.noise import look_up, periodic_field
 
-_CELL_MM, _CORRELATION = 1.1, 2.6
+_CELL_MM, _CORRELATION = 1.6, 2.6
 """Cell, and correlation length in cells, of the fields whose common zeros are the vessels: about one runs through
 every 170 mm2 of fat."""
-_RADIUS_MM = 1.4
+_RADIUS_MM = 1.5
 _PER_MM = 1.0 / (np.sqrt(2.0) * _CORRELATION * _CELL_MM)
 """Typical slope of such a field."""
 
