@@ -4,8 +4,6 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from CMRSimExtension.anatomy.material import Anatomy
 from CMRSimExtension.command_line.console import Console
 from CMRSimExtension.command_line.scan_options import SUBJECT_KEYS
@@ -18,7 +16,7 @@ from CMRSimExtension.scanner.planning import plan
 from CMRSimExtension.scanner.protocol import Protocol
 from CMRSimExtension.simulation.cine import Cine
 from CMRSimExtension.simulation.run import KspaceSink
-from CMRSimExtension.simulation.scene import Preparation
+from CMRSimExtension.simulation.scene import Preparation, one_slice
 from CMRSimExtension.simulation.simulate import simulate
 
 
@@ -87,7 +85,7 @@ def scan_one_slice(
         raise InputError(f"--frame is {frame}; this protocol has frames 0 to {protocol.phases - 1}")
     if frame == 0 and not faults:
         protocol = protocol.replace(phases=1)
-    grid = _slice_of(whole, index)
+    grid = one_slice(whole, index)
     with console.progress("simulating") as progress:
         return simulate(anatomy, protocol, _seed(values), grid=grid, faults=faults, progress=progress,
                         preparation=None if tags is None else tags.preparation), frame or 0
@@ -96,16 +94,10 @@ def scan_one_slice(
 def one_slice_of(cine: Cine, index: int) -> Cine:
     """A cine of one slice of `cine`, with its labels."""
     return Cine(
-        image=cine.image[:, index:index + 1], grid=_slice_of(cine.grid, index),
+        image=cine.image[:, index:index + 1], grid=one_slice(cine.grid, index),
         labels=None if cine.labels is None else cine.labels[:, index:index + 1],
         times_ms=None if cine.times_ms is None else cine.times_ms[index:index + 1], sidecar=cine.sidecar,
     )
-
-
-def _slice_of(grid: ImageGrid, index: int) -> ImageGrid:
-    affine = np.array(grid.affine_ras)
-    affine[:3, 3] += index * affine[:3, 2]
-    return ImageGrid(affine, (1, *grid.shape[1:]), grid.slice_thickness_mm)
 
 
 def build_anatomy(values: dict[str, Any]) -> Any:
@@ -140,5 +132,3 @@ def _seed(values: dict[str, Any]) -> int:
     if seed < 0:
         raise InputError(f"--seed is {seed}; give a whole number, 0 or above")
     return seed
-
-

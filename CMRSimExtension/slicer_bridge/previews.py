@@ -48,12 +48,11 @@ def preview_slice(
     image, grid
         (1, rows, columns) and its geometry, RAS.
     """
+    from CMRSimExtension.simulation.scene import one_slice
     from CMRSimExtension.simulation.simulate import simulate
 
     stack = plan(anatomy.heart_frame, protocol, plane)
-    affine = np.array(stack.affine_ras)
-    affine[:3, 3] += round(slice_share * (stack.shape[0] - 1)) * affine[:3, 2]
-    grid = ImageGrid(affine, (1, *stack.shape[1:]), stack.slice_thickness_mm)
+    grid = one_slice(stack, round(slice_share * (stack.shape[0] - 1)))
     frame = min(int(cardiac_phase * protocol.phases), protocol.phases - 1)
     wrong = jobs.fault_values(faults)
     # What goes wrong line by line is spread over the heartbeat, so all frames have to be scanned for it.

@@ -57,8 +57,6 @@ def test_labels_lie_on_the_images_own_oblique_grid(cine, oracle, tmp_path):
 def test_the_sidecar_holds_the_function_of_the_labels(cine, oracle, tmp_path, truth):
     segment_file(cine, tmp_path / "seg.nii.gz", oracle, PLAIN)
     record = json.loads((tmp_path / "seg.json").read_text())
-    voxel = abs(np.linalg.det(OBLIQUE[:3, :3])) / 1000.0
-    del voxel
     sides = np.prod(np.linalg.norm(OBLIQUE[:3, :3], axis=0)) / 1000.0
     # A rim of half a pixel of a 40 mm pool: 2 x 0.75 / 20 of its area.
     assert record["function"]["lv_edv_ml"] == pytest.approx((truth[0] == 1).sum() * sides, rel=0.08)
