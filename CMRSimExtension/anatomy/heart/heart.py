@@ -59,11 +59,7 @@ class Heart:
         rest, systole = self.state(0.0), self.state(self.timing.end_systole)
         self._lining = lining = Lining.draw(self, p)
         self._sacs = (enclose(self, rest, p, lining), enclose(self, systole, p, lining))
-        # A fixed point sees levels pass by: those between where it is at end diastole and at end systole.
-        shortest = self._axis(1.0)
-        self._swept = SacTable.around(
-            self._sacs, [lambda z, share=share: (1.0 - share) * z + share * shortest.inverse(z) for share in _SHARES]
-        )
+        self._swept = SacTable.around(self._sacs, self._passing)
 
     def _tricuspid_annulus(self) -> tuple[float, float, float]:
         """Centre x, y and radius (mm) of a circle that fills the RV's inlet beside the LV."""
@@ -154,9 +150,7 @@ class Heart:
         # Only what the sac does not reach is left to the great vessels.
         outside = np.flatnonzero(reach <= -SLICE_REACH_MM)
         rest = subset[outside]
-        systole = self._axis(1.0).inverse(rest[:, 2])
-        for share in _SHARES:
-            level = (1.0 - share) * rest[:, 2] + share * systole
+        for level in self._passing(rest[:, 2]):
             for tube in (self.base.aorta, self.base.pulmonary_trunk):
                 beside = np.flatnonzero((level >= tube.levels_mm[0]) & (level <= tube.levels_mm[-1]))
                 distance, lumen = tube.distance(rest[beside, 0], rest[beside, 1], level[beside])
@@ -164,6 +158,11 @@ class Heart:
                 reach[places] = np.maximum(reach[places], lumen + tube.wall_mm - distance)
         inside[picked] = reach > -SLICE_REACH_MM
         return inside
+
+    def _passing(self, z_mm: NDArray) -> list[NDArray]:
+        """Material levels that fixed places z see pass by, from end diastole to end systole."""
+        systole = self._axis(1.0).inverse(z_mm)
+        return [(1.0 - share) * z_mm + share * systole for share in _SHARES]
 
     @property
     def widest_mm(self) -> float:

@@ -66,22 +66,22 @@ class SacTable:
         return cls(start_mm, np.concatenate([values, values[:, :1]], axis=1).astype(np.float32))
 
     @classmethod
-    def around(cls, sacs: Sequence["SacTable"], level_of: Sequence[Callable[[NDArray], NDArray]]) -> "SacTable":
+    def around(cls, sacs: Sequence["SacTable"], levels_at: Callable[[NDArray], Sequence[NDArray]]) -> "SacTable":
         """The smallest table that encloses sacs which pass by: its level is the place z of fixed points.
 
         Parameters
         ----------
         sacs
             Tables on the same levels and angles.
-        level_of
-            For each moment of the passage: the material levels that lie at places z, mm.
+        levels_at
+            The material levels that pass by places z (mm), moment by moment.
         """
         start, stop = sacs[0].levels_mm
         places = np.arange(start - _STEP_MM, stop + 1.5 * _STEP_MM, _STEP_MM)
         widest = np.max([sac.radii_mm for sac in sacs], axis=0)
         radii = np.zeros((len(places), widest.shape[1]), dtype=np.float32)
-        for level in level_of:
-            row = np.clip((level(places) - start) / _STEP_MM, 0.0, len(widest) - 1.001)
+        for level in levels_at(places):
+            row = np.clip((level - start) / _STEP_MM, 0.0, len(widest) - 1.001)
             first, share = row.astype(int), (row % 1.0)[:, None]
             radii = np.maximum(radii, widest[first] + share * (widest[first + 1] - widest[first]))
         # Between two rows a dome bulges out of the straight line.
