@@ -49,6 +49,15 @@ def test_the_right_ventricle_is_deeper_at_its_inferior_corner_than_at_the_anteri
     assert leaning[0] / leaning[-1] < 0.8 * upright[0] / upright[-1]
 
 
+@pytest.mark.filterwarnings("error")
+def test_the_very_centre_of_the_outline_is_blood_too(heart: Heart) -> None:
+    state = heart.state(0.0)
+    for level in (-10.0, 20.0):
+        at = np.array([level], dtype=np.float32)
+        centre = state.right.now(at)[0]
+        assert heart.classify(centre[:1], centre[1:2], at, state).structure != 0
+
+
 @pytest.mark.parametrize("share", [0.1, 0.3])
 def test_about_as_much_of_the_lining_is_band_as_asked_for(share: float) -> None:
     x, y, z = np.random.default_rng(0).uniform(-40.0, 40.0, (3, 20000))

@@ -62,7 +62,9 @@ def outline_radius(
     c, s = -np.cos(turn_rad), -np.sin(turn_rad)
     u = c * dx + s * dy  # towards the free wall
     v = s * dx - c * dy  # towards the anterior insertion
-    rho = np.sqrt(u * u + v * v) + 1e-4
+    # The centre itself has no direction; a tenth of a micrometre gives it one.
+    u = np.where(u == 0.0, 1e-4, u)
+    rho = np.sqrt(u * u + v * v)
     cosine, sine = u / rho, v / rho
     ellipse = 1.0 / np.sqrt((cosine / a) ** 2 + (sine / b) ** 2)
     wave = harmonics[0] * cosine * (4 * cosine**2 - 3) + harmonics[1] * sine * (3 - 4 * sine**2)
