@@ -314,6 +314,17 @@ def test_gas_in_the_bowel_lies_over_contents() -> None:
     assert level.sum() > 100 and upside_down.sum() < 0.2 * level.sum()
 
 
+def test_the_left_kidney_follows_its_dome_a_little_and_the_stomach_all_the_way() -> None:
+    def heights_mm(dome_mm: float) -> tuple[float, float]:
+        parameters = TorsoParameters("M", 45.0, 176.0, 75.0, left_dome_mm=dome_mm)
+        abdomen = Torso(parameters, default_heart_frame(parameters), 58.0, 1)._abdomen
+        return float(abdomen.kidneys[1].centre[2]), float(abdomen.stomach[0].centre[2])
+
+    (kidney, stomach), (raised_kidney, raised_stomach) = heights_mm(40.0), heights_mm(80.0)
+    assert raised_kidney - kidney == pytest.approx(12.0, abs=0.1)
+    assert raised_stomach - stomach == pytest.approx(40.0, abs=0.1)
+
+
 def test_more_paracardial_fat_keeps_the_lungs_from_the_heart() -> None:
     def fat_ml(factor: float) -> float:
         parameters = TorsoParameters("M", 55.0, 176.0, 90.0, visceral_fat=0.6, paracardial_fat=factor)

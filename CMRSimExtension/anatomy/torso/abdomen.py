@@ -84,11 +84,10 @@ class Abdomen:
                 (-14.0, 0.0),
             ),
         )
-        deep = stomach[0].centre[1]
-        radius = s * 42 * girth
+        middle, radius = stomach[0].centre[1], s * 42 * girth
         # Supine: air lies in front, solid food settles at the back.
-        air = float(deep + radius * (1.25 - 1.6 * p.stomach_air))
-        food = float(deep + radius * (2.2 * p.stomach_food - 1.0))
+        air = float(middle + radius * (1.25 - 1.6 * p.stomach_air))
+        food = float(middle + radius * (2.2 * p.stomach_food - 1.0))
         half = 0.5 * p.spleen_mm
         spleen = Ellipsoid.at(
             place(-103 + 4 * j[6], -40 + 5 * j[7], left - (46 + 5 * j[8]) * s),
