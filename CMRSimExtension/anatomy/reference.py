@@ -193,7 +193,7 @@ def draw_heart(
         basal_thickening=float(np.clip(0.18 + 0.06 * z[45], 0.0, 0.35)),
         trabecular_mass_fraction=float(np.clip(group.mass_growth.at(z[20]) / 0.35, 0.06, 0.45)),
         trabecular_muscle_fraction=float(np.clip(0.40 + 0.05 * z[21], 0.3, 0.55)),
-        trabecular_coarseness=float(0.08 + 0.5 * u[2] ** 1.5),
+        trabecular_coarseness=float(0.08 + 0.5 * u[4] ** 1.5),
         papillary_radius_mm=(
             float(np.clip(4.6 + 0.7 * z[22], 2.6, 6.6)) * (mass / 100.0) ** (1 / 3),
             float(np.clip(5.0 + 0.7 * z[23], 2.8, 7.0)) * (mass / 100.0) ** (1 / 3),

@@ -255,3 +255,27 @@ def test_the_rv_is_a_crescent_as_deep_and_as_wide_as_readers_draw_it(level: floa
         widths.append((np.quantile(across, 0.99) - np.quantile(across, 0.01)) / diameter)
     assert np.mean(depths) == pytest.approx(depth, abs=0.1)
     assert np.mean(widths) == pytest.approx(width, abs=0.12)
+
+
+def test_how_coarse_the_trabeculae_are_says_nothing_of_how_the_rv_leans() -> None:
+    drawn = [
+        draw_heart(np.random.default_rng(seed), sex="F", age_years=50.0, body_surface_area_m2=1.8)
+        for seed in range(200)
+    ]
+    lean, coarse = ([getattr(one, name) for one in drawn] for name in ("rv_lean_deg", "trabecular_coarseness"))
+    # Of 200 unrelated pairs one in a thousand correlates by more.
+    assert abs(np.corrcoef(lean, coarse)[0, 1]) < 0.24
+    assert 6.0 <= min(lean) and max(lean) <= 34.0
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"rv_lean_deg": 75.0}, "rv_lean_deg is 75.0; it must lie between -60 and 60"),
+        ({"rv_lean_deg": float("nan")}, "rv_lean_deg is nan"),
+        ({"pericardial_fluid_mm": -1.0}, "pericardial_fluid_mm is -1.0; it must lie between 0 and 15"),
+    ],
+)
+def test_an_impossible_lean_or_fluid_is_refused(given: dict[str, float], message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        HeartParameters(**given)  # type: ignore[arg-type]

@@ -77,7 +77,8 @@ class HeartParameters:
     trabecular_muscle_fraction
         Share of muscle in the trabeculated layer at ED.
     trabecular_coarseness
-        How much of the trabeculated layer is in bundles wide enough to be seen (0 to 1); the rest is finer than voxels.
+        How much of the LV's trabeculated layer is in bundles wide enough to be seen (0 to 1); the rest is finer than
+        voxels.
     papillary_radius_mm, papillary_angles_deg, papillary_levels, papillary_heads
         Of the anterolateral and the posteromedial papillary muscle: radius, angle, (from, to) levels, heads each.
     rv_descent_mm
@@ -89,8 +90,9 @@ class HeartParameters:
         harmonic of its outline (cosine, sine), rotation of the RV around the LV axis, and by how much its long axis
         leans away from the septum, so that the inferior part is the deeper one.
     rv_outflow_radius_mm, rv_outflow_labelled_mm, rv_trabeculation
-        Radius of the outflow tract; how far above the tricuspid annulus readers count it as RV; share of muscle in the
-        apical RV's trabeculated layer.
+        Radius of the outflow tract; how far above the tricuspid annulus readers count it as RV; scale of the RV's
+        trabeculae: at end diastole 0.8 of it is the share of muscle in the trabeculated layer at the base, 0.55 of it
+        at the apex, and a quarter of it in the bands that cross the chamber.
     aortic_radius_mm, notch_mm, notch_width_deg
         Radius of the aortic annulus; how deep and how wide the wall gives way to the outflow tract at the base.
     atrial_scale
@@ -106,7 +108,7 @@ class HeartParameters:
     patches
         Regions of abnormal wall.
     seed
-        Seed of trabecular and fat irregularities.
+        Seed of everything irregular: walls, trabeculae, papillary heads, atria, fat and its vessels, pericardium.
     """
 
     lv_edv_ml: float = 140.0
@@ -167,6 +169,8 @@ class HeartParameters:
         check("rv_edv_ml", 5, 800, "give the RV end-diastolic volume in millilitres")
         check("lv_length_mm", 20, 160, "give the distance from the annulus plane to the endocardial apex")
         check("longitudinal_shortening", 0, 0.35, "it is a fraction of the end-diastolic length")
+        check("rv_lean_deg", -60, 60, "it is an angle in degrees; hearts lean by 6 to 34")
+        check("pericardial_fluid_mm", 0, 15, "it is a mean thickness in millimetres")
         check("heart_rate_bpm", 25, 220, "give beats per minute")
         check("systole_fraction", 0.15, 0.65, "it is a share of the cycle")
         check("trabecular_muscle_fraction", 0.2, 0.6, "the layer is denser than that at end systole only")
