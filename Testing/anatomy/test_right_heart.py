@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from scipy.ndimage import label
 
+from CMRSimExtension.anatomy.heart.coronaries import in_vessel
 from CMRSimExtension.anatomy.heart.heart import Heart
 from CMRSimExtension.anatomy.heart.parameters import HeartParameters
 from CMRSimExtension.anatomy.heart.state import Points
@@ -59,7 +60,7 @@ def test_the_very_centre_of_the_outline_is_blood_too(heart: Heart) -> None:
 
 
 @pytest.mark.parametrize("share", [0.1, 0.3])
-def test_about_as_much_of_the_lining_is_band_as_asked_for(share: float) -> None:
+def test_about_as_much_of_the_rv_is_band_as_asked_for(share: float) -> None:
     x, y, z = np.random.default_rng(0).uniform(-40.0, 40.0, (3, 20000))
     hearts = [is_band(x, y, z, np.full(20000, share), seed).mean() for seed in range(8)]
     assert np.mean(hearts) == pytest.approx(share, abs=0.04)
@@ -75,12 +76,24 @@ def test_strands_run_on_into_the_wall_or_each_other_and_are_no_islands(heart: He
     assert np.isin(pieces[strands], joined).mean() > 0.6
 
 
-def test_vessels_run_through_the_epicardial_fat_and_nothing_else(heart: Heart) -> None:
+def test_vessels_run_through_the_epicardial_fat(heart: Heart) -> None:
     found = np.stack([section(heart, share) for share in (0.1, 0.3, 0.5)])
     vessels, fat = (found == number for number in (Structure.CORONARY_VESSEL, Structure.EPICARDIAL_FAT))
     assert 0.01 < vessels.sum() / (fat | vessels).sum() < 0.12
-    bare = Heart(HeartParameters(fat_mm=3.0, pericardial_fluid_mm=1.0, seed=5))
-    assert not np.array_equal(section(bare, 0.3) == Structure.CORONARY_VESSEL, vessels[1])
+
+
+@pytest.mark.parametrize("seed", [1, 4, 8, 36])
+def test_vessels_of_two_hearts_meet_by_chance_alone(seed: int) -> None:
+    x, y, z = np.random.default_rng(0).uniform(-60.0, 60.0, (3, 20000))
+    one, other = in_vessel(x, y, z, 0), in_vessel(x, y, z, seed)
+    assert one.mean() == pytest.approx(0.03, abs=0.015)
+    assert (one & other).mean() < 0.3 * one.mean()
+
+
+def test_a_vessel_runs_through_every_170_square_millimetres_of_fat() -> None:
+    x, y = (g.ravel() for g in np.meshgrid(np.arange(0.0, 100.0, 0.4), np.arange(0.0, 100.0, 0.4)))
+    counts = [label(in_vessel(x, y, np.full(x.size, 40.0), seed).reshape(250, 250))[1] for seed in range(8)]
+    assert 10000.0 / np.mean(counts) == pytest.approx(170.0, rel=0.15)
 
 
 def test_fluid_pools_beside_the_inferolateral_wall(heart: Heart) -> None:
