@@ -148,7 +148,7 @@ def read_xcat(path: str | Path) -> XcatSeries:
     ----------
     path
         A ``<name>_log`` (all its frames that are there), a ``<name>_act_<t>.bin`` (that frame; its log or a ``.par``
-        lies beside it), or a ``.par`` (every ``*_act_<t>.bin`` beside it, which says nothing of names).
+        lies beside it), or a ``.par``, which names none (every ``*_act_<t>.bin`` beside it).
 
     Raises
     ------

@@ -28,8 +28,8 @@ of the ACDC readers. The clinical mass, and what is asked for, end at the contou
 
 _OPENING_MM = 12.0
 """Over this distance the cavity and the outflow tract run into each other."""
-_SMOOTH_MM = 8.0
-"""Below the outflow tract the lining sets in over this distance."""
+_LINING_STARTS_MM = 8.0
+"""Over this distance below the outflow tract the lining sets in."""
 _RIPPLE_MM = 0.9
 """SD of the mitral leaflets' fine ripples, about the distance of the levels at which a slice is sampled."""
 
@@ -61,7 +61,7 @@ def claim_left_ventricle(q: Points, state: HeartState, lv: LeftVentricle, base: 
     structure[in_wall] = Structure.LV_MYOCARDIUM
     layer = np.flatnonzero(~in_wall & ~in_pool)
     depth = (squared[layer] - cavity[layer]) / np.maximum(endo[layer] - cavity[layer], 1e-9)
-    below_tract = np.clip((level[layer] - lv.notch_mm(theta[layer])) / _SMOOTH_MM, 0.0, 1.0)
+    below_tract = np.clip((level[layer] - lv.notch_mm(theta[layer])) / _LINING_STARTS_MM, 0.0, 1.0)
     share = lining_share(depth, state.muscle_share) * below_tract
     # Bundles that a small cavity presses together are no longer seen apart.
     pressed = np.sqrt(endo[layer] / np.maximum(radii[layer, REST_ENDO], 1e-6))

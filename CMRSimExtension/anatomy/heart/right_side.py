@@ -16,7 +16,6 @@ from CMRSimExtension.anatomy.heart.state import EPI, HeartState, Points
 from CMRSimExtension.anatomy.heart.timing import CardiacTiming
 from CMRSimExtension.anatomy.heart.trabeculae import is_band, is_lining, strand_share
 from CMRSimExtension.anatomy.heart.valves import mitral_opening
-from CMRSimExtension.anatomy.heart.ventricle import COMPACTED
 from CMRSimExtension.anatomy.structures import Structure
 
 _FREE_WALL_LAYER_MM, _SEPTAL_LAYER_MM = (2.5, 4.0), (1.5, 1.5)
@@ -25,6 +24,8 @@ _CROSSING = 0.5
 """At the apex the chamber's middle is as trabeculated as this place in a layer (0 its edge, 1 the wall)."""
 _COARSENESS = 0.55
 """Of the layers' strands (`trabeculae.is_lining`)."""
+_COMPACTED = 0.82
+"""Largest share of muscle in the layers as the chamber empties."""
 _BANDS_MM, _BAND_SHARE = (6.0, 12.0), 0.25
 """How far from the free wall bands reach at the base, by how much farther at the apex, and the share of muscle there
 over `rv_trabeculation`."""
@@ -104,7 +105,7 @@ def _trabeculae(
     place = np.maximum(np.maximum(at_free_wall, at_septum), _CROSSING * share**2)
     layer = np.flatnonzero(place > 0.0)
     left = 1.0 - state.ejection * (1.0 - p.rv_esv_ml / p.rv_edv_ml)
-    dense = np.minimum(p.rv_trabeculation * (0.8 - 0.25 * share[layer]) * left ** (-2.0 / 3.0), COMPACTED)
+    dense = np.minimum(p.rv_trabeculation * (0.8 - 0.25 * share[layer]) * left ** (-2.0 / 3.0), _COMPACTED)
     points, muscle = chamber[layer], strand_share(place[layer], dense)
     result = np.zeros(len(chamber), dtype=bool)
     x, y = q.rest_x[points], q.rest_y[points]

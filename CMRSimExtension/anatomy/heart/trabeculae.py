@@ -53,7 +53,7 @@ def finer_than_voxels(level: NDArray, shift: NDArray) -> NDArray[np.float32]:
     level
         Material level, mm.
     shift
-        Standard normal numbers that vary over about a centimetre.
+        Standard normal numbers that vary over several millimetres.
     """
     turn = level * (1.0 / _FINE_MM) + shift * _FINE_TURNS
     return _NORMAL.take(((turn - np.floor(turn)) * len(_NORMAL)).astype(np.int32), mode="clip")

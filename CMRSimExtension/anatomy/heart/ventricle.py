@@ -25,10 +25,8 @@ _THICKEST_LAYER = 0.58
 """Largest share of the cavity's cross-section that is trabeculated at end diastole."""
 _NOT_REACHED = 0.005
 """Share by which mass or volume may miss what was asked for."""
-COMPACTED = 0.82
-"""Largest share of muscle in a trabeculated layer that is pressed into the wall at end systole."""
-_LINING_COMPACTED = 0.62
-"""Share of muscle in the LV's trabeculated layer at end systole, crypts of blood between its bundles included."""
+_COMPACTED = 0.62
+"""Share of muscle in the trabeculated layer at end systole, crypts of blood between its bundles included."""
 
 
 @dataclass(frozen=True)
@@ -215,7 +213,7 @@ class LeftVentricle:
     def muscle_share(self, ejection: float) -> float:
         """Share of muscle in the trabeculated layer."""
         start = self.parameters.trabecular_muscle_fraction
-        return start / (1.0 - (1.0 - start / _LINING_COMPACTED) * ejection)
+        return start / (1.0 - (1.0 - start / _COMPACTED) * ejection)
 
     def volume_ml(self, ejection: float) -> float:
         """Clinical LV volume at `ejection`, of the shells as they are then."""
