@@ -52,9 +52,9 @@ class Bearing:
 
 @dataclass(frozen=True)
 class SacTable:
-    """Radius of the sac around `CENTRE_MM`, or a thickness there, over material level and angle.
+    """Radius of the sac around `CENTRE_MM`, or the thickness of what lines it, over material level and angle.
 
-    The last angle repeats the first.
+    The last angle repeats the first. Beyond the first and the last level their values go on; those of a sac are 0.
     """
 
     start_mm: float
@@ -67,7 +67,7 @@ class SacTable:
 
     @classmethod
     def around(cls, sacs: Sequence["SacTable"], levels_at: Callable[[NDArray], Sequence[NDArray]]) -> "SacTable":
-        """The smallest table that encloses sacs which pass by: its level is the place z of fixed points.
+        """A table that encloses, by a little more, whichever of the sacs passes by: its level is the z of fixed points.
 
         Parameters
         ----------
@@ -84,7 +84,7 @@ class SacTable:
             row = np.clip((level - start) / _STEP_MM, 0.0, len(widest) - 1.001)
             first, share = row.astype(int), (row % 1.0)[:, None]
             radii = np.maximum(radii, widest[first] + share * (widest[first + 1] - widest[first]))
-        # Between two rows a dome bulges out of the straight line.
+        # Levels that pass between two rows meet a dome that bulges out of the straight line.
         return cls(float(places[0]), (radii + _BULGE_MM).astype(np.float32))
 
     @property
@@ -97,7 +97,7 @@ class SacTable:
         return self.start_mm, self.start_mm + _STEP_MM * (len(self.radii_mm) - 1)
 
     def edge(self, bearing: Bearing, level: NDArray) -> NDArray:
-        """The sac's radius in the direction of points (0 beyond its ends)."""
+        """The table's values (mm) in the direction of points, linear between its rows and angles."""
         place = np.clip((level - self.start_mm) / _STEP_MM, 0.0, len(self.radii_mm) - 1.001)
         row = place.astype(np.int32)
         u, v = place - row, bearing.share
@@ -110,7 +110,7 @@ class SacTable:
 
 @dataclass(frozen=True)
 class Lining:
-    """Thickness of the pericardium and of the fluid within it, from place to place; both may be none.
+    """Thickness of the pericardium and of the fluid within it, from place to place; either may be 0.
 
     `seed` is that of the vessels in the fat.
     """
@@ -124,9 +124,9 @@ class Lining:
         """Uneven pericardium of `PERICARDIUM_MM` on average; fluid pools and averages `pericardial_fluid_mm`."""
         levels = _levels(heart)
         rng = np.random.default_rng([p.seed, 1])
-        uneven = (_smooth_noise(rng, len(levels)) for _ in range(2))
-        pericardium = np.clip(PERICARDIUM_MM * (1.0 + 0.67 * next(uneven)), 0.0, None)
-        pool = np.clip(next(uneven) + np.cos(_TURNS - _FLUID_ANGLE_RAD) - 0.3, 0.0, None)
+        thickness, here = _smooth_noise(rng, len(levels)), _smooth_noise(rng, len(levels))
+        pericardium = np.clip(PERICARDIUM_MM * (1.0 + 0.67 * thickness), 0.0, None)
+        pool = np.clip(here + np.cos(_TURNS - _FLUID_ANGLE_RAD) - 0.3, 0.0, None)
         fluid = p.pericardial_fluid_mm * pool / max(float(pool.mean()), 1e-9)
         start = float(levels[0])
         return cls(SacTable.closed(start, pericardium), SacTable.closed(start, fluid), p.seed)
@@ -198,7 +198,8 @@ def claim_sac(q: Points, sacs: tuple[SacTable, SacTable], lining: Lining, state:
     q.rest_y[index[follows]] = CENTRE_MM[1] + (y[follows] - CENTRE_MM[1]) * outward
     index, radius, edge, rest_edge = index[inside], radius[inside], edge[inside], rest_edge[inside]
     structure = np.full(len(index), Structure.EPICARDIAL_FAT, np.uint8)
-    pericardium, fluid = (table.edge(bearing, level)[inside] for table in (lining.pericardium, lining.fluid))
+    within = Bearing(radius, bearing.column[inside], bearing.share[inside])
+    pericardium, fluid = (table.edge(within, level[inside]) for table in (lining.pericardium, lining.fluid))
     structure[radius > edge - pericardium - fluid] = Structure.PERICARDIAL_FLUID
     structure[radius > edge - pericardium] = Structure.PERICARDIUM
     scale = rest_edge / np.maximum(edge, 1e-6)
