@@ -11,6 +11,7 @@ from CMRSimExtension.anatomy.heart.heart import Heart
 from CMRSimExtension.anatomy.heart.parameters import HeartParameters
 from CMRSimExtension.anatomy.heart.state import Points
 from CMRSimExtension.anatomy.heart.trabeculae import is_band
+from CMRSimExtension.anatomy.reference import draw_heart
 from CMRSimExtension.anatomy.structures import Structure
 
 PIXEL_MM = 0.7
@@ -110,3 +111,28 @@ def test_the_pericardium_is_no_even_line(heart: Heart) -> None:
     thickness = heart._lining.pericardium.radii_mm
     assert thickness.min() == 0.0 and thickness.max() > 1.2
     assert thickness.mean() == pytest.approx(0.63, abs=0.1)
+
+
+def drawn(seed: int) -> Heart:
+    return Heart(draw_heart(np.random.default_rng(seed), sex="M", age_years=50.0, body_surface_area_m2=1.9))
+
+
+@pytest.mark.parametrize("seed", [1, 2, 5])
+def test_the_right_ventricle_ends_at_its_apex(seed: int) -> None:
+    heart = drawn(seed)
+    x, y = (g.ravel() for g in np.meshgrid(np.arange(-70.0, 40.0, 1.0), np.arange(-50.0, 50.0, 1.0)))
+    for phase in (0.0, heart.timing.end_systole):
+        state = heart.state(phase)
+        areas = [
+            (heart.classify(x, y, np.full(x.size, heart.rv.apex_mm + off), state).clinical == 3).sum()
+            for off in (-4.0, 0.5, 3.0, 6.0, 9.0)
+        ]
+        assert areas[0] > 20 and not any(areas[1:])
+
+
+@pytest.mark.parametrize("seed", [25, 27])
+def test_the_sac_is_closed_below_the_apex(seed: int) -> None:
+    heart = drawn(seed)
+    y, x = (g.ravel() for g in np.mgrid[-40.0:40.0:2.0, -60.0:40.0:2.0])
+    points = np.stack([x, y, np.full(x.size, heart.lv.apex_mm + 15.0)], axis=1)
+    assert not heart.sample(points, heart.state(0.0, np.float64)).claimed.any()

@@ -169,6 +169,7 @@ def enclose(heart: "Heart", state: HeartState, p: HeartParameters, lining: Linin
     sac += lining.pericardium.radii_mm[:, :-1] + lining.fluid.radii_mm[:, :-1]
     last = int(np.flatnonzero(occupied)[-1])
     sac[last + 2 :] = 0.0
+    sac[-1] = 0.0
     # Both ends close like domes.
     sac[last : last + 2] *= np.array([[0.9], [0.5]])[: len(sac) - last]
     sac[:4] *= np.array([[0.0], [0.6], [0.82], [0.95]])

@@ -18,6 +18,8 @@ from CMRSimExtension.anatomy.heart.trabeculae import is_band, is_lining, strand_
 from CMRSimExtension.anatomy.heart.valves import mitral_opening
 from CMRSimExtension.anatomy.structures import Structure
 
+_WALL_ENDS_MM = 6.0
+"""The free wall thins towards the apex, to nothing this far below it."""
 _FREE_WALL_LAYER_MM, _SEPTAL_LAYER_MM = (2.5, 4.0), (1.5, 1.5)
 """Thickness of the trabeculated layers at the base, and by how much they are thicker at the apex."""
 _CROSSING = 0.5
@@ -34,7 +36,9 @@ over `rv_trabeculation`."""
 def claim_right_ventricle(q: Points, state: HeartState, rv: RightVentricle, timing: CardiacTiming) -> None:
     """Classify the open points that lie in the RV or its wall, up to the pulmonary valve."""
     p = rv.parameters
-    index = np.flatnonzero(q.open & (q.level > PULMONARY_VALVE_MM) & (q.level < rv.apex_mm + 12.0) & (q.x < 26.0))
+    index = np.flatnonzero(
+        q.open & (q.level > PULMONARY_VALVE_MM) & (q.level < rv.apex_mm + _WALL_ENDS_MM) & (q.x < 26.0)
+    )
     if not index.size:
         return
     x, y, level = q.x[index], q.y[index], q.level[index]
@@ -42,10 +46,12 @@ def claim_right_ventricle(q: Points, state: HeartState, rv: RightVentricle, timi
     rho, edge = outline_radius(x - now[:, 0], y - now[:, 1], now[:, 2], now[:, 3], p.rv_triangularity, rv.axis_rad)
     distance = np.hypot(x - now[:, 4], y - now[:, 5])
     depth = merged_depth(rho - edge, distance - now[:, 6], level)
+    # Below its apex outlines have no meaning any more.
+    depth = np.maximum(depth, level - rv.apex_mm)
     # The wall thickens as its cavity empties and shortens, at constant volume.
     stretch = state.axis.stretch
     size = np.maximum(np.where(rho - edge < distance - now[:, 6], edge, now[:, 6]), 4.0)
-    wall = p.rv_wall_mm * np.clip((rv.apex_mm + 6.0 - level) / 14.0, 0.0, 1.0)
+    wall = p.rv_wall_mm * np.clip((rv.apex_mm + _WALL_ENDS_MM - level) / 14.0, 0.0, 1.0)
     wall = np.sqrt(size * size + wall * (2.0 * size + wall) / np.where(level < 0, 1.0, stretch)) - size
     keep = depth < wall
     index, level, x, y, now, depth = index[keep], level[keep], x[keep], y[keep], now[keep], depth[keep]

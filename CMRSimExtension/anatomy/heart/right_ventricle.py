@@ -202,12 +202,13 @@ class RightVentricle:
         tube = np.hypot(gx - rows[:, 4], gy - rows[:, 5]) - rows[:, 6]
         upper = merged_depth(rho - edge, tube, z, top_mm + 0.5 * self.step_mm)
         lower = merged_depth(rho - edge, tube, z, top_mm - 0.5 * self.step_mm)
-        # A cell that the annulus cuts counts by the share below it.
+        # A cell that the annulus or the apex cuts counts by the share within.
         share = np.clip((z - top_mm) / self.step_mm + 0.5, 0.0, 1.0)
         depth = share * lower + (1.0 - share) * upper
         inside = np.clip(0.5 - depth / _CELL_MM, 0.0, 1.0) * np.clip(
             (z - top_mm + self.parameters.rv_outflow_labelled_mm) / self.step_mm + 0.5, 0.0, 1.0
         )
+        inside = inside * np.clip((self.apex_mm - z) / self.step_mm + 0.5, 0.0, 1.0)
         epi = shells.epi[np.maximum(lv_rows, 0)[:, None, None], index]
         outside = np.clip((np.sqrt(squared) - np.sqrt(epi)) / _CELL_MM + 0.5, 0.0, 1.0)
         outside = np.where(lv_rows[:, None, None] >= 0, outside, 1.0)
