@@ -138,9 +138,7 @@ class Run:
         axis = 0 if protocol.phase_direction == "rows" else 1
         folded = (asked.matrix[axis] - protocol.matrix[axis] + 1) // 2
         if options.grid is None:
-            grid = plan(
-                anatomy.heart_frame, protocol, options.plane, in_plane_rotation_deg=options.rotation_deg
-            )
+            grid = plan(anatomy.heart_frame, protocol, options.plane, in_plane_rotation_deg=options.rotation_deg)
         else:
             grid = options.grid
             dx, dy, _ = grid.spacing_mm

@@ -10,7 +10,7 @@ from CMRSimExtension.anatomy.structures import Structure, Tissue
 from CMRSimExtension.scanner.geometry import ImageGrid
 from CMRSimExtension.scanner.protocol import Protocol
 from CMRSimExtension.simulation.appearance import Appearance
-from CMRSimExtension.simulation.scene import EDGE_SAMPLES, SliceScene
+from CMRSimExtension.simulation.scene import EDGE_SAMPLES, Preparation, SliceScene
 
 SLOPE = 0.13
 
@@ -41,10 +41,8 @@ def fat_of(scene: SliceScene) -> np.ndarray:
     return scene.fractions(scene.beating(0.0))[Tissue.FAT]
 
 
-def scene_of(sub_samples: int) -> SliceScene:
-    grid = ImageGrid(
-        np.diag([2.0, 2.0, 8.0, 1.0]) + np.array([[0, 0, 0, -39.0]] * 2 + [[0] * 4] * 2), (1, 40, 40), 8.0
-    )
+def scene_of(sub_samples: int, preparation: Preparation | None = None) -> SliceScene:
+    grid = ImageGrid(np.diag([2.0, 2.0, 8.0, 1.0]) + np.array([[0, 0, 0, -39.0]] * 2 + [[0] * 4] * 2), (1, 40, 40), 8.0)
     anatomy, protocol = HalfFat(), Protocol(matrix=(40, 40), fov_mm=(80.0, 80.0), acquired_resolution_mm=(2.0, 2.0))
     return SliceScene(
         anatomy,
@@ -53,6 +51,7 @@ def scene_of(sub_samples: int) -> SliceScene:
         grid,
         0,
         sub_samples=sub_samples,
+        preparation=preparation,
     )
 
 
@@ -97,3 +96,19 @@ def test_signal_label_and_fractions_of_a_voxel_tell_of_the_same_points() -> None
         expected = fat * table[Tissue.FAT] + (1.0 - fat) * table[Tissue.MUSCLE]
         np.testing.assert_allclose(inside.signal, expected, rtol=1e-4, atol=1e-5)
         assert len(inside.edges) > 10
+
+
+def test_a_moment_asked_for_twice_is_sampled_once_and_no_other_is_taken_for_it() -> None:
+    scene = scene_of(4)
+    first = scene.beating(0.0)
+    assert scene.beating(0.0, time_ms=30.0) is first  # without a preparation nothing fades
+    assert not scene.beating(0.0, np.zeros(256, np.float32)).signal.any()
+    np.testing.assert_array_equal(scene.beating(0.0).signal, first.signal)
+
+    class Fading:
+        def factor(self, material, tissues, time_ms):
+            return np.full(len(material.tissue), time_ms)
+
+    faded = scene_of(4, Fading())
+    early, late = faded.beating(0.0, None, 1.0).signal, faded.beating(0.0, None, 2.0).signal
+    np.testing.assert_allclose(late, 2.0 * early, rtol=1e-5)
