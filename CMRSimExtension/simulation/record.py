@@ -35,7 +35,27 @@ def subject_of(sidecar: dict[str, Any]) -> Subject:
     ------
     InputError
         If the sidecar is of another anatomy, of none, or damaged.
+
+    Warns
+    -----
+    CMRSimWarning
+        If another version drew it, or one that knew less of it: this one may shape and move it otherwise.
     """
+    subject = _subject(sidecar)
+    recorded, present = sidecar["anatomy"]["parameters"], subject.parameters.as_dict()
+    new = [name for part in ("torso", "heart") for name in present[part] if name not in recorded[part]]
+    if new or _version_of(sidecar) not in (None, __version__):
+        unsaid = f" and does not tell of {', '.join(new)}" if new else ""
+        warnings.warn(
+            f"the subject of the cine was drawn by {writer(sidecar)}{unsaid}; this version, {__version__}, may shape "
+            "and move it otherwise than the image shows: make the cine again with it",
+            CMRSimWarning,
+            stacklevel=2,
+        )
+    return subject
+
+
+def _subject(sidecar: dict[str, Any]) -> Subject:
     anatomy = sidecar.get("anatomy")
     kind = anatomy.get("kind") if isinstance(anatomy, dict) else None
     if not isinstance(anatomy, dict) or kind != "parametric subject":
@@ -55,9 +75,13 @@ def subject_of(sidecar: dict[str, Any]) -> Subject:
 
 def writer(sidecar: dict[str, Any]) -> str:
     """The program that made the cine, as its record tells it."""
-    recorded = sidecar.get("versions")
-    version = recorded.get("CMRSimExtension") if isinstance(recorded, dict) else None
+    version = _version_of(sidecar)
     return "a version of CMRSimExtension that it does not name" if version is None else f"CMRSimExtension {version}"
+
+
+def _version_of(sidecar: dict[str, Any]) -> str | None:
+    recorded = sidecar.get("versions")
+    return recorded.get("CMRSimExtension") if isinstance(recorded, dict) else None
 
 
 def incomplete(sidecar: dict[str, Any], name: str) -> InputError:
@@ -126,7 +150,7 @@ def simulate_again(
     if sidecar.get("preparation") is not None and preparation is None:
         raise InputError("the cine was tagged: hand over the same tagging as preparation")
     if anatomy is None:
-        anatomy = subject_of(sidecar)
+        anatomy = _subject(sidecar)  # versions, and what differs, are told below
     else:
         _same(sidecar.get("anatomy"), anatomy.describe(), "anatomy")
     made = None if preparation is None else _checked(preparation, sidecar.get("preparation"))

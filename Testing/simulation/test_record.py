@@ -14,7 +14,7 @@ from CMRSimExtension.scanner.faults import parse_fault
 from CMRSimExtension.scanner.geometry import ImageGrid
 from CMRSimExtension.scanner.protocol import Protocol
 from CMRSimExtension.simulation.cine import Cine
-from CMRSimExtension.simulation.record import simulate_again
+from CMRSimExtension.simulation.record import simulate_again, subject_of
 from CMRSimExtension.simulation.simulate import simulate
 from CMRSimExtension.tagging.options import TagOptions
 
@@ -93,6 +93,26 @@ def test_a_record_from_before_something_was_told_is_still_good(subject: Subject)
     record.pop("coil_array")
     record.pop("versions")
     assert simulate_again(record, anatomy=subject).image.shape == (1, 1, 96, 80)
+
+
+@pytest.mark.parametrize(
+    ("section", "name", "value", "message"),
+    [
+        ("versions", "CMRSimExtension", "0.1.0", "drawn by CMRSimExtension 0.1.0; this version"),
+        ("heart", "rv_lean_deg", None, "does not tell of rv_lean_deg; this version"),
+    ],
+)
+def test_a_subject_that_another_version_drew_is_told(
+    tagged: Cine, section: str, name: str, value: str | None, message: str
+) -> None:
+    record = through_json(tagged)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        subject_of(record)
+    part = record["versions"] if section == "versions" else record["anatomy"]["parameters"][section]
+    part.pop(name) if value is None else part.update({name: value})
+    with pytest.warns(CMRSimWarning, match=message):
+        subject_of(record)
 
 
 def test_other_versions_are_told(subject: Subject) -> None:
