@@ -7,10 +7,9 @@ myocardium labels of real cines (about 0.15 to 0.3 in ACDC; blur, noise, bias an
 limit.
 """
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from enum import IntEnum
 from functools import lru_cache
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,7 +27,7 @@ class Pattern(IntEnum):
     """What the unevenness looks like."""
 
     GRAIN = 0
-    """Smooth random grain, about two cells wide: parenchyma, muscle of the heart, blood."""
+    """Smooth random grain, about two cells wide: parenchyma, muscle of the heart."""
     STREAKS = 1
     """Grain drawn out along one direction: bundles of skeletal muscle."""
     SEPTA = 2
@@ -137,7 +136,7 @@ class TissueTexture:
     Parameters
     ----------
     rng
-        Draws the seed of the noise volumes, or an int that is that seed (as `as_dict` recorded it).
+        Draws the seed of the noise volumes, or an int that is that seed.
     strength
         Factor on every tissue's strength: 0 none, 1 as in `textures`.
     textures
@@ -207,19 +206,3 @@ class TissueTexture:
             behind = -np.clip(rest_mm[falls, 1], -FALL_MM, FALL_MM).astype(np.float32)
             out[falls] *= np.float32(1.0) + per_mm[falls] * behind
         return np.maximum(out, np.float32(_LEAST), out=out)
-
-    def as_dict(self) -> dict[str, Any]:
-        """JSON-able record; `from_dict` makes the same texture again."""
-        rows = {t.name.lower(): asdict(x) | {"pattern": x.pattern.name.lower()} for t, x in self.textures.items()}
-        return {"seed": self.seed, "strength": self.strength, "tissues": rows}
-
-    @classmethod
-    def from_dict(cls, record: dict[str, Any]) -> "TissueTexture":
-        """From what `as_dict` wrote."""
-        rows = {
-            Tissue[name.upper()]: TextureOf(
-                Pattern[row["pattern"].upper()], row["strength"], row["length_mm"], row.get("fall", 0.0)
-            )
-            for name, row in record["tissues"].items()
-        }
-        return cls(int(record["seed"]), float(record["strength"]), rows)
