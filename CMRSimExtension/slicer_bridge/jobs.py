@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from CMRSimExtension.errors import InputError
+from CMRSimExtension.version import __version__
 
 POPULATION_RECORD = "population.json"
 TURN_SD_DEG, MOST_TURNED_DEG = 28.0, 60.0
@@ -242,7 +243,7 @@ def population(
     Raises
     ------
     InputError
-        If the folder holds another population.
+        If the folder holds another population, or one that another version began, which draws other subjects.
     """
     import numpy as np
 
@@ -254,12 +255,13 @@ def population(
     turn_sd = 0.0 if plane in _NOT_TURNED else TURN_SD_DEG
     recipe = {
         "pathology": pathology, "protocol": protocol, "plane": plane, "seed": seed, "turn_sd_deg": turn_sd,
-        "most_turned_deg": MOST_TURNED_DEG}
+        "most_turned_deg": MOST_TURNED_DEG, "version": __version__}
     record = Path(folder) / POPULATION_RECORD
     if record.is_file() and json.loads(record.read_text(encoding="utf-8")) != recipe:
         raise InputError(
-            f"{folder} holds a population of another protocol, pathology, plane, seed or turn ({POPULATION_RECORD} "
-            "says which); choose an empty folder, or those settings to go on with it")
+            f"{folder} holds a population of another protocol, pathology, plane, seed or turn, or one of another "
+            f"version than {__version__} ({POPULATION_RECORD} says which); choose an empty folder, or those settings "
+            "and that version to go on with it")
     record.write_text(json.dumps(recipe, indent=1) + "\n", encoding="utf-8")
     written = skipped = 0
     for index in range(count):

@@ -40,3 +40,11 @@ def test_a_population_that_was_begun_without_turns_is_not_gone_on_with(tmp_path)
     (tmp_path / jobs.POPULATION_RECORD).write_text(json.dumps(recipe), encoding="utf-8")
     with pytest.raises(ValueError, match="seed or turn"):
         turns(tmp_path, 1)
+
+
+def test_a_population_that_another_version_began_is_not_gone_on_with(tmp_path):
+    turns(tmp_path, 1)
+    record = tmp_path / jobs.POPULATION_RECORD
+    record.write_text(json.dumps(json.loads(record.read_text(encoding="utf-8")) | {"version": "0.0.1"}))
+    with pytest.raises(ValueError, match="one of another version than"):
+        turns(tmp_path, 2)
