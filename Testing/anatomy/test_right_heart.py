@@ -9,6 +9,7 @@ from scipy.ndimage import label
 from CMRSimExtension.anatomy.heart.coronaries import in_vessel
 from CMRSimExtension.anatomy.heart.heart import Heart
 from CMRSimExtension.anatomy.heart.parameters import HeartParameters
+from CMRSimExtension.anatomy.heart.right_ventricle import outline_radius
 from CMRSimExtension.anatomy.heart.state import Points
 from CMRSimExtension.anatomy.heart.trabeculae import is_band
 from CMRSimExtension.anatomy.reference import draw_heart
@@ -136,3 +137,9 @@ def test_the_sac_is_closed_below_the_apex(seed: int) -> None:
     y, x = (g.ravel() for g in np.mgrid[-40.0:40.0:2.0, -60.0:40.0:2.0])
     points = np.stack([x, y, np.full(x.size, heart.lv.apex_mm + 15.0)], axis=1)
     assert not heart.sample(points, heart.state(0.0, np.float64)).claimed.any()
+
+
+def test_an_outline_of_single_precision_stays_in_it() -> None:
+    one = np.ones(5, np.float32)
+    found = outline_radius(one, one, 20 * one, 30 * one, (np.float64(0.02), np.float64(-0.04)), 0.3)
+    assert [values.dtype for values in found] == [np.float32, np.float32]

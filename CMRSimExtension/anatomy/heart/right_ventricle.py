@@ -5,6 +5,7 @@ gap, ends in sharp horns at the insertion points, and its free wall keeps its vo
 (rho^2 - rho_endo^2 = (P^2 - P_endo^2) / lambda around a centre that moves with the level only).
 """
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -59,7 +60,9 @@ def outline_radius(
     turn_rad
         Angle by which the free-wall direction is turned from -x.
     """
-    c, s = -np.cos(turn_rad), -np.sin(turn_rad)
+    # NumPy's own scalars would turn single precision into double.
+    c, s = -math.cos(turn_rad), -math.sin(turn_rad)
+    along, across = (float(h) for h in harmonics)
     u = c * dx + s * dy  # towards the free wall
     v = s * dx - c * dy  # towards the anterior insertion
     # The centre itself has no direction; a tenth of a micrometre gives it one.
@@ -67,7 +70,7 @@ def outline_radius(
     rho = np.sqrt(u * u + v * v)
     cosine, sine = u / rho, v / rho
     ellipse = 1.0 / np.sqrt((cosine / a) ** 2 + (sine / b) ** 2)
-    wave = harmonics[0] * cosine * (4 * cosine**2 - 3) + harmonics[1] * sine * (3 - 4 * sine**2)
+    wave = along * cosine * (4 * cosine**2 - 3) + across * sine * (3 - 4 * sine**2)
     return rho, ellipse * (1.0 + wave)
 
 
