@@ -279,3 +279,14 @@ def test_how_coarse_the_trabeculae_are_says_nothing_of_how_the_rv_leans() -> Non
 def test_an_impossible_lean_or_fluid_is_refused(given: dict[str, float], message: str) -> None:
     with pytest.raises(InputError, match=message):
         HeartParameters(**given)  # type: ignore[arg-type]
+
+
+def test_walls_are_as_uneven_as_readers_draw_them() -> None:
+    # ACDC's labels at mid level and end diastole: thickness has an SD of 0.19 of its mean around a slice (median), of
+    # which pixels and patients' own patches, which are not drawn here, make about half.
+    uneven = []
+    for seed in range(12):
+        lv = Heart(HeartParameters(seed=seed)).lv
+        thickness = (np.sqrt(lv.rest_epi) - np.sqrt(lv.rest_endo))[len(lv.levels_mm) // 3]
+        uneven.append(thickness.std() / thickness.mean())
+    assert 0.08 < np.median(uneven) < 0.16

@@ -55,7 +55,7 @@ class HeartParameters:
     cross_section
         Cosine and sine amplitudes of the 2nd and 3rd harmonics of the endocardial radius (c2, s2, c3, s3).
     irregularity
-        Strength of the smooth random unevenness of the endocardium (1 is 2.5 % of its radius), of wall thickness (9 %)
+        Strength of the smooth random unevenness of the endocardium (1 is 3.5 % of its radius), of wall thickness (19 %)
         and of the trabeculated layer (45 %, in folds).
     septal_flattening
         Fraction by which the septum is pressed in at end diastole (RV overload).

@@ -90,7 +90,7 @@ class LeftVentricle:
         rng = np.random.default_rng(p.seed)
         self._uneven = [
             p.irregularity * share * self._smooth_noise(rng, along, around)
-            for share, along, around in ((0.025, 7.0, 4.5), (0.09, 7.0, 4.5), (0.45, 6.0, 2.4))
+            for share, along, around in ((0.035, 7.0, 4.5), (0.19, 9.0, 7.0), (0.45, 6.0, 2.4))
         ]
         shape = _profile(level, p.lv_profile_power, p.lv_waist, p.basal_narrowing)[:, None] * self._outline()[None, :]
         shape = shape * (1.0 + self._uneven[0])
