@@ -111,7 +111,7 @@ class CMRSimulateParameterNode:
     trMs: Annotated[float, WithinRange(1, 20)] = 2.9
     teMs: Annotated[float, WithinRange(0.2, 10)] = 1.25
     flipDeg: Annotated[float, WithinRange(1, 120)] = 65.0
-    snr: Annotated[float, WithinRange(1, 200)] = 32.0
+    snr: Annotated[float, WithinRange(1, 200)] = 64.0
     matrixSize: Annotated[int, WithinRange(64, 512)] = 256
     slices: Annotated[int, WithinRange(0, 200)] = 0
     phases: Annotated[int, WithinRange(1, 60)] = 25

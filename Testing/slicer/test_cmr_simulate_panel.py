@@ -45,6 +45,14 @@ def test_a_preset_sets_the_scan_when_it_is_picked(panel):
     assert (parameters.fieldT.value, parameters.trMs, parameters.flipDeg) == (3.0, 2.8, 45.0)
 
 
+def test_a_new_panel_holds_the_values_of_the_preset_that_it_shows(panel):
+    parameters = panel.logic.getParameterNode()
+    names = ("fieldT", "trMs", "teMs", "flipDeg", "snr", "matrixSize", "phases", "coils", "slices", "trajectory")
+    fresh = {name: getattr(parameters, name) for name in names}
+    panel.logic.applyPreset(parameters)
+    assert fresh == {name: getattr(parameters, name) for name in names}
+
+
 def test_a_preset_that_a_scene_restores_leaves_the_user_s_values(panel):
     from CMRSimulate import Preset
 
