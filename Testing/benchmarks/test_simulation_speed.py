@@ -9,6 +9,7 @@ from CMRSimExtension.scanner.planning import plan
 from CMRSimExtension.scanner.protocol import Protocol
 from CMRSimExtension.simulation.simulate import simulate
 from CMRSimExtension.simulation.stream import draw_slices
+from CMRSimExtension.slicer_bridge.previews import SUB_SAMPLES
 
 FULL = Protocol(phases=25, slices=20, slice_thickness_mm=6.0, slice_gap_mm=0.0)
 
@@ -41,9 +42,11 @@ def test_magnitude_of_sampled_anatomy(benchmark) -> None:  # type: ignore[no-unt
 
 
 def test_preview_slice(benchmark, subject: Subject) -> None:  # type: ignore[no-untyped-def]
+    """With as many points a voxel as the live preview of the panel takes."""
     protocol = FULL.replace(slices=1, phases=1)
     grid = plan(subject.heart_frame, protocol, "sax", slices=1, centre_offset_mm=(0.0, 0.0, 35.0), base_margin_mm=0.0)
-    benchmark.pedantic(simulate, (subject, protocol, 3), {"grid": grid, "sub_samples": 3}, rounds=8, warmup_rounds=2)
+    options = {"grid": grid, "sub_samples": SUB_SAMPLES}
+    benchmark.pedantic(simulate, (subject, protocol, 3), options, rounds=8, warmup_rounds=2)
 
 
 def test_training_slices(benchmark) -> None:  # type: ignore[no-untyped-def]
