@@ -26,6 +26,7 @@ FOLLOW_MM = 9.0
 """Over this distance beyond the sac at end diastole the surroundings follow the heart as it shrinks."""
 _THICKEST_FAT_MM = 15.0
 _BULGE_MM = 0.7
+"""By how much a sac's dome may bulge beyond a straight line between two rows of its table."""
 _ANGLES = 64
 _TURNS = np.arange(_ANGLES) * (2 * np.pi / _ANGLES)
 _STEP_MM = 4.0

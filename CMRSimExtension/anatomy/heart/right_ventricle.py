@@ -25,7 +25,9 @@ OUTFLOW_END_MM = 34.0
 ANNULUS_MM = 16.0
 """Over this length the inlet narrows to the annulus."""
 INFERIOR_SHIFT = 0.1
-"""The body's centre lies below the line through the middle of the septum by this share of the LV's radius."""
+"""The body's centre lies below the line through the middle of the septum by this share of the LV's radius. With the
+lean and with how the inset grows with depth it is fitted to the RV's depth between its insertions in ACDC's labels
+(Bernard 2018): at mid level 0.36 of the LV's radius in front, 0.89 at most, 0.64 behind (medians)."""
 BLEND_MM = 18.0
 """Over this distance the body and the outflow tract run into each other."""
 _CELL_MM = 4.0
@@ -115,6 +117,7 @@ class RightVentricle:
         self.levels_mm = np.arange(self.start_mm, lv.apex_mm + 6.0, self.step_mm)
         self._bend = bend  # (levels, 2) centre of the LV at those levels
         self.turn_rad = float(np.deg2rad(parameters.rv_sag_deg))
+        # The body's axes are turned by more than its place around the LV: it leans away from the septum.
         self.axis_rad = self.turn_rad - float(np.deg2rad(parameters.rv_lean_deg))
         self.apex_mm = parameters.rv_apex_level * lv.apex_mm
         x = np.arange(-110.0, 14.0, _CELL_MM, dtype=np.float32)
