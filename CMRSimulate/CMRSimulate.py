@@ -86,7 +86,7 @@ class CMRSimulateParameterNode:
     """Everything that a simulation is made from. Names never change once scenes exist.
 
     source .. still - who is scanned
-    preset .. trajectory - the protocol; slices 0 means as many as cover the heart
+    preset .. segmented - the protocol; slices 0 means as many as cover the heart
     ghostingMm .. aliasing - faults of the scan; 0 is none
     seed - of everything that is drawn at random
     """
@@ -117,6 +117,7 @@ class CMRSimulateParameterNode:
     phases: Annotated[int, WithinRange(1, 60)] = 25
     coils: Annotated[int, WithinRange(1, 64)] = 12
     trajectory: Trajectory = Trajectory.CARTESIAN
+    segmented: bool = False
 
     ghostingMm: Annotated[float, WithinRange(0, 40)] = 0.0
     driftMm: Annotated[float, WithinRange(0, 30)] = 0.0
@@ -242,6 +243,7 @@ class CMRSimulateLogic(ModuleLogic):
             "field_t": node.fieldT.value, "repetition_time_ms": node.trMs, "echo_time_ms": node.teMs,
             "flip_angle_deg": node.flipDeg, "snr": node.snr, "phases": node.phases, "coils": node.coils,
             "acceleration": min(preset.acceleration, node.coils), "trajectory": node.trajectory.value,
+            "segmented": node.segmented,
             "slices": node.slices or preset.slices, "matrix": (rows, columns)}
         # A smaller matrix cannot show what a finer one acquired: the acquired resolution follows it.
         pixel = max(preset.fov_mm[0] / rows, preset.fov_mm[1] / columns)
@@ -264,6 +266,7 @@ class CMRSimulateLogic(ModuleLogic):
             node.flipDeg, node.snr = float(preset.flip_angle_deg), float(preset.snr)
             node.matrixSize, node.phases, node.coils = max(preset.matrix), preset.phases, preset.coils
             node.slices, node.trajectory = preset.slices or 0, Trajectory(preset.trajectory)
+            node.segmented = preset.segmented
 
     def randomise(self, node: CMRSimulateParameterNode, seed: int) -> None:
         """Draw a subject of the chosen pathology from published ranges, and set the parameters to it."""

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from CMRSimExtension.scanner.protocol import Protocol
+from CMRSimExtension.scanner.segmented import LineSchedule
 from CMRSimExtension.scanner.trajectories import of_protocol
 from CMRSimExtension.simulation.cine import Cine
 
@@ -37,7 +38,10 @@ class KspaceStore:
 
         protocol = Protocol.from_dict(cine.sidecar["protocol"])
         if protocol.trajectory == "cartesian":
-            write_raw(cine, path, self._slices(), phase_direction=protocol.phase_direction)
+            holds = cine.sidecar["breath_holds"]
+            schedules = [LineSchedule.from_dict(hold["schedule"]) for hold in holds] if holds else None
+            write_raw(
+                cine, path, self._slices(), phase_direction=protocol.phase_direction, schedules=schedules)
         else:
             write_raw(cine, path, self._slices(), trajectory=lambda frame: of_protocol(protocol, frame))
 

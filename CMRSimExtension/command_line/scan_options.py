@@ -93,6 +93,8 @@ OPTIONS = (
     ScanOption("phases", _SCAN, int, "frames in a heartbeat", "N"),
     ScanOption("coils", _SCAN, int, "receive channels", "N"),
     ScanOption("trajectory", _SCAN, str, "cartesian, radial or golden_angle", "NAME"),
+    ScanOption("segmented", _SCAN, str, "put each frame together from lines of several heartbeats, as breath-held "
+               "cines are: motion within a segment blurs; without it, each frame is one moment", flag=True),
     ScanOption("fault", _SCAN, str, "spoil the scan as real ones are, for example ghosting=5; repeatable "
                "(an unknown name lists them all)", "NAME[=AMOUNT]", repeatable=True),
     ScanOption("tag", _TAGS, str, "lay tags on", choices=("grid", "lines")),
@@ -235,7 +237,8 @@ def build_protocol(values: dict[str, Any], default: str = "siemens_1.5t") -> Any
         except TypeError as error:
             raise InputError(f"the configuration's protocol has a value of the wrong kind ({error})") from error
     names = {"field_t": "field_t", "tr_ms": "repetition_time_ms", "te_ms": "echo_time_ms", "flip_deg": "flip_angle_deg",
-             "snr": "snr", "slices": "slices", "phases": "phases", "coils": "coils", "trajectory": "trajectory"}
+             "snr": "snr", "slices": "slices", "phases": "phases", "coils": "coils", "trajectory": "trajectory",
+             "segmented": "segmented"}
     options = {field: values[key] for key, field in names.items() if key in values}
     if "matrix" in values:
         options |= _matrix(protocol, values["matrix"])

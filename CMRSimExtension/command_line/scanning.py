@@ -10,6 +10,7 @@ from CMRSimExtension.command_line.scan_options import SUBJECT_KEYS
 from CMRSimExtension.command_line.tag_options import tags_of
 from CMRSimExtension.errors import InputError
 from CMRSimExtension.person import parse_sex
+from CMRSimExtension.scanner.breath_hold import line_by_line
 from CMRSimExtension.scanner.faults import Fault, parse_fault
 from CMRSimExtension.scanner.geometry import ImageGrid
 from CMRSimExtension.scanner.planning import plan
@@ -83,7 +84,7 @@ def scan_one_slice(
         raise InputError(f"--slice is {index}; this stack has slices 0 to {slices - 1}")
     if frame is not None and not 0 <= frame < protocol.phases:
         raise InputError(f"--frame is {frame}; this protocol has frames 0 to {protocol.phases - 1}")
-    if frame == 0 and not faults:
+    if frame == 0 and not line_by_line(protocol, faults):
         protocol = protocol.replace(phases=1)
     grid = one_slice(whole, index)
     with console.progress("simulating") as progress:

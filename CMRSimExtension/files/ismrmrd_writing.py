@@ -8,7 +8,7 @@ x along the columns' index, as fractions of the encoded matrix (-0.5 to 0.5).
 """
 
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ from CMRSimExtension.files.cine_files import check_cine
 from CMRSimExtension.files.dicom_identity import protocol_values
 from CMRSimExtension.files.sidecar import sidecar_beside, sidecar_text
 from CMRSimExtension.physics.bloch import GAMMA_BAR_HZ_PER_T
+from CMRSimExtension.scanner.segmented import LineSchedule
 from CMRSimExtension.scanner.trajectories import Trajectory
 from CMRSimExtension.simulation.cine import Cine
 
@@ -28,7 +29,7 @@ ENDINGS = (".h5", ".mrd")
 _LPS = np.diag([-1.0, -1.0, 1.0])
 _FIRST_IN_SLICE, _LAST_IN_SLICE = 1 << 6, 1 << 7
 _TICK_MS = 2.5
-"""Physiology time stamps count ticks of this length, as the vendors' do."""
+"""Time stamps count ticks of this length, as the vendors' do."""
 
 
 def write_ismrmrd(
@@ -70,6 +71,7 @@ def write_ismrmrd(
 def write_raw(
     cine: Cine, path: Path, kspace: Iterable[NDArray[np.complexfloating]] | None = None, *,
     phase_direction: str = "rows", trajectory: Callable[[int], Trajectory] | None = None,
+    schedules: Sequence[LineSchedule] | None = None,
 ) -> None:
     """Write raw data and images to exactly `path`.
 
@@ -88,6 +90,10 @@ def write_raw(
         Image axis of the phase encoding, ``rows`` or ``columns``.
     trajectory
         The trajectory of each frame, where it is not Cartesian.
+    schedules
+        For each slice, when each line was acquired, where that is known: lines then carry their own time after the R
+        wave, the time since the slice's breath hold began, and their heartbeat as ISMRMRD's segment. Otherwise they
+        carry the time of their frame.
 
     Raises
     ------
@@ -108,7 +114,8 @@ def write_raw(
                 samples = samples.reshape(*samples.shape[:2], paths[0].spokes, paths[0].read)
             shape = _check_kspace(cine, samples, s, shape)
             centred = samples if made else _to_pixel_in_the_middle(cine, samples, paths)
-            _append(group, _acquisitions(cine, centred, s, phase_direction, paths))
+            schedule = None if schedules is None else schedules[s]
+            _append(group, _acquisitions(cine, centred, s, phase_direction, paths, schedule))
             count = s + 1
         if shape is None or count != cine.grid.shape[0]:
             raise InputError(f"k-space has {count} slices, the images have {cine.grid.shape[0]}; give one for each")
@@ -155,7 +162,8 @@ def _to_pixel_in_the_middle(
 
 
 def _acquisitions(
-    cine: Cine, samples: NDArray[np.complexfloating], s: int, phase_direction: str, paths: list[Trajectory] | None
+    cine: Cine, samples: NDArray[np.complexfloating], s: int, phase_direction: str, paths: list[Trajectory] | None,
+    schedule: LineSchedule | None,
 ) -> NDArray[Any]:
     """Structured array of every readout of one slice."""
     from ismrmrd.hdf5 import acquisition_dtype
@@ -183,13 +191,22 @@ def _acquisitions(
     starts = np.flatnonzero(np.diff(frame, prepend=-1))
     head["flags"][starts] |= np.uint64(_FIRST_IN_SLICE)
     head["flags"][np.append(starts[1:], len(frame)) - 1] |= np.uint64(_LAST_IN_SLICE)
-    if cine.times_ms is not None:
-        head["physiology_time_stamp"][:, 0] = np.rint(cine.times_ms[s][frame] / _TICK_MS).astype(np.uint32)
+    if schedule is not None:
+        head["idx"]["segment"] = schedule.heartbeat[frame, line]
+        head["physiology_time_stamp"][:, 0] = _ticks(schedule.since_r_wave_ms[frame, line])
+        began = schedule.since_start_ms
+        head["acquisition_time_stamp"] = _ticks((began - began.min())[frame, line])
+    elif cine.times_ms is not None:
+        head["physiology_time_stamp"][:, 0] = _ticks(cine.times_ms[s][frame])
     empty = np.zeros(0, np.float32)
     for index, (f, n) in enumerate(zip(frame, line)):
         data["data"][index] = np.ascontiguousarray(packed[f, :, n]).view(np.float32).reshape(-1)
         data["traj"][index] = empty if paths is None else _positions(paths[f], int(n))
     return data
+
+
+def _ticks(time_ms: NDArray[np.floating]) -> NDArray[np.uint32]:
+    return np.rint(time_ms / _TICK_MS).astype(np.uint32)
 
 
 def _positions(path: Trajectory, spoke: int) -> NDArray[np.float32]:
@@ -291,7 +308,7 @@ def _write_images(group: Any, cine: Cine) -> None:
             heads[name][part] = place[key]
         heads["slice"][part], heads["phase"][part] = s, np.arange(frames)
         if cine.times_ms is not None:
-            heads["physiology_time_stamp"][part, 0] = np.rint(cine.times_ms[s] / _TICK_MS).astype(np.uint32)
+            heads["physiology_time_stamp"][part, 0] = _ticks(cine.times_ms[s])
     images = np.moveaxis(cine.image, 1, 0).reshape(-1, 1, 1, rows, columns)
     group.create_dataset("data", data=np.ascontiguousarray(images, dtype=np.float32))
     group.create_dataset("header", data=heads)

@@ -108,6 +108,12 @@ class BreathHold:
         return samples, spikes
 
 
+def line_by_line(protocol: Protocol, faults: Sequence[Fault]) -> list[str]:
+    """What makes a breath hold go line by line, by name; nothing where every frame is one moment of the heart."""
+    segments = ["segments"] if protocol.segmented else []
+    return segments + [fault.name for fault in faults if fault.by_line]
+
+
 def acquire_channels(
     objects: NDArray[Any],
     acquisition: ChannelAcquisition,

@@ -53,6 +53,10 @@ class Protocol:
         Cardiac phases (frames) in a heartbeat.
     views_per_segment
         Phase-encoding lines acquired in each phase of each heartbeat.
+    segmented
+        Whether a frame is put together from such segments, each line in the state of the heart at its own time: motion
+        within a segment blurs, and heartbeats of sinus rhythm differ a little. Truths are those of the middle of the
+        segment. Otherwise a frame is one moment of the heart, unless a fault acts on single lines.
     snr
         Mean signal of the heart over the SD of the real part of the noise (Wissmann 2014), in the reconstructed image.
     partial_fourier
@@ -95,6 +99,7 @@ class Protocol:
     slices: int | None = None
     phases: int = 25
     views_per_segment: int = 12
+    segmented: bool = False
     snr: float = 30.0
     partial_fourier: float = 1.0
     partial_fourier_method: str = "zero_fill"
@@ -141,6 +146,10 @@ class Protocol:
             _within("slices", self.slices, 1, 512)
         _within("phases", self.phases, 1, 200)
         _within("views_per_segment", self.views_per_segment, 1, 200)
+        if not isinstance(self.segmented, bool):
+            raise InputError(f"segmented is {self.segmented!r}; give true or false")
+        if self.segmented and self.trajectory != "cartesian":
+            raise InputError(f"segmented is true and trajectory {self.trajectory}; segments are Cartesian lines")
         _within("snr", self.snr, 1.0, 1e6)
         _within("partial_fourier", self.partial_fourier, 0.55, 1.0)
         _within("filter_strength", self.filter_strength, 0.0, 1.0)

@@ -2,11 +2,10 @@
 
 Four ways lead through it. Cartesian protocols take the fast path, in which the channels' noise follows its combined
 law and parallel imaging amplifies it by the analytic geometry factor; or, where every channel is wanted, they go
-channel by channel. Faults that act on single lines put the breath hold together line by line. Radial protocols go
-through the non-uniform transform, channel by channel where there is a coil array.
+channel by channel. A segmented acquisition, and faults that act on single lines, put the breath hold together line by
+line. Radial protocols go through the non-uniform transform, channel by channel where there is a coil array.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -17,7 +16,7 @@ from numpy.typing import NDArray
 from CMRSimExtension.errors import InputError
 from CMRSimExtension.scanner.acquisition import Acquisition
 from CMRSimExtension.scanner.aliasing import fold, widen
-from CMRSimExtension.scanner.breath_hold import BreathHold, acquire_channels
+from CMRSimExtension.scanner.breath_hold import BreathHold, acquire_channels, line_by_line
 from CMRSimExtension.scanner.coils import CoilArray
 from CMRSimExtension.scanner.faults import Fault
 from CMRSimExtension.scanner.geometry import ImageGrid
@@ -39,7 +38,7 @@ class Reception:
     images
         (frames, rows, columns) float32 magnitude.
     breath_hold
-        What happened line by line, where faults act on lines; else None.
+        What happened line by line, where the breath hold was put together from lines; else None.
     kspace
         (frames, coils, acquired rows, acquired columns) complex64 with noise, or (frames, coils, samples) of radial
         frames, where it was asked for; else None.
@@ -112,7 +111,7 @@ class Receiver:
             raise InputError("a field of view too small for the body is unfolded channel by channel; set by_channel")
         if self.array is not None and self.array.coils != protocol.coils:
             raise InputError(f"the array has {self.array.coils} coils, the protocol {protocol.coils}; make them agree")
-        lined = [fault.name for fault in self.faults if fault.by_line]
+        lined = line_by_line(self.protocol, self.faults)
         if lined and not self.cartesian:
             raise InputError(
                 f"{', '.join(lined)} act on Cartesian lines; choose the trajectory cartesian or leave them"
@@ -140,8 +139,8 @@ class Receiver:
         return np.abs(encoding.reconstruct(encoding.forward(objects))).astype(np.float32)
 
     def plan(self, rng: np.random.Generator) -> BreathHold | None:
-        """What happens during one slice's breath hold, where faults act on lines; else None, and nothing is drawn."""
-        if not any(fault.by_line for fault in self.faults):
+        """What happens during one slice's breath hold, where it goes line by line; else None, and nothing is drawn."""
+        if not line_by_line(self.protocol, self.faults):
             return None
         return BreathHold.plan(self.protocol, self.faults, rng, cycle_ms=self.cycle_ms)
 
@@ -287,10 +286,3 @@ def amplification_in(noise_map: NDArray[np.floating], heart_mask: NDArray[np.boo
     if not heart_mask.any():
         raise InputError("the heart mask is empty; there is no heart in which to take the mean amplification")
     return float(noise_map[heart_mask].mean(dtype=np.float64))
-
-
-def faults_of(texts: Sequence[str]) -> tuple[Fault, ...]:
-    """Faults from ``NAME[=AMOUNT]`` texts, as the command line and panels give them."""
-    from CMRSimExtension.scanner.faults import parse_fault
-
-    return tuple(parse_fault(text) for text in texts)

@@ -65,8 +65,14 @@ class LineSchedule:
         began = np.concatenate([[0.0], np.cumsum(self.durations_ms)])
         return began[self.heartbeat] + self.time_ms
 
+    @property
+    def since_r_wave_ms(self) -> NDArray[np.float64]:
+        """(frames, lines) time since the last R wave, that of the heartbeat before where a line came earlier."""
+        before = self.durations_ms[np.maximum(self.heartbeat - 1, 0)]
+        return np.where(self.time_ms < 0, self.time_ms + before, self.time_ms)
+
     def as_dict(self) -> dict[str, Any]:
-        """JSON-able ground truth."""
+        """JSON-able ground truth; `from_dict` is its inverse to the digits it keeps."""
         return {
             "heartbeat": self.heartbeat.tolist(),
             "time_ms": np.round(self.time_ms, 3).tolist(),
@@ -74,6 +80,14 @@ class LineSchedule:
             "displacement_mm": np.round(self.displacement_mm, 4).tolist(),
             "durations_ms": np.round(self.durations_ms, 3).tolist(),
         }
+
+    @classmethod
+    def from_dict(cls, record: dict[str, Any]) -> "LineSchedule":
+        """A schedule from its record."""
+        return cls(np.array(record["heartbeat"], dtype=np.int64), *(
+            np.array(record[name], dtype=np.float64)
+            for name in ("time_ms", "cardiac", "displacement_mm", "durations_ms")
+        ))
 
 
 def cardiac_phase(time_ms: Any, duration_ms: Any, reference_ms: float) -> NDArray[np.float64]:

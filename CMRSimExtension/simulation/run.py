@@ -133,6 +133,8 @@ class Run:
     ) -> "Run":
         """Plan the slices and draw what this scan draws, each part from a seed of its own."""
         asked = protocol
+        if protocol.segmented and options.phases is not None:
+            raise InputError("segments are spread over the whole heartbeat; leave segmented or the phases out")
         for fault in options.faults:
             protocol = fault.narrow(protocol)
         axis = 0 if protocol.phase_direction == "rows" else 1

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from CMRSimExtension.anatomy.material import Anatomy
+from CMRSimExtension.scanner.breath_hold import line_by_line
 from CMRSimExtension.scanner.geometry import ImageGrid
 from CMRSimExtension.scanner.planning import plan
 from CMRSimExtension.scanner.protocol import Protocol
@@ -55,8 +56,8 @@ def preview_slice(
     grid = one_slice(stack, round(slice_share * (stack.shape[0] - 1)))
     frame = min(int(cardiac_phase * protocol.phases), protocol.phases - 1)
     wrong = jobs.fault_values(faults)
-    # What goes wrong line by line is spread over the heartbeat, so all frames have to be scanned for it.
-    one_moment = not any(fault.by_line for fault in wrong)
+    # What goes line by line is spread over the heartbeat, so all frames have to be scanned for it.
+    one_moment = not line_by_line(protocol, wrong)
     cine = simulate(
         anatomy, protocol, seed, grid=grid, truth=(), sub_samples=SUB_SAMPLES, faults=wrong,
         phases=(frame / protocol.phases,) if one_moment else None)

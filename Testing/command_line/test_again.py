@@ -74,8 +74,9 @@ def test_a_turned_field_of_view_is_turned_again(tmp_path):
     assert not same_files(sidecar.parent, tmp_path / "plain")
 
 
-def test_raw_data_are_written_again_where_there_were_some(tmp_path):
-    sidecar = simulate(tmp_path / "old", "--truth", "labels,kspace", "--coils", "2")
+@pytest.mark.parametrize("more", [[], ["--segmented"]])
+def test_raw_data_are_written_again_where_there_were_some(tmp_path, more):
+    sidecar = simulate(tmp_path / "old", "--truth", "labels,kspace", "--coils", "2", *more)
     assert again(sidecar, tmp_path / "new") == 0
     assert (tmp_path / "new" / "X_kspace.h5").is_file() and same_files(sidecar.parent, tmp_path / "new")
 

@@ -8,9 +8,12 @@ import numpy as np
 import pytest
 
 from CMRSimExtension.errors import FileFormatError, InputError
+from CMRSimExtension.files.atomic import StagedFiles
 from CMRSimExtension.files.ismrmrd_reading import read_ismrmrd
-from CMRSimExtension.files.ismrmrd_writing import write_ismrmrd
+from CMRSimExtension.files.ismrmrd_writing import write_ismrmrd, write_raw
 from CMRSimExtension.scanner.kspace import CartesianEncoding
+from CMRSimExtension.scanner.protocol import Protocol
+from CMRSimExtension.scanner.segmented import segmented
 
 
 @pytest.fixture
@@ -72,6 +75,30 @@ def test_coils_of_a_simulated_k_space_combine_to_the_scanners_image(small_cine, 
     with h5py.File(tmp_path / "X.h5", "a") as file:
         del file["cine"]
     np.testing.assert_allclose(read_ismrmrd(tmp_path / "X.h5").image, expected, atol=expected.max() * 5e-6)
+
+
+def test_lines_of_a_segmented_scan_carry_their_own_times_and_heartbeats(small_cine, tmp_path):
+    protocol = Protocol(
+        fov_mm=(200.0, 240.0), matrix=(40, 48), acquired_resolution_mm=(5.0, 5.0), phases=6, views_per_segment=10,
+        phase_direction="columns",
+    )  # fmt: skip
+    schedules = [segmented(protocol, beat * np.ones(5), 900.0) for beat in (850.0, 900.0, 950.0)]
+    kspace = [np.ones((6, 1, 40, 48), np.complex64)] * 3
+    with StagedFiles() as staged:
+        write_raw(small_cine, staged.path(tmp_path / "X.h5"), kspace, phase_direction="columns", schedules=schedules)
+    with h5py.File(tmp_path / "X.h5") as file:
+        head = file["dataset/data"]["head"]
+    idx, slices = head["idx"], head["idx"]["slice"]
+    for s, schedule in enumerate(schedules):
+        here = slices == s
+        frame, line = idx["phase"][here], idx["kspace_encode_step_1"][here]
+        np.testing.assert_array_equal(idx["segment"][here], schedule.heartbeat[frame, line])
+        since_r = 2.5 * head["physiology_time_stamp"][here, 0]
+        np.testing.assert_allclose(since_r, schedule.since_r_wave_ms[frame, line], atol=1.26)
+        # In the order in which they were acquired, lines of one heartbeat follow each other by the repetition time.
+        since_start = np.sort(2.5 * head["acquisition_time_stamp"][here].astype(float))
+        assert since_start[0] == 0 and np.diff(since_start).max() < 900.0
+        assert np.median(np.diff(since_start)) == pytest.approx(protocol.repetition_time_ms, abs=2.5)
 
 
 def test_k_space_is_taken_slice_by_slice(small_cine, tmp_path):

@@ -273,6 +273,38 @@ def test_the_noise_of_spokes_has_its_sd() -> None:
     assert images.mean() == pytest.approx(0.5 * np.sqrt(np.pi / 2), rel=0.015)
 
 
+@pytest.mark.parametrize("by_channel", [False, True])
+def test_a_heart_that_stands_still_is_the_same_in_segments(by_channel: bool) -> None:
+    still = np.repeat(objects(1), 6, axis=0)
+    whole, segments = (
+        Receiver(protocol, (96, 80), ARRAY, by_channel=by_channel).receive(still, grid(), np.random.default_rng(0), 0.0)
+        for protocol in (PROTOCOL, PROTOCOL.replace(segmented=True))
+    )
+    np.testing.assert_allclose(segments.images, whole.images, atol=1e-5)
+    assert whole.breath_hold is None and segments.breath_hold is not None
+    assert segments.breath_hold.schedule.heartbeat.max() == PROTOCOL.heartbeats - 1
+
+
+def test_motion_blurs_within_a_segment_and_more_in_a_longer_one() -> None:
+    """A disc that swings along the phase direction: at rest when farthest out, fastest a quarter of a beat later."""
+    phases = 24
+    r, c = np.meshgrid((np.arange(96) + 0.5) / 96 - 0.5, (np.arange(80) + 0.5) / 80 - 0.5, indexing="ij")
+    place = 0.05 * np.cos(2 * np.pi * np.arange(phases) / phases)
+    moving = (1 / (1 + np.exp((np.hypot(r - place[:, None, None], c) - 0.22) / 0.004))).astype(np.complex64)
+
+    def change(views: int) -> np.ndarray:
+        protocol = PROTOCOL.replace(phases=phases, views_per_segment=views, segmented=True)
+        sharp, blurred = (
+            Receiver(p, (96, 80)).receive(moving, grid(), np.random.default_rng(0), 0.0).images
+            for p in (protocol.replace(segmented=False), protocol)
+        )
+        return np.abs(blurred - sharp).mean(axis=(1, 2))
+
+    short, long = change(6), change(72)
+    assert long[phases // 4] > 2.0 * long[0]
+    assert long[phases // 4] > 3.0 * short[phases // 4]
+
+
 def test_objects_may_be_finer_than_the_image() -> None:
     fine = np.repeat(np.repeat(objects(1), 2, axis=1), 2, axis=2)
     receiver = Receiver(PROTOCOL.replace(acceleration=2), (192, 160), ARRAY, by_channel=True)

@@ -8,7 +8,7 @@ from CMRSimExtension.scanner.acquisition import Acquisition
 from CMRSimExtension.scanner.breath_hold import BreathHold
 from CMRSimExtension.scanner.kspace import CartesianEncoding
 from CMRSimExtension.scanner.protocol import Protocol
-from CMRSimExtension.scanner.segmented import assemble, assemble_adjoint, cardiac_phase, segmented
+from CMRSimExtension.scanner.segmented import LineSchedule, assemble, assemble_adjoint, cardiac_phase, segmented
 from Testing.scanner.breath_held import breath_held
 
 PROTOCOL = Protocol(
@@ -155,3 +155,21 @@ def test_a_breath_hold_without_heartbeats_is_turned_down() -> None:
 def test_states_of_another_matrix_are_turned_down() -> None:
     with pytest.raises(InputError, match="the protocol acquires"):
         assemble(np.zeros((12, 8, 8), complex), segmented(PROTOCOL, np.full(8, 900.0), 900.0), PROTOCOL)
+
+
+def test_a_line_before_its_r_wave_is_timed_from_the_one_before() -> None:
+    schedule = segmented(PROTOCOL, np.array([900.0, 1000.0, 800.0]), 900.0)
+    early = schedule.time_ms < 0
+    assert early.any() and schedule.since_r_wave_ms.min() >= 0
+    second = early & (schedule.heartbeat == 1)
+    np.testing.assert_allclose(schedule.since_r_wave_ms[second], schedule.time_ms[second] + 900.0)
+    np.testing.assert_array_equal(schedule.since_r_wave_ms[~early], schedule.time_ms[~early])
+
+
+def test_a_schedule_comes_back_from_its_record() -> None:
+    schedule = segmented(PROTOCOL, np.array([900.0, 1000.0, 800.0]), 900.0)
+    again = LineSchedule.from_dict(schedule.as_dict())
+    np.testing.assert_array_equal(again.heartbeat, schedule.heartbeat)
+    np.testing.assert_allclose(again.time_ms, schedule.time_ms, atol=5e-4)
+    np.testing.assert_allclose(again.cardiac, schedule.cardiac, atol=5e-7)
+    assert again.displacement_mm.shape == schedule.displacement_mm.shape

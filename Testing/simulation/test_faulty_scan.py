@@ -153,6 +153,25 @@ def test_a_still_preview_takes_faults_of_lines(subject: Subject) -> None:
     assert cine.image.shape == (1, 1, 96, 80)
 
 
+def test_a_segmented_scan_blurs_the_beating_heart_alone_and_tells_when_each_line_came(subject: Subject, clean) -> None:  # type: ignore[no-untyped-def]
+    protocol = SMALL.replace(segmented=True, views_per_segment=40, snr=1e5)
+    cine = simulate(subject, protocol, 5)
+    sharp = simulate(subject, protocol.replace(segmented=False), 5)
+    np.testing.assert_array_equal(cine.labels, clean.labels)
+    changed = np.abs(cine.image - sharp.image)
+    heart = (clean.labels > 0).any(axis=0)[None] & np.ones_like(clean.labels, bool)
+    assert changed[heart].mean() > 5.0 * changed[~heart].mean()
+    hold = cine.sidecar["breath_holds"][0]["schedule"]
+    assert np.shape(hold["time_ms"]) == (4, protocol.acquired_matrix[0])
+    assert max(map(max, hold["heartbeat"])) == protocol.heartbeats - 1
+    assert cine.sidecar["protocol"]["segmented"] is True
+
+
+def test_segments_at_single_moments_are_turned_down(subject: Subject) -> None:
+    with pytest.raises(InputError, match="leave segmented or the phases out"):
+        simulate(subject, SMALL.replace(segmented=True), 5, phases=(0.0,))
+
+
 def test_lines_that_spokes_do_not_have_are_turned_down(subject: Subject) -> None:
     with pytest.raises(InputError, match="ghosting act on Cartesian lines"):
         simulate(subject, SMALL.replace(trajectory="radial"), 5, faults=(parse_fault("ghosting"),))

@@ -47,10 +47,20 @@ def test_a_preset_sets_the_scan_when_it_is_picked(panel):
 
 def test_a_new_panel_holds_the_values_of_the_preset_that_it_shows(panel):
     parameters = panel.logic.getParameterNode()
-    names = ("fieldT", "trMs", "teMs", "flipDeg", "snr", "matrixSize", "phases", "coils", "slices", "trajectory")
+    names = ("fieldT", "trMs", "teMs", "flipDeg", "snr", "matrixSize", "phases", "coils", "slices", "trajectory",
+             "segmented")
     fresh = {name: getattr(parameters, name) for name in names}
     panel.logic.applyPreset(parameters)
     assert fresh == {name: getattr(parameters, name) for name in names}
+
+
+def test_segments_are_asked_for_by_their_check_box_and_end_with_the_next_preset(panel):
+    parameters = panel.logic.getParameterNode()
+    assert not panel.logic.protocol(parameters).segmented
+    panel.ui.segmentedCheckBox.checked = True
+    assert parameters.segmented and panel.logic.protocol(parameters).segmented
+    panel.ui.presetComboBox.activated.emit(0)
+    assert not panel.ui.segmentedCheckBox.checked and not panel.logic.protocol(parameters).segmented
 
 
 def test_a_preset_that_a_scene_restores_leaves_the_user_s_values(panel):
