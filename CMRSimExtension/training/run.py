@@ -56,8 +56,9 @@ def train(
 ) -> list[TrainingResult]:
     """Train as configured; a run that was stopped goes on from its last round, and one that is finished is not trained.
 
-    The same command serves a CPU, a GPU or, started by ``torchrun``, many. What is exported are the weights of the last
-    round, or with early stopping (``stop_after``) those of the round with the lowest validation loss.
+    The same command serves a CPU, a GPU or, started by ``torchrun``, several of either, each with a stream of its own
+    and batches of ``batch_size``, whose gradients are averaged. What is exported are the weights of the last round, or
+    with early stopping (``stop_after``) those of the round with the lowest validation loss.
 
     Parameters
     ----------
@@ -338,7 +339,7 @@ class _Record(Callback):
         stream = pl_module.stream
         seconds = max(time.perf_counter() - self._began, 1e-9)
         self._speed = {
-            "images_per_second": stream.steps * stream.batch_size / seconds,
+            "images_per_second": trainer.world_size * stream.steps * stream.batch_size / seconds,
             "waiting_share": (stream.waited_s - self._waited) / seconds,
         }
 
