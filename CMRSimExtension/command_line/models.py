@@ -96,12 +96,14 @@ def _measure(options: argparse.Namespace, console: Console) -> None:
     import os
 
     from CMRSimExtension.errors import InputError
+    from CMRSimExtension.evaluation.case_values import agreement_table, write_values
     from CMRSimExtension.evaluation.overlap import write_rows
     from CMRSimExtension.files.atomic import make_folder
     from CMRSimExtension.segmentation.comparison import comparison_table
     from CMRSimExtension.segmentation.measurement import (
         accuracy_table,
         error_table,
+        function_of,
         known_sets,
         measure,
         offset_table,
@@ -135,6 +137,10 @@ def _measure(options: argparse.Namespace, console: Console) -> None:
         "wrong voxels over the reference's\n" + error_table(cases),
         "where the reference lies beside the prediction, and mean Dice with it moved back\n" + offset_table(cases),
     ]
+    functions = {entry.name: function_of([c for c in cases if c.name.startswith(f"{entry.name}/")]) for entry in sets}
+    for name, (values, notes) in functions.items():
+        parts.append("\n".join([f"{name}: function by the segmentation and by the reference", *notes,
+                                agreement_table(values)]))
     if options.distances:
         for entry in sets:
             of_set = [row for row in rows if row.case.startswith(f"{entry.name}/")]
@@ -145,6 +151,7 @@ def _measure(options: argparse.Namespace, console: Console) -> None:
         folder = Path(options.out)
         make_folder(folder)
         write_rows(folder / "rows.csv", rows)
+        write_values(folder / "function.csv", [value for values, _ in functions.values() for value in values])
         (folder / "table.txt").write_text(table + "\n", encoding="utf-8")
         for entry in sets:
             worst_cases(folder / f"worst_{entry.name}.png", [c for c in cases if c.name.startswith(f"{entry.name}/")])

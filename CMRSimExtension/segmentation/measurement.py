@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from CMRSimExtension.errors import Cancelled, InputError
-from CMRSimExtension.evaluation.case_values import patient_of, phases_of
+from CMRSimExtension.evaluation.case_values import CaseValue, function_values, patient_of, phases_of
 from CMRSimExtension.evaluation.label_offset import dice_moved_back, mean_offset, slice_offsets
 from CMRSimExtension.evaluation.overlap import STRUCTURES, Comparison, begins_at_apex, compare, summarise
 from CMRSimExtension.files.display import LABEL_COLOURS
@@ -54,6 +54,10 @@ class MeasuredCase:
         (slices, rows, columns).
     dice
         Mean over the structures.
+    spacing_mm
+        (slice, row, column) distances, or None where they are not to be trusted.
+    pathology
+        Group, where known.
     """
 
     name: str
@@ -61,6 +65,8 @@ class MeasuredCase:
     reference: NDArray[np.uint8]
     predicted: NDArray[np.uint8]
     dice: float
+    spacing_mm: tuple[float, float, float] | None = None
+    pathology: str = ""
 
 
 _ACDC_GROUPS = ("DCM", "HCM", "MINF", "NOR", "RV")
@@ -129,23 +135,27 @@ def measure(
             ).labels
             assert changed.labels is not None
             dx, dy, dz = cine.grid.spacing_mm
-            spacing = (dz, dy, dx) if entry.spacing_trusted else (float("nan"),) * 3
+            true_spacing = (dz, dy, dx) if entry.spacing_trusted else None
             for index, volume in enumerate(volumes):
-                name = f"{entry.name}/{volume.case.name}"
+                name, group = f"{entry.name}/{volume.case.name}", _pathology(entry, volume.case)
                 part = compare(
                     found[index],
                     changed.labels[index],
-                    spacing,
+                    (float("nan"),) * 3 if true_spacing is None else true_spacing,
                     case=name,
                     frame=volume.phase or str(index),
-                    pathology=_pathology(entry, volume.case),
+                    pathology=group,
                     phase=volume.phase,
                     distances=distances,
                     apex_first=volume.apex_first,
                 )
                 rows += part
                 overall = float(np.mean([row.dice for row in part if row.position == "volume"]))
-                cases.append(MeasuredCase(name, changed.image[index], changed.labels[index], found[index], overall))
+                cases.append(
+                    MeasuredCase(
+                        name, changed.image[index], changed.labels[index], found[index], overall, true_spacing, group
+                    )
+                )
     progress(1.0)
     return rows, cases
 
@@ -284,6 +294,25 @@ def offset_table(cases: Sequence[MeasuredCase]) -> str:
             line += f"{float(np.mean(values)):18.3f}"
         lines.append(line)
     return "\n".join(lines)
+
+
+def function_of(cases: Sequence[MeasuredCase]) -> tuple[list[CaseValue], list[str]]:
+    """Ventricular function of every patient, by the prediction and by the reference, each by its own two phases.
+
+    Where voxel sizes are not to be trusted the ejection fractions are left. Patients of whom there is one phase only
+    have volumes and mass. With the values come sentences on what was left out.
+    """
+    patients: dict[str, list[MeasuredCase]] = {}
+    for case in cases:
+        patients.setdefault(patient_of(case.name), []).append(case)
+    values: list[CaseValue] = []
+    notes: list[str] = []
+    for name, frames in patients.items():
+        predicted, reference = (np.stack([getattr(f, side) for f in frames]) for side in ("predicted", "reference"))
+        found, said = function_values(predicted, reference, frames[0].spacing_mm, name, frames[0].pathology)
+        values += found
+        notes += said
+    return values, notes
 
 
 def worst_cases(path: Path, cases: Sequence[MeasuredCase], count: int = 10) -> list[str]:

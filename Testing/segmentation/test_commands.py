@@ -12,7 +12,7 @@ from CMRSimExtension.errors import InputError
 from CMRSimExtension.evaluation.overlap import dice
 from CMRSimExtension.files.nifti import read_nifti, write_nifti
 from CMRSimExtension.segmentation.job import SegmentationOptions
-from CMRSimExtension.segmentation.measurement import MeasuredCase, offset_table
+from CMRSimExtension.segmentation.measurement import MeasuredCase, function_of, offset_table
 from Testing.training.toy_slices import draw
 
 DRAW = {"draw": "Testing.training.toy_slices:draw", "chunk": 8, "settings": {"size": 32}}
@@ -132,14 +132,39 @@ def test_measuring_tells_that_labels_lie_beside_their_images_and_what_it_costs(m
     assert main([*command, "--distances", "--quiet"]) == 0
     table = (tmp_path / "out" / "table.txt").read_text(encoding="utf-8")
     assert table.strip() == capsys.readouterr().out.strip()
-    accuracy, _, offsets, distances = table.split("\n\n")
+    accuracy, _, offsets, function, distances = table.split("\n\n")
     as_it_lies = [float(value) for value in accuracy.splitlines()[1].split()[3:]]
     cells = offsets.splitlines()[2].split()
     (rows, columns), moved = (float(cells[place]) for place in (2, 5)), [float(value) for value in cells[8:]]
     # The small network's own errors stay well below the two pixels.
     assert abs(rows) < 0.5 and columns == pytest.approx(2.0, abs=0.5)
     assert all(after > before + 0.02 for after, before in zip(moved, as_it_lies, strict=True))
+    # Of one frame there are volumes and a mass, and no ejection fraction.
+    assert "acdc: function" in function and "lv_edv_ml" in function and "lv_ef_percent" not in function
+    assert (tmp_path / "out" / "function.csv").is_file()
     assert "HD95 median" in distances and "nan" not in distances.splitlines()[1]
+
+
+def test_function_is_compared_over_both_frames_of_a_patient_and_without_true_voxel_sizes_as_fractions():
+    def volume(pool: int, wall: int) -> np.ndarray:
+        labels = np.zeros((2, 10, 10), np.uint8)
+        labels[0].flat[: pool + wall] = 1
+        labels[0].flat[pool : pool + wall] = 2
+        return labels
+
+    def frames(spacing_mm):
+        pairs = {"ED": (volume(40, 20), volume(50, 20)), "ES": (volume(10, 20), volume(25, 20))}
+        return [
+            MeasuredCase(f"a/p1_{name}", np.zeros((2, 10, 10)), reference, predicted, 0.9, spacing_mm, "DCM")
+            for name, (predicted, reference) in pairs.items()
+        ]
+
+    values, notes = function_of(frames((10.0, 10.0, 10.0)))  # a voxel is one millilitre
+    found = {value.quantity: (value.predicted, value.reference) for value in values}
+    assert found["lv_edv_ml"] == (40.0, 50.0) and found["lv_esv_ml"] == (10.0, 25.0)
+    assert found["lv_ef_percent"] == (75.0, 50.0) and found["lv_mass_g"] == pytest.approx((21.0, 21.0))
+    assert not notes and {(value.case, value.pathology) for value in values} == {("a/p1", "DCM")}
+    assert [value.quantity for value in function_of(frames(None))[0]] == ["lv_ef_percent"]
 
 
 def test_labels_that_agree_nowhere_have_no_offset():
