@@ -177,7 +177,7 @@ def steady_state(isochromats: Isochromats, events: Sequence[Event]) -> Magnetisa
         replace(zero, longitudinal=zero.longitudinal + 1),
     ]
     columns = [vector(play(iso, events, unit)) - offset for unit in units]
-    matrix = xp.eye(3, dtype=offset.dtype) - xp.stack(columns, axis=-1)
+    matrix = xp.eye(3, dtype=offset.dtype, device=offset.device) - xp.stack(columns, axis=-1)
     solution = xp.linalg.solve(matrix, offset[..., None])[..., 0]
     return Magnetisation(solution[..., 0] + 1j * solution[..., 1], solution[..., 2])
 

@@ -100,11 +100,12 @@ def render(
     objects = mixed_signal(fractions, **signal)
     by_channel = sensitivities is not None and sensitivities.ndim == 3
     if sensitivities is not None:
-        weights = xp.asarray(sensitivities)
+        _, (objects, weights) = as_arrays(objects, sensitivities)
         objects = (objects[..., None, :, :] if by_channel else objects) * weights
     samples = encoding.forward(objects)
     if noise is not None:
-        samples = samples + xp.asarray(noise)
+        _, (samples, noise) = as_arrays(samples, noise)
+        samples = samples + noise
     images = encoding.reconstruct(samples)
     if not by_channel:
         return xp.abs(images)
