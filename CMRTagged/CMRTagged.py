@@ -27,7 +27,15 @@ from CMRSimExtension.slicer_bridge.documentation import documentation_link
 from CMRSimExtension.slicer_bridge.label_tables import is_label_volume
 from CMRSimExtension.slicer_bridge.logic import ModuleLogic, Task
 from CMRSimExtension.slicer_bridge.panel import ModulePanel
-from CMRSimExtension.slicer_bridge.tagging_choices import Method, Pattern, Readout, SpacingUnit, StrainMethod, Train
+from CMRSimExtension.slicer_bridge.tagging_choices import (
+    Method,
+    Pattern,
+    Readout,
+    SpacingUnit,
+    StrainMethod,
+    TissueField,
+    Train,
+)
 from CMRSimExtension.slicer_bridge.views import play, plot_layout, show_chart_and_table, show_volume
 
 PAPER_SPACING_PX, PAPER_FLIP_DEG = 5.0, 70.0
@@ -69,6 +77,7 @@ class CMRTaggedParameterNode:
     segmentation - of all frames or of end diastole: guides motion and contrast, and travels along
     labelMap - what the numbers of a label map volume mean
     motion - true motion, as CMRSimulate makes it; without it, motion is estimated
+    fieldT - whose relaxation times fade the tags
     frames - frames of the tagged series, 0 keeps those of the cine
     snr - of added noise, 0 adds none
     strainInput .. strainMethod - what strain is measured in, and how; Apply chooses its own result here
@@ -88,6 +97,7 @@ class CMRTaggedParameterNode:
     flipDeg: Annotated[float, WithinRange(1, 180)] = MOVING_FLIP_DEG
     cspamm: bool = False
     readout: Readout = Readout.GRE
+    fieldT: TissueField = TissueField.OWN
     frames: Annotated[int, WithinRange(0, 200)] = 0
     snr: Annotated[float, WithinRange(0, 200)] = 0.0
     keepMotion: bool = False
@@ -122,8 +132,8 @@ class CMRTaggedWidget(ModulePanel):
         node = self._parameterNode
         moving = node.method == Method.MOVING
         for widget in (
-            self.ui.motionSelector, self.ui.cspammCheckBox, self.ui.readoutComboBox, self.ui.framesSpinBox,
-            self.ui.snrSlider, self.ui.keepMotionCheckBox,
+            self.ui.motionSelector, self.ui.cspammCheckBox, self.ui.readoutComboBox, self.ui.fieldTComboBox,
+            self.ui.framesSpinBox, self.ui.snrSlider, self.ui.keepMotionCheckBox,
         ):
             widget.enabled = moving
         self.ui.labelMapWidget.visible = is_label_volume(node.segmentation) or is_label_volume(node.strainSegmentation)
@@ -178,7 +188,8 @@ class CMRTaggedLogic(ModuleLogic):
         if moving:
             options |= {
                 "cspamm": parameters.cspamm, "readout": parameters.readout.value,
-                "frames": parameters.frames or None, "snr": parameters.snr or None}
+                "field_t": parameters.fieldT.tesla, "frames": parameters.frames or None,
+                "snr": parameters.snr or None}
         TagOptions(**options).tag_pattern(grid)
         return options
 

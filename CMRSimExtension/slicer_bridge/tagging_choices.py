@@ -60,6 +60,22 @@ class Readout(enum.Enum):
         return {"gre": _("Spoiled gradient echo"), "bssfp": _("Balanced SSFP")}[self.value]
 
 
+class TissueField(enum.Enum):
+    """Field strength whose tissue values are taken."""
+
+    OWN = "own"
+    T1_5 = "1.5"
+    T3 = "3"
+
+    def label(self) -> str:
+        return {"own": _("Field strength of the cine"), "1.5": "1.5 T", "3": "3 T"}[self.value]
+
+    @property
+    def tesla(self) -> float | None:
+        """None leaves it to the cine."""
+        return None if self is TissueField.OWN else float(self.value)
+
+
 class StrainMethod(enum.Enum):
     """What strain is measured from."""
 

@@ -363,7 +363,7 @@ def _known_field_t(record: dict[str, Any]) -> float:
     if abs(nearest - float(told)) > 0.1 * nearest:
         warnings.warn(
             f"the cine was scanned at {float(told):g} T and the tissue table knows {' and '.join(map(str, FIELDS_T))}; "
-            f"the values at {nearest:g} T are taken (field_t chooses others)", CMRSimWarning, stacklevel=4,
+            f"the values at {nearest:g} T are taken, unless you choose others", CMRSimWarning, stacklevel=4,
         )
     return nearest
 

@@ -132,6 +132,20 @@ def test_what_the_static_grid_lacks_cannot_be_set(panel):
     assert panel.ui.readoutComboBox.enabled
 
 
+def test_tags_fade_by_the_tissues_of_the_field_strength_that_is_chosen(panel, cine, shown):
+    """Muscle's T1 is longer at 3 T: the tags of the last frame stand out more."""
+    parameters = with_truth(panel, cine, shown)
+    wall = cine.labels[3, 0] == 2
+    contrast = {}
+    for index, name in enumerate(("OWN", "T1_5", "T3")):
+        panel.ui.fieldTComboBox.currentIndex = index
+        assert parameters.fieldT.name == name
+        late = cine_of_node(panel.logic.process(parameters).cine.proxy).image[3, 0][wall]
+        contrast[name] = float(late.std() / late.mean())
+    assert contrast["OWN"] == contrast["T1_5"]  # this cine does not say where it was scanned
+    assert contrast["T3"] > 1.02 * contrast["T1_5"]
+
+
 def test_one_frame_is_refused_with_the_cure(panel, cine, slot_errors):
     from CMRSimExtension.slicer_bridge.volumes import fill_volume
 
@@ -212,8 +226,10 @@ def test_the_choices_are_those_of_the_library():
     from CMRSimExtension.tagging.pattern import PatternKind
     from CMRSimExtension.tagging.preparation import TagTrain
     from CMRSimExtension.tagging.readout import ReadoutKind
-    from CMRTagged import Method, Pattern, Readout, Train
+    from CMRSimExtension.anatomy.tissues import FIELDS_T
+    from CMRTagged import Method, Pattern, Readout, TissueField, Train
 
+    assert [member.tesla for member in TissueField] == [None, *FIELDS_T]
     assert {member.value for member in Method} == set(METHODS)
     assert {member.value for member in Pattern} == set(get_args(PatternKind))
     assert {member.value for member in Readout} == set(get_args(ReadoutKind))
