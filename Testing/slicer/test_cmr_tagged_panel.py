@@ -222,11 +222,11 @@ def test_cancel_leaves_the_scene_as_it_was(panel, host):
 def test_the_choices_are_those_of_the_library():
     from typing import get_args
 
+    from CMRSimExtension.anatomy.tissues import FIELDS_T
     from CMRSimExtension.tagging.options import METHODS
     from CMRSimExtension.tagging.pattern import PatternKind
     from CMRSimExtension.tagging.preparation import TagTrain
     from CMRSimExtension.tagging.readout import ReadoutKind
-    from CMRSimExtension.anatomy.tissues import FIELDS_T
     from CMRTagged import Method, Pattern, Readout, TissueField, Train
 
     assert [member.tesla for member in TissueField] == [None, *FIELDS_T]
