@@ -273,10 +273,17 @@ def test_how_coarse_the_trabeculae_are_says_nothing_of_how_the_rv_leans() -> Non
     [
         ({"rv_lean_deg": 75.0}, "rv_lean_deg is 75.0; it must lie between -60 and 60"),
         ({"rv_lean_deg": float("nan")}, "rv_lean_deg is nan"),
+        ({"rv_half_angle_deg": 120.0}, "rv_half_angle_deg is 120.0; it must lie between 25 and 85"),
+        ({"cross_section": (0.0, 0.5, 0.0, 0.0)}, "cross_section is 0.5; it must lie between -0.3 and 0.3"),
+        ({"fat_mm": float("nan")}, "fat_mm is nan"),
+        ({"papillary_heads": (1, 0)}, "papillary_heads is 0; it must lie between 1 and 6"),
+        ({"papillary_heads": (1, 1.5)}, "give whole numbers"),
+        ({"papillary_levels": ((0.3, 0.2), (0.3, 0.8))}, "run from 0.3 to 0.2; the first lies nearer the base"),
+        ({"papillary_radius_mm": (4.0,)}, "one for each of the two papillary muscles"),
         ({"pericardial_fluid_mm": -1.0}, "pericardial_fluid_mm is -1.0; it must lie between 0 and 15"),
     ],
 )
-def test_an_impossible_lean_or_fluid_is_refused(given: dict[str, float], message: str) -> None:
+def test_an_impossible_parameter_is_refused(given: dict[str, float], message: str) -> None:
     with pytest.raises(InputError, match=message):
         HeartParameters(**given)  # type: ignore[arg-type]
 

@@ -33,6 +33,53 @@ class WallPatch:
     contraction: float = 1.0
 
 
+_LIMITS = {
+    "lv_edv_ml": (5, 800, "give the clinical LV end-diastolic volume in millilitres"),
+    "lv_mass_g": (5, 700, "give the clinical LV mass in grams"),
+    "rv_edv_ml": (5, 800, "give the RV end-diastolic volume in millilitres"),
+    "lv_length_mm": (20, 160, "give the distance from the annulus plane to the endocardial apex"),
+    "lv_profile_power": (1.2, 6, "2 is an ellipse"),
+    "lv_waist": (0, 0.6, "it is a fraction of the LV's length"),
+    "basal_narrowing": (-0.3, 0.5, "it is a fraction of the LV's radius"),
+    "cross_section": (-0.3, 0.3, "they are fractions of the LV's radius"),
+    "irregularity": (0, 4, "1 is a heart as uneven as others"),
+    "septal_flattening": (-0.2, 0.6, "it is a fraction of the LV's radius"),
+    "apical_thinning": (0.1, 2, "it is the apex's thickness over the mean one"),
+    "bend_mm": (-40, 40, "it is an offset of the apex in millimetres"),
+    "longitudinal_shortening": (0, 0.35, "it is a fraction of the end-diastolic length"),
+    "torsion_deg": (-45, 45, "it is an angle in degrees; hearts twist by 5 to 20"),
+    "basal_thickening": (-0.6, 0.6, "it is a fraction of the mean thickness"),
+    "trabecular_mass_fraction": (0, 1, "it is a fraction of the compact mass"),
+    "contour_share": (0, 1, "it is a share of the trabeculated layer"),
+    "trabecular_muscle_fraction": (0.2, 0.6, "the layer is denser than that at end systole only"),
+    "trabecular_coarseness": (0, 1, "it is a share of the trabeculae"),
+    "papillary_radius_mm": (0, 15, "it is in millimetres; 3 to 6 is usual"),
+    "papillary_angles_deg": (-360, 360, "0 is lateral, 90 anterior"),
+    "papillary_levels": (-0.3, 1.3, "they are fractions of the LV's length"),
+    "papillary_heads": (1, 6, "give the number of heads of each muscle"),
+    "rv_descent_mm": (0, 40, "it is in millimetres of the long axis"),
+    "rv_wall_mm": (0.5, 15, "it is in millimetres; 2 to 5 is usual"),
+    "rv_apex_level": (0.3, 1.05, "it is a fraction of the LV's length"),
+    "rv_half_angle_deg": (25, 85, "it is half of the angle between the insertions"),
+    "rv_triangularity": (-0.3, 0.3, "they are fractions of the RV's radius"),
+    "rv_sag_deg": (-60, 60, "it is an angle in degrees; hearts lie at -22 to 10"),
+    "rv_lean_deg": (-60, 60, "it is an angle in degrees; hearts lean by 6 to 34"),
+    "rv_outflow_radius_mm": (3, 40, "it is in millimetres; 12 to 17 is usual"),
+    "rv_outflow_labelled_mm": (0, 60, "it is a distance above the annulus in millimetres"),
+    "rv_trabeculation": (0, 1, "0.12 to 0.68 is usual"),
+    "aortic_radius_mm": (2, 30, "it is in millimetres; 9 to 14 is usual"),
+    "notch_mm": (0, 60, "it is a depth in millimetres"),
+    "notch_width_deg": (5, 90, "it is an angle in degrees"),
+    "atrial_scale": (0.2, 4, "1 is of usual size"),
+    "fat_mm": (0, 10, "0.4 to 5 is usual"),
+    "pericardial_fluid_mm": (0, 15, "it is a mean thickness in millimetres"),
+    "heart_rate_bpm": (25, 220, "give beats per minute"),
+    "systole_fraction": (0.15, 0.65, "it is a share of the cycle"),
+    "filling_fraction": (0.1, 1, "it is a share of the stroke volume"),
+}
+"""Smallest and largest value of each parameter, or of each of its elements, and what it is."""
+
+
 @dataclass(frozen=True)
 class HeartParameters:
     """One heart. Volumes are the clinical ones (papillary muscles and trabeculae count as blood), at ED unless named.
@@ -159,22 +206,18 @@ class HeartParameters:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        def check(name: str, low: float, high: float, cure: str) -> None:
-            value = getattr(self, name)
-            if not (np.isfinite(value) and low <= value <= high):
-                raise InputError(f"{name} is {value}; it must lie between {low:g} and {high:g}: {cure}")
-
-        check("lv_edv_ml", 5, 800, "give the clinical LV end-diastolic volume in millilitres")
-        check("lv_mass_g", 5, 700, "give the clinical LV mass in grams")
-        check("rv_edv_ml", 5, 800, "give the RV end-diastolic volume in millilitres")
-        check("lv_length_mm", 20, 160, "give the distance from the annulus plane to the endocardial apex")
-        check("longitudinal_shortening", 0, 0.35, "it is a fraction of the end-diastolic length")
-        check("rv_lean_deg", -60, 60, "it is an angle in degrees; hearts lean by 6 to 34")
-        check("pericardial_fluid_mm", 0, 15, "it is a mean thickness in millimetres")
-        check("heart_rate_bpm", 25, 220, "give beats per minute")
-        check("systole_fraction", 0.15, 0.65, "it is a share of the cycle")
-        check("trabecular_muscle_fraction", 0.2, 0.6, "the layer is denser than that at end systole only")
-        check("trabecular_coarseness", 0, 1, "it is a share of the trabeculae")
+        for name, (low, high, meaning) in _LIMITS.items():
+            for value in np.ravel(getattr(self, name)):
+                if not (np.isfinite(value) and low <= value <= high):
+                    raise InputError(f"{name} is {value}; it must lie between {low:g} and {high:g}: {meaning}")
+        for name in ("papillary_radius_mm", "papillary_angles_deg", "papillary_levels", "papillary_heads"):
+            if len(getattr(self, name)) != 2:
+                raise InputError(f"{name} is {getattr(self, name)}; give one for each of the two papillary muscles")
+        for start, end in self.papillary_levels:
+            if not start < end:
+                raise InputError(f"papillary_levels run from {start:g} to {end:g}; the first lies nearer the base")
+        if not all(isinstance(heads, int | np.integer) for heads in self.papillary_heads):
+            raise InputError(f"papillary_heads is {self.papillary_heads}; give whole numbers")
         for name, edv, esv in (
             ("LV", self.lv_edv_ml, self.lv_esv_ml),
             ("RV", self.rv_edv_ml, self.rv_esv_ml),
