@@ -67,16 +67,17 @@ class LineSchedule:
 
     @property
     def since_r_wave_ms(self) -> NDArray[np.float64]:
-        """(frames, lines) time since the last R wave, that of the heartbeat before where a line came earlier."""
-        before = self.durations_ms[np.maximum(self.heartbeat - 1, 0)]
-        return np.where(self.time_ms < 0, self.time_ms + before, self.time_ms)
+        """(frames, lines) time since the last R wave: for a line outside its heartbeat, that of the one it came in."""
+        own = (self.time_ms >= 0) & (self.time_ms < self.durations_ms[self.heartbeat])
+        return np.where(own, self.time_ms, _in_series(self.time_ms, self.heartbeat, self.durations_ms)[0])
 
     def as_dict(self) -> dict[str, Any]:
         """JSON-able ground truth; `from_dict` is its inverse to the digits it keeps."""
         return {
             "heartbeat": self.heartbeat.tolist(),
             "time_ms": np.round(self.time_ms, 3).tolist(),
-            "cardiac": np.round(self.cardiac, 6).tolist(),
+            # What rounds up to 1 is 0.
+            "cardiac": np.mod(np.round(self.cardiac, 6), 1.0).tolist(),
             "displacement_mm": np.round(self.displacement_mm, 4).tolist(),
             "durations_ms": np.round(self.durations_ms, 3).tolist(),
         }
@@ -171,19 +172,20 @@ def segmented(
     time = frames * length + within + delays[heartbeat]
     shape = time.shape
     beat = np.broadcast_to(heartbeat, shape)
-    phase = _phase_in_series(time, beat, durations, reference_ms)
+    phase = cardiac_phase(*_in_series(time, beat, durations), reference_ms)
     return LineSchedule(np.array(beat), time, phase, np.zeros((*shape, 2)), durations)
 
 
-def _phase_in_series(
-    time: NDArray[np.float64], beat: NDArray[np.int64], durations: NDArray[np.float64], reference_ms: float
-) -> NDArray[np.float64]:
-    """Phase where a time past the end of its heartbeat lies in the next, and one before its R wave in the last."""
+def _in_series(
+    time: NDArray[np.float64], beat: NDArray[np.int64], durations: NDArray[np.float64]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Time since the last R wave, and length of its heartbeat: past its own heartbeat's end a time lies in the next,
+    before its R wave in the last."""
     began = np.concatenate([[0.0], np.cumsum(durations)])
     absolute = began[beat] + time
     # Before the first and after the last heartbeat the series goes on with beats of the same length.
     inside = np.clip(np.searchsorted(began, absolute, side="right") - 1, 0, len(durations) - 1)
-    return cardiac_phase(absolute - began[inside], durations[inside], reference_ms)
+    return np.mod(absolute - began[inside], durations[inside]), durations[inside]
 
 
 def assemble(

@@ -166,6 +166,25 @@ def test_a_line_before_its_r_wave_is_timed_from_the_one_before() -> None:
     np.testing.assert_array_equal(schedule.since_r_wave_ms[~early], schedule.time_ms[~early])
 
 
+def test_a_line_past_the_end_of_its_heartbeat_is_timed_from_the_next_r_wave() -> None:
+    durations = np.array([900.0, 500.0, 800.0])
+    schedule = segmented(PROTOCOL, durations, 900.0, nominal_ms=900.0)
+    late = (schedule.time_ms > 500.0) & (schedule.heartbeat == 1)
+    assert late.any()
+    np.testing.assert_allclose(schedule.since_r_wave_ms[late], schedule.time_ms[late] - 500.0)
+    last = (schedule.time_ms > 800.0) & (schedule.heartbeat == 2)
+    np.testing.assert_allclose(schedule.since_r_wave_ms[last], schedule.time_ms[last] - 800.0)
+    # A segment that outlasts the heartbeat still has times that a time stamp can hold.
+    slow = segmented(PROTOCOL.replace(repetition_time_ms=90.0), np.array([900.0]), 900.0)
+    assert slow.time_ms.min() < -900.0 and slow.since_r_wave_ms.min() >= 0
+
+
+def test_a_phase_that_rounds_up_to_one_comes_back() -> None:
+    nearly = np.full((1, 2), 1.0 - 1e-8)
+    schedule = LineSchedule(np.zeros((1, 2), int), nearly * 900, nearly, np.zeros((1, 2, 2)), np.array([900.0]))
+    np.testing.assert_array_equal(LineSchedule.from_dict(schedule.as_dict()).cardiac, 0.0)
+
+
 def test_a_schedule_comes_back_from_its_record() -> None:
     schedule = segmented(PROTOCOL, np.array([900.0, 1000.0, 800.0]), 900.0)
     again = LineSchedule.from_dict(schedule.as_dict())
