@@ -85,10 +85,13 @@ class LineSchedule:
     @classmethod
     def from_dict(cls, record: dict[str, Any]) -> "LineSchedule":
         """A schedule from its record."""
-        return cls(np.array(record["heartbeat"], dtype=np.int64), *(
-            np.array(record[name], dtype=np.float64)
-            for name in ("time_ms", "cardiac", "displacement_mm", "durations_ms")
-        ))
+        return cls(
+            np.array(record["heartbeat"], dtype=np.int64),
+            *(
+                np.array(record[name], dtype=np.float64)
+                for name in ("time_ms", "cardiac", "displacement_mm", "durations_ms")
+            ),
+        )
 
 
 def cardiac_phase(time_ms: Any, duration_ms: Any, reference_ms: float) -> NDArray[np.float64]:

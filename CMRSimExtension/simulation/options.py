@@ -37,8 +37,8 @@ class ScanOptions:
         case where k-space is kept, where an array is given, and where a field of view too small for the body meets
         acceleration.
     phases
-        Cardiac phases to image, each in [0, 1) and rising; None spreads the protocol's number of them evenly. Faults
-        that act on single lines need them even.
+        Cardiac phases to image, each in [0, 1) and rising; None spreads the protocol's number of them evenly, as
+        segments and faults that act on single lines need them.
     array
         The receive coils, as many as the protocol has; None puts the protocol's number of loops around the chest.
     rotation_deg

@@ -133,8 +133,8 @@ class Run:
     ) -> "Run":
         """Plan the slices and draw what this scan draws, each part from a seed of its own."""
         asked = protocol
-        if protocol.segmented and options.phases is not None:
-            raise InputError("segments are spread over the whole heartbeat; leave segmented or the phases out")
+        if protocol.segmented:
+            _check_segments(protocol, options)
         for fault in options.faults:
             protocol = fault.narrow(protocol)
         axis = 0 if protocol.phase_direction == "rows" else 1
@@ -333,6 +333,18 @@ def versions() -> dict[str, str]:
         "scipy": scipy.__version__,
         "python": platform.python_version(),
     }
+
+
+def _check_segments(protocol: Protocol, options: ScanOptions) -> None:
+    if options.phases is not None:
+        raise InputError("segments are spread over the whole heartbeat; leave segmented or the phases out")
+    if protocol.phases == 1:
+        raise InputError("segmented is true and phases is 1, which has no motion; raise it or leave segmented out")
+    if options.preparation is not None:
+        raise InputError(
+            "segmented is true and tags are laid on at the R wave, before which some lines of the first frame come, "
+            "which would see the faded tags of the heartbeat before; leave segmented or the tags out"
+        )
 
 
 def _heart_centre(anatomy: Anatomy) -> NDArray[np.float64]:

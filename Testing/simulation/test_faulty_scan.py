@@ -11,6 +11,7 @@ from CMRSimExtension.errors import InputError
 from CMRSimExtension.scanner.faults import FAULTS, Banding, BloodFlow, BreathHoldDrift, SmallFieldOfView, parse_fault
 from CMRSimExtension.scanner.protocol import Protocol
 from CMRSimExtension.simulation.simulate import simulate
+from CMRSimExtension.tagging.options import TagOptions
 
 SMALL = Protocol(
     phases=4, matrix=(96, 80), fov_mm=(264.0, 220.0), acquired_resolution_mm=(3.2, 2.8), slice_gap_mm=18.0, snr=40.0,
@@ -170,6 +171,13 @@ def test_a_segmented_scan_blurs_the_beating_heart_alone_and_tells_when_each_line
 def test_segments_at_single_moments_are_turned_down(subject: Subject) -> None:
     with pytest.raises(InputError, match="leave segmented or the phases out"):
         simulate(subject, SMALL.replace(segmented=True), 5, phases=(0.0,))
+    with pytest.raises(InputError, match="segmented is true and phases is 1"):
+        simulate(subject, SMALL.replace(segmented=True, phases=1), 5)
+
+
+def test_segments_that_would_see_the_tags_of_two_heartbeats_are_turned_down(subject: Subject) -> None:
+    with pytest.raises(InputError, match="leave segmented or the tags out"):
+        simulate(subject, SMALL.replace(segmented=True), 5, preparation=TagOptions().acquisition)
 
 
 def test_lines_that_spokes_do_not_have_are_turned_down(subject: Subject) -> None:
