@@ -10,10 +10,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from CMRSimExtension.anatomy.aha import SEGMENT_NAMES
 from CMRSimExtension.errors import CMRSimError, InputError
 from CMRSimExtension.evaluation.function import FunctionCurves, function_from_labels, normal_ranges, volumes_ml
 from CMRSimExtension.evaluation.voxel_sizes import spacing_is_plausible
-from CMRSimExtension.evaluation.wall_thickness import wall_of_heartbeat
+from CMRSimExtension.evaluation.wall_thickness import wall_key, wall_of_heartbeat
 from CMRSimExtension.files.atomic import StagedFiles
 from CMRSimExtension.files.cine_files import (
     COMPANIONS,
@@ -265,7 +266,9 @@ def segment_folder(
 ) -> tuple[list[Path], int]:
     """Segment every image of a folder; write a label file per image and one ``function.csv``.
 
-    A case that cannot be segmented is reported, listed in the table with its reason, and does not stop the others.
+    The table has a row per case: volumes, ejection fractions, mass, and wall thickness of each AHA segment at end
+    diastole and end systole. A case that cannot be segmented is reported, listed in the table with its reason, and does
+    not stop the others.
 
     Returns
     -------
@@ -303,6 +306,7 @@ def segment_folder(
             row |= {name: value for name, value in values.items() if value is not None}
             if result.function is not None:
                 row |= {"end_diastole": result.function.end_diastole, "end_systole": result.function.end_systole}
+                row |= result.function.wall_mm
             row["note"] = "; ".join(result.segmentation.notes)
         rows.append(row)
     table = out / "function.csv"
@@ -312,7 +316,8 @@ def segment_folder(
 
 _COLUMNS = (
     "case", "lv_edv_ml", "lv_esv_ml", "lv_sv_ml", "lv_ef_percent", "lv_mass_g", "rv_edv_ml", "rv_esv_ml", "rv_sv_ml",
-    "rv_ef_percent", "end_diastole", "end_systole", "note",
+    "rv_ef_percent", "end_diastole", "end_systole",
+    *(wall_key(phase, segment) for phase in ("ed", "es") for segment in SEGMENT_NAMES), "note",
 )  # fmt: skip
 
 

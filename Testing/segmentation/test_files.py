@@ -143,6 +143,8 @@ def test_a_folder_gives_labels_and_one_table_and_a_bad_case_stops_nothing(cine, 
         rows = {row["case"]: row for row in csv.DictReader(file)}
     assert failures == 1 and "flat.nii.gz" in said[0] and "shows nothing" in rows["flat"]["note"]
     assert float(rows["good"]["lv_ef_percent"]) == pytest.approx(64.0, abs=4)
+    wall = [float(value) for name, value in rows["good"].items() if name.startswith("wall_ed_mm_") and value]
+    assert len(wall) == 16 and 5.0 < min(wall) and max(wall) < 15.0
     assert (tmp_path / "out" / "good.nii.gz").is_file() and not (tmp_path / "out" / "flat.nii.gz").exists()
 
 
