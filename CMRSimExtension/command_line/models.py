@@ -47,7 +47,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     measure.add_argument("name", metavar="NAME", help="model, bundle folder, or folder of a training run")
     measure.add_argument("--data", metavar="FOLDER", help="holds acdc, mms_A, mms_B (default: CMRSIM_DATA)")
     measure.add_argument("--sets", default="acdc,mms_A,mms_B", help="which of them (default: all three)")
-    measure.add_argument("--out", metavar="FOLDER", help="write rows.csv, table.txt and the worst cases' pictures here")
+    measure.add_argument(
+        "--out", metavar="FOLDER", help="write rows.csv, function.csv, table.txt and the worst cases' pictures here"
+    )
     measure.add_argument("--every", type=int, default=1, metavar="N", help="take every Nth case only, for a quick look")
     measure.add_argument("--views", choices=("none", "four", "eight"), default="four")
     measure.add_argument("--tag", choices=("moving", "paper"), help="tag the images first, as 'cmrsim tag' does")
@@ -140,7 +142,7 @@ def _measure(options: argparse.Namespace, console: Console) -> None:
     functions = {entry.name: function_of([c for c in cases if c.name.startswith(f"{entry.name}/")]) for entry in sets}
     for name, (values, notes) in functions.items():
         parts.append("\n".join([f"{name}: function by the segmentation and by the reference", *notes,
-                                agreement_table(values)]))
+                                agreement_table(values)]).rstrip())
     if options.distances:
         for entry in sets:
             of_set = [row for row in rows if row.case.startswith(f"{entry.name}/")]
@@ -155,7 +157,7 @@ def _measure(options: argparse.Namespace, console: Console) -> None:
         (folder / "table.txt").write_text(table + "\n", encoding="utf-8")
         for entry in sets:
             worst_cases(folder / f"worst_{entry.name}.png", [c for c in cases if c.name.startswith(f"{entry.name}/")])
-        console.say(f"rows, table and worst cases: {folder}")
+        console.say(f"rows, function, table and worst cases: {folder}")
 
 
 def _tagging(method: "Method") -> "Callable[[Cine], Cine]":

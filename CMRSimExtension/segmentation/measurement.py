@@ -312,6 +312,8 @@ def function_of(cases: Sequence[MeasuredCase]) -> tuple[list[CaseValue], list[st
         found, said = function_values(predicted, reference, frames[0].spacing_mm, name, frames[0].pathology)
         values += found
         notes += said
+    if not values:
+        notes.append("there is nothing to compare: ejection fractions need two frames, volumes true voxel sizes")
     return values, notes
 
 

@@ -165,6 +165,8 @@ def test_function_is_compared_over_both_frames_of_a_patient_and_without_true_vox
     assert found["lv_ef_percent"] == (75.0, 50.0) and found["lv_mass_g"] == pytest.approx((21.0, 21.0))
     assert not notes and {(value.case, value.pathology) for value in values} == {("a/p1", "DCM")}
     assert [value.quantity for value in function_of(frames(None))[0]] == ["lv_ef_percent"]
+    none, (note,) = function_of(frames(None)[:1])
+    assert not none and note.startswith("there is nothing to compare")
 
 
 def test_labels_that_agree_nowhere_have_no_offset():
