@@ -280,6 +280,8 @@ def test_how_coarse_the_trabeculae_are_says_nothing_of_how_the_rv_leans() -> Non
         ({"papillary_heads": (1, 1.5)}, "give whole numbers"),
         ({"papillary_levels": ((0.3, 0.2), (0.3, 0.8))}, "run from 0.3 to 0.2; the first lies nearer the base"),
         ({"papillary_radius_mm": (4.0,)}, "one for each of the two papillary muscles"),
+        ({"cross_section": (0.0, 0.1)}, r"cross_section is \(0.0, 0.1\); give 4 numbers"),
+        ({"rv_wall_mm": (2.0, 3.0)}, r"rv_wall_mm is \(2.0, 3.0\); give one number:"),
         ({"pericardial_fluid_mm": -1.0}, "pericardial_fluid_mm is -1.0; it must lie between 0 and 15"),
     ],
 )

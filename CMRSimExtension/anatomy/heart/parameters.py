@@ -206,13 +206,17 @@ class HeartParameters:
     seed: int = 0
 
     def __post_init__(self) -> None:
+        for name in ("papillary_radius_mm", "papillary_angles_deg", "papillary_levels", "papillary_heads"):
+            if np.shape(getattr(self, name))[:1] != (2,):
+                raise InputError(f"{name} is {getattr(self, name)}; give one for each of the two papillary muscles")
         for name, (low, high, meaning) in _LIMITS.items():
-            for value in np.ravel(getattr(self, name)):
+            given, shape = getattr(self, name), np.shape(getattr(type(self), name))
+            if np.shape(given) != shape:
+                numbers = f"{' x '.join(map(str, shape))} numbers" if shape else "one number"
+                raise InputError(f"{name} is {given}; give {numbers}: {meaning}")
+            for value in np.ravel(given):
                 if not (np.isfinite(value) and low <= value <= high):
                     raise InputError(f"{name} is {value}; it must lie between {low:g} and {high:g}: {meaning}")
-        for name in ("papillary_radius_mm", "papillary_angles_deg", "papillary_levels", "papillary_heads"):
-            if len(getattr(self, name)) != 2:
-                raise InputError(f"{name} is {getattr(self, name)}; give one for each of the two papillary muscles")
         for start, end in self.papillary_levels:
             if not start < end:
                 raise InputError(f"papillary_levels run from {start:g} to {end:g}; the first lies nearer the base")
