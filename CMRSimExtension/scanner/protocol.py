@@ -149,7 +149,10 @@ class Protocol:
         if not isinstance(self.segmented, bool):
             raise InputError(f"segmented is {self.segmented!r}; give true or false")
         if self.segmented and self.trajectory != "cartesian":
-            raise InputError(f"segmented is true and trajectory {self.trajectory}; segments are Cartesian lines")
+            raise InputError(
+                f"segmented is true and trajectory {self.trajectory}; segments are Cartesian lines: choose cartesian "
+                "or leave segmented out"
+            )
         _within("snr", self.snr, 1.0, 1e6)
         _within("partial_fourier", self.partial_fourier, 0.55, 1.0)
         _within("filter_strength", self.filter_strength, 0.0, 1.0)

@@ -79,7 +79,7 @@ def test_the_pixel_is_the_field_of_view_over_the_matrix() -> None:
         ({"phases": True}, "phases is True; give a number"),
         ({"snr": "high"}, "snr is 'high'; give a number"),
         ({"segmented": "yes"}, "segmented is 'yes'; give true or false"),
-        ({"segmented": True, "trajectory": "radial"}, "trajectory radial; segments are Cartesian lines"),
+        ({"segmented": True, "trajectory": "radial"}, "radial; segments are Cartesian lines: choose cartesian"),
         ({"echo_time_ms": "1.5"}, "echo_time_ms is '1.5'; give a number"),
     ],
 )
