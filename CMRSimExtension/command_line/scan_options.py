@@ -94,8 +94,7 @@ OPTIONS = (
     ScanOption("coils", _SCAN, int, "receive channels", "N"),
     ScanOption("trajectory", _SCAN, str, "cartesian, radial or golden_angle", "NAME"),
     ScanOption("segmented", _SCAN, str, "put each frame together from lines of several heartbeats, as breath-held "
-               "cines are: motion within a segment blurs; without it, each frame is one moment; not with --tag",
-               flag=True),
+               "cines are: motion within a segment blurs; without it, each frame is one moment", flag=True),
     ScanOption("fault", _SCAN, str, "spoil the scan as real ones are, for example ghosting=5; repeatable "
                "(an unknown name lists them all)", "NAME[=AMOUNT]", repeatable=True),
     ScanOption("tag", _TAGS, str, "lay tags on", choices=("grid", "lines")),

@@ -43,6 +43,7 @@ class BreathHold:
         cycle_ms: float,
         variation: float = 0.02,
         order: str = "interleaved",
+        prospective: bool = False,
     ) -> "BreathHold":
         """Draw the heartbeats and the state of each line.
 
@@ -56,6 +57,8 @@ class BreathHold:
             The anatomy's heartbeat.
         variation
             SD over mean of the R-R interval in sinus rhythm within a breath hold.
+        order, prospective
+            As for `segmented`.
         """
         durations = cycle_ms * np.clip(rng.normal(1.0, variation, size=protocol.heartbeats), 0.5, 1.5)
         delays = np.zeros(len(durations))
@@ -65,7 +68,9 @@ class BreathHold:
             delays = delays + fault.trigger_delays(durations, rng)
         by_time = any(fault.gated_by_time() for fault in faults)
         nominal = float(np.mean(durations)) if by_time else None
-        schedule = segmented(protocol, durations, cycle_ms, order=order, nominal_ms=nominal, delays_ms=delays)
+        schedule = segmented(
+            protocol, durations, cycle_ms, order=order, nominal_ms=nominal, delays_ms=delays, prospective=prospective
+        )
         for fault in faults:
             schedule = fault.schedule(schedule, protocol, rng)
         return cls(schedule, delays)

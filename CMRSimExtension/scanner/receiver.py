@@ -71,6 +71,8 @@ class Receiver:
         Draw and reconstruct every channel instead of taking the fast path.
     keep_kspace
         Hand out k-space; implies `by_channel`.
+    prospective
+        Whether the series begins anew with each trigger, as a preparation at the R wave wants it.
     folded_pixels
         Pixels by which objects stick out on both ends of the phase direction, to fold into the field of view. Channel
         by channel, what folds in is heard with the sensitivity of where it is; the fast path folds it in at full
@@ -90,6 +92,7 @@ class Receiver:
     by_channel: bool = False
     keep_kspace: bool = False
     folded_pixels: int = 0
+    prospective: bool = False
     _maps: dict[Any, Any] = field(default_factory=dict, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -142,7 +145,9 @@ class Receiver:
         """What happens during one slice's breath hold, where it goes line by line; else None, and nothing is drawn."""
         if not line_by_line(self.protocol, self.faults):
             return None
-        return BreathHold.plan(self.protocol, self.faults, rng, cycle_ms=self.cycle_ms)
+        return BreathHold.plan(
+            self.protocol, self.faults, rng, cycle_ms=self.cycle_ms, prospective=self.prospective
+        )
 
     def noise_map(self, grid: ImageGrid) -> NDArray[np.float32] | None:
         """(slices, rows, columns) amplification by parallel imaging, or None where there is none."""

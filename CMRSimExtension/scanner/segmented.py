@@ -36,6 +36,9 @@ class LineSchedule:
         (frames, lines, 2): where the breath has moved the object, along (rows, columns).
     durations_ms
         (heartbeats,): R-R intervals.
+    prospective
+        Whether the series begins anew with each trigger, as after a preparation at the R wave: nothing then goes on
+        from its last frame to its first.
     """
 
     heartbeat: NDArray[np.int64]
@@ -43,6 +46,7 @@ class LineSchedule:
     cardiac: NDArray[np.float64]
     displacement_mm: NDArray[np.float64]
     durations_ms: NDArray[np.float64]
+    prospective: bool = False
 
     def __post_init__(self) -> None:
         shape = self.heartbeat.shape
@@ -80,6 +84,7 @@ class LineSchedule:
             "cardiac": np.mod(np.round(self.cardiac, 6), 1.0).tolist(),
             "displacement_mm": np.round(self.displacement_mm, 4).tolist(),
             "durations_ms": np.round(self.durations_ms, 3).tolist(),
+            "prospective": self.prospective,
         }
 
     @classmethod
@@ -91,7 +96,18 @@ class LineSchedule:
                 np.array(record[name], dtype=np.float64)
                 for name in ("time_ms", "cardiac", "displacement_mm", "durations_ms")
             ),
+            prospective=bool(record.get("prospective", False)),
         )
+
+    def states(self, count: int) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64]]:
+        """Between which two of `count` states of a heartbeat each line lies, and how far from the first.
+
+        Each is (frames, lines). After the last state comes the first again, or, in a prospective series, nothing else.
+        """
+        place = self.cardiac * count
+        first = np.minimum(np.floor(place).astype(np.int64), count - 1)
+        second = np.minimum(first + 1, count - 1) if self.prospective else (first + 1) % count
+        return first, second, place - first
 
 
 def cardiac_phase(time_ms: Any, duration_ms: Any, reference_ms: float) -> NDArray[np.float64]:
@@ -132,6 +148,7 @@ def segmented(
     order: str = "interleaved",
     nominal_ms: float | None = None,
     delays_ms: NDArray[np.floating] | None = None,
+    prospective: bool = False,
 ) -> LineSchedule:
     """Schedule of a breath hold.
 
@@ -151,6 +168,10 @@ def segmented(
         heartbeat to its own length (retrospective gating).
     delays_ms
         (heartbeats,) how much later than the true R wave the trigger fired.
+    prospective
+        Begin anew with each trigger, at the same times after it in every heartbeat: those of `nominal_ms`, or of the
+        mean heartbeat. What would come before the trigger comes with it, what would come after the heartbeat at its
+        end.
 
     Raises
     ------
@@ -170,13 +191,20 @@ def segmented(
     heartbeat = index % beats if order == "interleaved" else index // views
     place = index // beats if order == "interleaved" else index % views
     frames = np.arange(protocol.phases)[:, None] / protocol.phases
+    if nominal_ms is None and prospective:
+        nominal_ms = float(durations.mean())
     length = durations[heartbeat] if nominal_ms is None else np.full(lines, float(nominal_ms))
     within = (place - (views - 1) / 2) * protocol.repetition_time_ms
-    time = frames * length + within + delays[heartbeat]
+    time = frames * length + within
+    if prospective:
+        time = np.maximum(time, 0.0)
+    time = time + delays[heartbeat]
+    if prospective:
+        time = np.minimum(time, np.nextafter(durations[heartbeat], 0.0))
     shape = time.shape
     beat = np.broadcast_to(heartbeat, shape)
     phase = cardiac_phase(*_in_series(time, beat, durations), reference_ms)
-    return LineSchedule(np.array(beat), time, phase, np.zeros((*shape, 2)), durations)
+    return LineSchedule(np.array(beat), time, phase, np.zeros((*shape, 2)), durations, prospective)
 
 
 def _in_series(
@@ -219,16 +247,14 @@ def assemble(
     shape = protocol.acquired_matrix
     if states.shape[-2:] != shape:
         raise InputError(f"states have {states.shape[-2:]} rows and columns; the protocol acquires {shape}")
-    count = len(states)
-    place = schedule.cardiac * count
-    low = np.floor(place).astype(np.int64) % count
-    share = (place - np.floor(place)).astype(states.real.dtype)
+    low, high, share = schedule.states(len(states))
+    share = share.astype(states.real.dtype)
     lines = np.arange(schedule.cardiac.shape[1])
     by_line = np.moveaxis(states, protocol.phase_axis, 1)
     frames = np.empty((schedule.frames, *by_line.shape[1:]), dtype=states.dtype)
     expand = (slice(None),) + (None,) * (by_line.ndim - 2)
     for frame in range(schedule.frames):
-        first, second = by_line[low[frame], lines], by_line[(low[frame] + 1) % count, lines]
+        first, second = by_line[low[frame], lines], by_line[high[frame], lines]
         frames[frame] = first + share[frame][expand] * (second - first)
     result = np.moveaxis(frames, 1, protocol.phase_axis)
     if np.any(schedule.displacement_mm):
@@ -245,9 +271,8 @@ def assemble_adjoint(
     if np.any(schedule.displacement_mm):
         turns = np.conj(_shift(schedule, protocol, frames.dtype))
         frames = frames * turns.reshape(schedule.frames, *(1,) * (frames.ndim - 3), *frames.shape[-2:])
-    place = schedule.cardiac * phases
-    low = np.floor(place).astype(np.int64) % phases
-    share = (place - np.floor(place)).astype(frames.real.dtype)
+    low, high, share = schedule.states(phases)
+    share = share.astype(frames.real.dtype)
     by_line = np.moveaxis(frames, protocol.phase_axis, 1)
     lines = np.arange(schedule.cardiac.shape[1])
     states = np.zeros((phases, *by_line.shape[1:]), dtype=frames.dtype)
@@ -256,7 +281,7 @@ def assemble_adjoint(
         weight = share[frame][expand]
         # Lines differ within a frame, so no place is written twice by one statement.
         states[low[frame], lines] += (1 - weight) * by_line[frame]
-        states[(low[frame] + 1) % phases, lines] += weight * by_line[frame]
+        states[high[frame], lines] += weight * by_line[frame]
     return np.moveaxis(states, 1, protocol.phase_axis)
 
 

@@ -308,6 +308,9 @@ def function_of(cases: Sequence[MeasuredCase]) -> tuple[list[CaseValue], list[st
     values: list[CaseValue] = []
     notes: list[str] = []
     for name, frames in patients.items():
+        if len({frame.reference.shape for frame in frames}) > 1:
+            notes.append(f"{name}: its files have different grids, so function was not compared")
+            continue
         predicted, reference = (np.stack([getattr(f, side) for f in frames]) for side in ("predicted", "reference"))
         found, said = function_values(predicted, reference, frames[0].spacing_mm, name, frames[0].pathology)
         values += found

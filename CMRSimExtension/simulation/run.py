@@ -118,6 +118,7 @@ class Run:
             self._by_channel,
             kept,
             folded_pixels,
+            options.preparation is not None,
         )
         self._noise_map = self.receiver.noise_map(grid)
 
@@ -340,11 +341,6 @@ def _check_segments(protocol: Protocol, options: ScanOptions) -> None:
         raise InputError("segments are spread over the whole heartbeat; leave segmented or the phases out")
     if protocol.phases == 1:
         raise InputError("segmented is true and phases is 1, which has no motion; raise it or leave segmented out")
-    if options.preparation is not None:
-        raise InputError(
-            "segmented is true and tags are laid on at the R wave, before which some lines of the first frame come, "
-            "which would see the faded tags of the heartbeat before; leave segmented or the tags out"
-        )
 
 
 def _heart_centre(anatomy: Anatomy) -> NDArray[np.float64]:

@@ -66,7 +66,7 @@ def simulate(
     ------
     InputError
         For an unknown truth or plane, a negative seed, a grid that the protocol cannot acquire or that a rotation is
-        asked of, an array of another number of coils, or a segmented protocol of one phase, with tags or with `phases`.
+        asked of, an array of another number of coils, or a segmented protocol of one phase or with `phases`.
     """
     wanted = None if phases is None else tuple(float(phase) for phase in phases)
     options = ScanOptions(

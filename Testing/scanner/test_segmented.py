@@ -103,12 +103,13 @@ def test_assembling_is_linear_in_the_states() -> None:
 
 @pytest.mark.parametrize("direction", ["rows", "columns"])
 @pytest.mark.parametrize("moved", [False, True])
-def test_the_adjoint_of_assembling_is_its_adjoint(direction: str, moved: bool) -> None:
+@pytest.mark.parametrize("prospective", [False, True])
+def test_the_adjoint_of_assembling_is_its_adjoint(direction: str, moved: bool, prospective: bool) -> None:
     from dataclasses import replace
 
     rng = np.random.default_rng(2)
     protocol = PROTOCOL.replace(phase_direction=direction)
-    schedule = segmented(protocol, np.array([700.0, 1000.0, 850.0]), 900.0)
+    schedule = segmented(protocol, np.array([700.0, 1000.0, 850.0]), 900.0, prospective=prospective)
     if moved:
         schedule = replace(schedule, displacement_mm=rng.normal(0.0, 5.0, (*schedule.heartbeat.shape, 2)))
     shape = (2, *protocol.acquired_matrix)
@@ -192,3 +193,25 @@ def test_a_schedule_comes_back_from_its_record() -> None:
     np.testing.assert_allclose(again.time_ms, schedule.time_ms, atol=5e-4)
     np.testing.assert_allclose(again.cardiac, schedule.cardiac, atol=5e-7)
     assert again.displacement_mm.shape == schedule.displacement_mm.shape
+
+
+def test_a_prospective_series_lies_between_its_trigger_and_the_end_of_its_heartbeat() -> None:
+    durations, delays = np.array([900.0, 500.0, 1000.0]), np.array([0.0, 0.0, 200.0])
+    schedule = segmented(PROTOCOL, durations, 900.0, delays_ms=delays, prospective=True)
+    own, late = durations[schedule.heartbeat], delays[schedule.heartbeat]
+    assert np.all(schedule.time_ms >= late) and np.all(schedule.time_ms < own)
+    assert np.any(schedule.time_ms == late)  # what would come before the trigger comes with it
+    np.testing.assert_array_equal(schedule.since_r_wave_ms, schedule.time_ms)
+    # At the same times after the trigger in every heartbeat that is long enough.
+    first, third = (schedule.time_ms[3, schedule.heartbeat[3] == beat] for beat in (0, 2))
+    np.testing.assert_allclose(np.sort(third)[: len(first)] - 200.0, np.sort(first)[: len(third)])
+    assert LineSchedule.from_dict(schedule.as_dict()).prospective
+
+
+@pytest.mark.parametrize("prospective", [False, True])
+def test_only_a_series_without_triggers_goes_on_from_its_last_state_to_its_first(prospective: bool) -> None:
+    schedule = segmented(PROTOCOL, np.full(8, 900.0), 900.0, prospective=prospective)
+    for shown, other in ((0, -1), (-1, 0)):
+        states = np.zeros((12, *PROTOCOL.acquired_matrix), complex)
+        states[shown] = 1.0
+        assert np.any(assemble(states, schedule, PROTOCOL)[other] != 0) == (not prospective)

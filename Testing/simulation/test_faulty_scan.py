@@ -175,9 +175,23 @@ def test_segments_at_single_moments_are_turned_down(subject: Subject) -> None:
         simulate(subject, SMALL.replace(segmented=True, phases=1), 5)
 
 
-def test_segments_that_would_see_the_tags_of_two_heartbeats_are_turned_down(subject: Subject) -> None:
-    with pytest.raises(InputError, match="leave segmented or the tags out"):
-        simulate(subject, SMALL.replace(segmented=True), 5, preparation=TagOptions().acquisition)
+@pytest.mark.parametrize("fault", [None, "arrhythmia"])
+def test_tags_laid_in_one_heartbeat_are_not_seen_in_the_next(subject: Subject, fault: str | None) -> None:
+    """The first frame keeps the contrast of fresh tags, the last that of faded ones."""
+    protocol = SMALL.replace(slices=1, phases=6, sequence="gre", flip_angle_deg=10.0, snr=1e5)
+    tags = {"preparation": TagOptions(spacing_mm=14.0).acquisition}
+    plain = simulate(subject, protocol, 5, **tags)
+    faults = () if fault is None else (parse_fault(fault),)
+    lined = simulate(subject, protocol.replace(segmented=True, views_per_segment=30), 5, faults=faults, **tags)
+
+    def contrast(cine, frame):  # type: ignore[no-untyped-def]
+        wall = cine.image[frame, 0][cine.labels[frame, 0] == 2]
+        return wall.std() / wall.mean()
+
+    assert lined.sidecar["breath_holds"][0]["schedule"]["prospective"]
+    assert contrast(plain, 0) > 1.5 * contrast(plain, 5)  # they fade
+    for frame in (0, 5):
+        assert contrast(lined, frame) == pytest.approx(contrast(plain, frame), rel=0.12)
 
 
 def test_lines_that_spokes_do_not_have_are_turned_down(subject: Subject) -> None:

@@ -41,6 +41,7 @@ def test_two_processes_train_one_network_on_streams_of_their_own(tmp_path):
     together = torch.load(out / "weights.pt", weights_only=True)
     (alone,) = train(read_configuration(TOY), tmp_path / "alone", workers=0, device="cpu", progress=False)
     single = torch.load(alone.weights, weights_only=True)
-    # What the second process saw has moved the weights, and the scores are those of the same validation images.
-    assert any(not torch.equal(together[name], single[name]) for name in single)
+    # What the second process saw has moved the weights by far more than another order of sums would.
+    apart = max(float((together[name].float() - single[name].float()).abs().max()) for name in single)
+    assert apart > 1e-3
     assert "holds this run, finished before" in torchrun(2, config, out)
