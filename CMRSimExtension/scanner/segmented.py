@@ -90,14 +90,12 @@ class LineSchedule:
     @classmethod
     def from_dict(cls, record: dict[str, Any]) -> "LineSchedule":
         """A schedule from its record."""
-        return cls(
-            np.array(record["heartbeat"], dtype=np.int64),
-            *(
-                np.array(record[name], dtype=np.float64)
-                for name in ("time_ms", "cardiac", "displacement_mm", "durations_ms")
-            ),
-            prospective=bool(record.get("prospective", False)),
+        time, cardiac, moved, durations = (
+            np.array(record[name], dtype=np.float64)
+            for name in ("time_ms", "cardiac", "displacement_mm", "durations_ms")
         )
+        beat = np.array(record["heartbeat"], dtype=np.int64)
+        return cls(beat, time, cardiac, moved, durations, bool(record.get("prospective", False)))
 
     def states(self, count: int) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64]]:
         """Between which two of `count` states of a heartbeat each line lies, and how far from the first.
