@@ -56,7 +56,8 @@ class Protocol:
     segmented
         Whether a frame is put together from such segments, each line in the state of the heart at its own time: motion
         within a segment blurs, and heartbeats of sinus rhythm differ a little. Truths are those of the middle of the
-        segment. Otherwise a frame is one moment of the heart, unless a fault acts on single lines.
+        segment. Where a segment lasts longer than from frame to frame, neighbouring frames overlap, as with shared
+        views. Otherwise a frame is one moment of the heart, unless a fault acts on single lines.
     snr
         Mean signal of the heart over the SD of the real part of the noise (Wissmann 2014), in the reconstructed image.
     partial_fourier
