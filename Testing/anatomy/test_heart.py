@@ -268,6 +268,13 @@ def test_how_coarse_the_trabeculae_are_says_nothing_of_how_the_rv_leans() -> Non
     assert 6.0 <= min(lean) and max(lean) <= 34.0
 
 
+def test_an_impossible_patch_of_wall_is_refused() -> None:
+    with pytest.raises(InputError, match="thickness of a patch of wall is 0.0; it must lie between 0.05 and 5"):
+        WallPatch(180.0, 0.5, 40.0, 0.2, thickness=0.0)
+    with pytest.raises(InputError, match="width_deg of a patch of wall is nan"):
+        WallPatch(180.0, 0.5, float("nan"), 0.2)
+
+
 @pytest.mark.parametrize(
     ("given", "message"),
     [

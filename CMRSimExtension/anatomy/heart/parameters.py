@@ -32,7 +32,19 @@ class WallPatch:
     thickness: float = 1.0
     contraction: float = 1.0
 
+    def __post_init__(self) -> None:
+        for name, limits in _PATCH_LIMITS.items():
+            _within(f"{name} of a patch of wall", getattr(self, name), limits)
 
+
+_PATCH_LIMITS = {
+    "angle_deg": (-720, 720, "0 is lateral, 90 anterior"),
+    "level": (-0.5, 1.5, "it is a fraction of the LV's length"),
+    "width_deg": (1, 3600, "it is an angle in degrees; 720 and more is all around"),
+    "width_level": (0.01, 100, "it is a fraction of the LV's length; 9 and more is all of it"),
+    "thickness": (0.05, 5, "it is a factor on wall thickness"),
+    "contraction": (-2, 3, "it is a factor; 0 is akinetic, below it dyskinetic"),
+}
 _LIMITS = {
     "lv_edv_ml": (5, 800, "give the clinical LV end-diastolic volume in millilitres"),
     "lv_mass_g": (5, 700, "give the clinical LV mass in grams"),
@@ -209,14 +221,13 @@ class HeartParameters:
         for name in ("papillary_radius_mm", "papillary_angles_deg", "papillary_levels", "papillary_heads"):
             if np.shape(getattr(self, name))[:1] != (2,):
                 raise InputError(f"{name} is {getattr(self, name)}; give one for each of the two papillary muscles")
-        for name, (low, high, meaning) in _LIMITS.items():
+        for name, limits in _LIMITS.items():
             given, shape = getattr(self, name), np.shape(getattr(type(self), name))
             if np.shape(given) != shape:
                 numbers = f"{' x '.join(map(str, shape))} numbers" if shape else "one number"
-                raise InputError(f"{name} is {given}; give {numbers}: {meaning}")
+                raise InputError(f"{name} is {given}; give {numbers}: {limits[2]}")
             for value in np.ravel(given):
-                if not (np.isfinite(value) and low <= value <= high):
-                    raise InputError(f"{name} is {value}; it must lie between {low:g} and {high:g}: {meaning}")
+                _within(name, value, limits)
         for start, end in self.papillary_levels:
             if not start < end:
                 raise InputError(f"papillary_levels run from {start:g} to {end:g}; the first lies nearer the base")
@@ -242,3 +253,9 @@ class HeartParameters:
     def cycle_ms(self) -> float:
         """R-R interval in ms."""
         return 60000.0 / self.heart_rate_bpm
+
+
+def _within(name: str, value: float, limits: tuple[float, float, str]) -> None:
+    low, high, meaning = limits
+    if not (np.isfinite(value) and low <= value <= high):
+        raise InputError(f"{name} is {value}; it must lie between {low:g} and {high:g}: {meaning}")
