@@ -180,7 +180,13 @@ def read_segmentation(path: Path | str) -> Labels:
         if structure is None:
             raise FileFormatError(f"{path.name} has a segment {segment.get('Name')!r} that has no number here; rename "
                                   "it to a known structure such as 'LV blood pool'")
-        layer, number = int(segment.get("Layer", 0)), int(segment.get("LabelValue", 1))
+        try:
+            layer, number = int(segment.get("Layer", 0)), int(segment.get("LabelValue", 1))
+        except ValueError as error:
+            raise FileFormatError(
+                f"{path.name} has a segment {segment.get('Name')!r} whose Layer {segment.get('Layer')!r} or LabelValue "
+                f"{segment.get('LabelValue')!r} is no whole number; the file is damaged, copy it again"
+            ) from error
         if not 0 <= layer < len(stored):
             raise FileFormatError(f"{path.name} puts a segment into layer {layer} of {len(stored)}; save it again")
         values[0][stored[layer] == number] = int(structure)

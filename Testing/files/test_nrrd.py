@@ -222,6 +222,15 @@ def test_a_segment_of_an_unknown_structure_is_named(small_cine, tmp_path):
         read_segmentation(path)
 
 
+@pytest.mark.parametrize("field", ["Layer", "LabelValue"])
+def test_a_segment_whose_place_is_no_number_is_damaged(small_cine, tmp_path, field):
+    path = write_segmentation(small_cine.labels[:1], small_cine.grid, tmp_path / "S.seg.nrrd")[0]
+    start = path.read_bytes().index(f"Segment0_{field}:=".encode()) + len(f"Segment0_{field}:=")
+    path.write_bytes(path.read_bytes()[:start] + b"\x00" + path.read_bytes()[start:])
+    with pytest.raises(FileFormatError, match=f"{field} .*is no whole number; the file is damaged"):
+        read_segmentation(path)
+
+
 def test_uneven_slices_are_refused(small_cine, tmp_path):
     from dataclasses import replace
 
