@@ -29,7 +29,7 @@ class GroupRanges:
     """Ranges of one group of people, indexed to body surface area (ml/m2, g/m2) where the name says so.
 
     `length_factor` is the length of the LV over the cube root of its EDV (mm per ml^(1/3)); `mass_growth` is by how
-    much readers' LV mass grows from end diastole to end systole.
+    much readers' LV mass grows from end diastole to end systole; `ventricles_correlation` is that of the two EDVs.
     """
 
     lv_edv_index: Range
@@ -42,6 +42,7 @@ class GroupRanges:
     profile_power: Range
     mass_growth: Range
     heart_rate: Range
+    ventricles_correlation: float = 0.75
 
 
 # Healthy adults: volumes near Petersen et al., J Cardiovasc Magn Reson 2017;19:18 (UK Biobank, 1.5 T, 800 people aged
@@ -79,8 +80,8 @@ _PATIENTS: dict[str, GroupRanges] = {
         Range(2.4, 0.3), Range(0.12, 0.03), Range(70, 11),
     ),
     "rv": GroupRanges(
-        Range(60, 17), Range(55, 8), Range(41, 10), Range(106, 22), Range(32, 8), Range(14.4, 0.9), Range(0.130, 0.025),
-        Range(2.15, 0.25), Range(0.13, 0.03), Range(75, 12),
+        Range(60, 20), Range(55, 8), Range(41, 10), Range(107, 25), Range(30, 13), Range(14.4, 0.9),
+        Range(0.130, 0.025), Range(2.15, 0.25), Range(0.13, 0.03), Range(75, 12), ventricles_correlation=0.1,
     ),
     # Duchenne: assumed; strain falls before the ejection fraction does, which is below 55 % in older patients (Hor et
     # al., J Am Coll Cardiol 2009;53:1204).
@@ -141,7 +142,8 @@ def draw_heart(
     """Draw a heart for a body; what is given is kept.
 
     Volumes, mass and function are correlated: big hearts of a group are heavy and belong to big right ventricles
-    (r = 0.7 to 0.75, assumed), dilated ones eject less.
+    (r = 0.7 to 0.75, assumed), dilated ones eject less. Where the right ventricle fails (group rv) its size says little
+    of the left one's, which it may exceed several times over, as in ACDC.
 
     Raises
     ------
@@ -167,7 +169,8 @@ def draw_heart(
         esv = float(lv_esv_ml)
         ef = 100.0 * (1.0 - esv / edv)
     mass = max(group.lv_mass_index.at(0.7 * z[0] + 0.71 * z[2]), 18.0) * area if lv_mass_g is None else float(lv_mass_g)
-    rv_edv = max(group.rv_edv_index.at(0.75 * z[0] + 0.66 * z[3]), 28.0) * area
+    joint = group.ventricles_correlation
+    rv_edv = max(group.rv_edv_index.at(joint * z[0] + (1.0 - joint**2) ** 0.5 * z[3]), 28.0) * area
     rv_ef = float(np.clip(group.rv_ef_percent.at(0.5 * z[1] + 0.87 * z[4]), 10.0, 78.0))
     # Shortening goes with ejection: an asked-for EF far from the group's brings its own.
     shortening = group.shortening.at(0.4 * z[1] + 0.9 * z[5]) * np.clip(ef / max(drawn_ef, 5.0), 0.4, 1.25)
@@ -254,6 +257,8 @@ def _with_pathology(heart: HeartParameters, pathology: str, rng: np.random.Gener
             septal_flattening=float(rng.uniform(0.03, 0.16)),
             rv_wall_mm=heart.rv_wall_mm * float(rng.uniform(1.0, 1.9)),
             rv_half_angle_deg=min(heart.rv_half_angle_deg + 6.0, 74.0),
+            # Failing right ventricles reach to the apex, and often form it.
+            rv_apex_level=min(heart.rv_apex_level + float(rng.uniform(0.0, 0.1)), 1.04),
         )
     if pathology == "dmd":
         # Fibrosis starts in the inferolateral wall.

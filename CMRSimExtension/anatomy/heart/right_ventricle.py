@@ -28,6 +28,9 @@ INFERIOR_SHIFT = 0.1
 """The body's centre lies below the line through the middle of the septum by this share of the LV's radius. With the
 lean and with how the inset grows with depth it is fitted to the RV's depth between its insertions in ACDC's labels
 (Bernard 2018): at mid level 0.36 of the LV's radius in front, 0.89 at most, 0.64 behind (medians)."""
+ROUND = 0.85
+"""The body's semi-axis along the septum is at least this share of the one across it: failing RVs, several times as
+large as the LV beside them, grow round and overhang the insertions (ACDC's group RV), and not ever deeper."""
 BLEND_MM = 18.0
 """Over this distance the body and the outflow tract run into each other."""
 _CELL_MM = 4.0
@@ -169,6 +172,7 @@ class RightVentricle:
         a = np.maximum(radius + free - inset, 2.0)
         along = np.clip((inset - radius * np.cos(half)) / a, -0.92, 0.82)
         b = np.maximum(radius * np.sin(half) / np.sqrt(1.0 - along**2), 2.0)
+        b = np.maximum(b, ROUND * a)
         # Towards the tricuspid annulus the inlet narrows, as the wall turns in to the atrioventricular groove.
         closing = np.clip(1.0 - z / ANNULUS_MM, 0.0, 1.0) ** 2
         a = a * (1.0 - 0.28 * closing)
