@@ -51,18 +51,27 @@ class SliceRanges:
         """A pixel size."""
         return float(np.exp(rng.uniform(*np.log(self.pixel_mm))))
 
-    def draw_slice(self, rng: np.random.Generator, frame: HeartFrame, protocol: Protocol) -> tuple[ImageGrid, float]:
-        """A slice across the heart, and its level as a fraction of the LV's length below the annulus plane."""
+    def draw_slice(
+        self, rng: np.random.Generator, frame: HeartFrame, protocol: Protocol, slices: int = 1
+    ) -> tuple[ImageGrid, float]:
+        """A slice across the heart, and its level as a fraction of the LV's length below the annulus plane.
+
+        With several `slices` the level is that of the first; the others follow towards the apex.
+        """
         # Base and apex are where networks fail: the ends get half of all slices.
         level_mm = float(rng.uniform(-self.above_mm, frame.lv_length_mm + self.below_mm))
         if rng.random() < 0.25:
             level_mm = float(rng.uniform(-self.above_mm, 0.3 * frame.lv_length_mm))
+        if slices > 1:
+            # The first of a few slices lies so that they all do.
+            lowest = frame.lv_length_mm + self.below_mm - (slices - 1) * protocol.slice_spacing_mm
+            level_mm = min(level_mm, max(lowest, -self.above_mm))
         shift, tilt = rng.normal(0.0, self.shift_mm, size=2), rng.normal(0.0, self.tilt_deg, size=2)
         grid = plan(
             frame,
             protocol,
             "sax",
-            slices=1,
+            slices=slices,
             centre_offset_mm=(float(shift[0]), float(shift[1]), level_mm),
             in_plane_rotation_deg=float(rng.uniform(0.0, 360.0)),
             tilt_deg=(float(tilt[0]), float(tilt[1])),

@@ -22,6 +22,7 @@ from CMRSimExtension.tagging.contrast import (
     labelled_levels,
     moving_part,
     take_apart,
+    unlabelled_blood,
 )
 from CMRSimExtension.tagging.frame_times import Resampling, frame_times, resampling
 from CMRSimExtension.tagging.motion import (
@@ -149,14 +150,14 @@ class _Job:
     contrast_source: str = ""
 
     def __post_init__(self) -> None:
-        image, pixel = self.cine.image, float(np.mean(self.cine.grid.spacing_mm[:2]))
+        image, self._pixel_mm = self.cine.image, float(np.mean(self.cine.grid.spacing_mm[:2]))
         self._guess: TissueLevels | None = None
-        self._heart: Images | None = None
-        if self.labels is not None and np.any(self.labels == 2):
-            self.contrast_source = "tissue by tissue where labelled, square root elsewhere"
+        self._heart = moving_part(image, self._pixel_mm)
+        self._labelled = self.labels is not None and bool(np.any(self.labels == 2))
+        if self._labelled:
+            self.contrast_source = "tissue by tissue where labelled and in the blood next to it, square root elsewhere"
             return
         self.labels = None if self.labels is None or not self.labels.any() else self.labels
-        self._heart = moving_part(image, pixel)
         self._guess = guessed_levels(image[0], self._heart)
         self.contrast_source = "square root"
         if self._guess is not None:
@@ -218,13 +219,14 @@ class _Job:
         muscle = np.stack([level.muscle[k] for k, level in enumerate(found) if level is not None])
         blood = np.stack([level.blood[k] for k, level in enumerate(found) if level is not None])
         here = TissueLevels(muscle, blood)
-        if labels is None or self._heart is not None:
-            heart = self._heart if self._heart is not None else np.zeros(image.shape[1:], np.float32)
+        if labels is None or not self._labelled:
             # Without labels the square root holds everywhere; the guess only says which bright pixels are blood.
-            split = take_apart(image, here, np.broadcast_to(heart, image.shape), None)
+            split = take_apart(image, here, np.broadcast_to(self._heart, image.shape), None)
             outside = np.sqrt(np.maximum(image, 0) / muscle)
             return TissueMap(outside * (1 - split.blood) + split.amplitude * split.blood, split.blood)
-        known, chamber = known_and_chamber(labels)
+        # Readers label ventricles; the blood beside and above them flows as theirs does, and loses its tags as it does.
+        more = unlabelled_blood(image, labels, here, self._heart, self._pixel_mm)
+        known, chamber = known_and_chamber(np.where(more, np.uint8(3), labels))
         return take_apart(image, here, known, chamber)
 
     def _resampled(self, frame: int) -> tuple[Images, NDArray[np.uint8] | None, Images]:

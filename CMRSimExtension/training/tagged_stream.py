@@ -1,10 +1,12 @@
 """Single labelled slices of tagged images without end, each of a new look: the stream that `tagged_sax` learns from.
 
-Two kinds come in turn, as users make both. *Physical* ones carry tags laid at the R wave into the tissue, moved with it
-and faded by relaxation and readout. *Static* ones are cine slices under the square root and a rigid grid, P4's
-physics-driven transform, with its settings varied.
+Three kinds come in turn, as users make all of them. *Physical* ones are scanned with tags laid at the R wave into the
+tissue, moved with it and faded by relaxation and readout. *Drawn* ones are cines, tagged afterwards by `tag_cine` as
+real cines are: it knows no more of them than their labels and motion. *Static* ones are cine slices under the square
+root and a rigid grid, P4's physics-driven transform, with its settings varied.
 """
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -18,14 +20,19 @@ from CMRSimExtension.scanner.noise import noise_sd_for_snr
 from CMRSimExtension.scanner.protocol import Protocol
 from CMRSimExtension.simulation.appearance import Appearance
 from CMRSimExtension.simulation.scene import SliceScene
+from CMRSimExtension.simulation.simulate import simulate
 from CMRSimExtension.simulation.stream import SliceRanges, draw_slices, fill, with_pixels
 from CMRSimExtension.tagging.flow import BloodFlow
+from CMRSimExtension.tagging.options import TagOptions
 from CMRSimExtension.tagging.pattern import TaggedAcquisition, TagPattern
 from CMRSimExtension.tagging.preparation import TRAINS, TagTrain
 from CMRSimExtension.tagging.readout import TagReadout
+from CMRSimExtension.tagging.tag_cine import tag_cine
 
 _LONGEST_PHASE = 0.92
 """Prospectively triggered tagging stops before the next R wave."""
+_STACK = 4
+"""Slices of a drawn series: those that show no LV take their contrast from those that do, as in whole stacks."""
 
 
 def draw_tagged_slices(
@@ -35,6 +42,7 @@ def draw_tagged_slices(
     size: int = 128,
     sub_samples: int = 3,
     static_share: float = 0.35,
+    drawn_share: float = 0.3,
     spacing_mm: tuple[float, float] = (5.0, 11.0),
     **ranges: Any,
 ) -> tuple[NDArray[np.float32], NDArray[np.uint8], list[dict[str, Any]]]:
@@ -48,8 +56,8 @@ def draw_tagged_slices(
         How many images.
     size, sub_samples
         Rows and columns; points per voxel, before those at borders.
-    static_share
-        Share of the chunks that carry a static grid on a cine.
+    static_share, drawn_share
+        Shares of the chunks that carry a static grid on a cine, and tags drawn by `tag_cine`.
     spacing_mm
         Smallest and largest tag spacing; at least 2.2 pixels are kept in any case.
     ranges
@@ -68,12 +76,17 @@ def draw_tagged_slices(
     """
     if count < 1 or size < 16:
         raise InputError(f"count is {count} and size {size}; at least 1 image of 16 pixels is needed")
-    if not 0.0 <= static_share <= 1.0 or not 0.0 < spacing_mm[0] <= spacing_mm[1]:
-        raise InputError(f"static_share {static_share} lies in 0 to 1, spacing_mm {spacing_mm} rises from above 0")
+    if min(static_share, drawn_share) < 0.0 or static_share + drawn_share > 1.0:
+        raise InputError(
+            f"static_share is {static_share} and drawn_share {drawn_share}; they are 0 or more and at most 1 together"
+        )
+    if not 0.0 < spacing_mm[0] <= spacing_mm[1]:
+        raise InputError(f"spacing_mm is {spacing_mm}; it rises from above 0")
     limits = SliceRanges(**ranges)
     style_seed, image_seed = seed.spawn(2)
     rng = np.random.default_rng(style_seed)
-    if rng.random() < static_share:
+    kind = rng.random()
+    if kind < static_share:
         images, labels, records = draw_slices(image_seed, count, size=size, sub_samples=sub_samples, **ranges)
         for image, record in zip(images, records, strict=True):
             record["tagging"] = "static"
@@ -82,10 +95,13 @@ def draw_tagged_slices(
     subject_seed, _ = image_seed.spawn(2)
     subject = Subject.random(subject_seed, pathology=None)
 
-    def position(images: NDArray[np.float32], labels: NDArray[np.uint8]) -> list[dict[str, Any]]:
-        return _one_position(subject, rng, limits, sub_samples, spacing_mm, images, labels)
+    drawn = kind < static_share + drawn_share
+    scan = _drawn_stack if drawn else _one_position
 
-    return fill(count, size, limits.frames_per_slice, position)
+    def position(images: NDArray[np.float32], labels: NDArray[np.uint8]) -> list[dict[str, Any]]:
+        return scan(subject, rng, limits, sub_samples, spacing_mm, images, labels)
+
+    return fill(count, size, 2 * _STACK if drawn else limits.frames_per_slice, position)
 
 
 def _train(rng: np.random.Generator) -> TagTrain:
@@ -158,6 +174,61 @@ def _one_position(
     return records
 
 
+def _drawn_stack(
+    subject: Subject,
+    rng: np.random.Generator,
+    limits: SliceRanges,
+    sub_samples: int,
+    spacing_mm: tuple[float, float],
+    images: NDArray[np.float32],
+    labels: NDArray[np.uint8],
+) -> list[dict[str, Any]]:
+    """Fill `images` and `labels` (slices x 2 frames, size, size): end diastole and another phase of a few slices."""
+    size, slices = images.shape[-1], -(-len(images) // 2)
+    pixel = limits.draw_pixel_mm(rng)
+    protocol = with_pixels(Protocol.random(rng), size, pixel)
+    grid, level = limits.draw_slice(rng, subject.heart_frame, protocol, slices)
+    # Pairs of end diastole and end systole are what readers label; other phases are as good.
+    late = subject.heart.timing.end_systole if rng.random() < 0.5 else rng.uniform(0.08, _LONGEST_PHASE)
+    cine = simulate(
+        subject, protocol, int(rng.integers(2**31)), grid=grid, phases=(0.0, float(late)), truth=("labels", "motion"),
+        sub_samples=sub_samples, workers=1,
+    )  # fmt: skip
+    options = _options(rng, grid, _spacing(rng, spacing_mm, pixel))
+    given = replace(cine, labels=None) if rng.random() < 0.15 else cine
+    tagged = tag_cine(given, options, seed=int(rng.integers(2**31)), workers=1)
+    assert cine.labels is not None
+    images[:] = tagged.image.swapaxes(0, 1).reshape(-1, size, size)[: len(images)]
+    labels[:] = cine.labels.swapaxes(0, 1).reshape(-1, size, size)[: len(labels)]
+    step = protocol.slice_spacing_mm / subject.heart_frame.lv_length_mm
+    return [
+        {
+            "tagging": "drawn",
+            "pathology": subject.parameters.pathology,
+            "pixel_mm": pixel,
+            "level": level + step * (index // 2),
+            "phase": float(late) if index % 2 else 0.0,
+            "spacing_mm": options.spacing_mm,
+        }
+        for index in range(len(images))
+    ]
+
+
+def _options(rng: np.random.Generator, grid: ImageGrid, spacing_mm: float) -> TagOptions:
+    """What users choose of `tag_cine`, often its defaults."""
+    train, readout, usual = _train(rng), _readout(rng), TagOptions()
+    return TagOptions(
+        pattern="lines" if rng.random() < 0.2 else "grid",
+        spacing_mm=spacing_mm,
+        angle_deg=usual.angle_deg if rng.random() < 0.5 else float(rng.uniform(0.0, 180.0)),
+        train=train.name,
+        flip_deg=train.total_flip_deg,
+        readout=usual.readout if rng.random() < 0.5 else readout,
+        snr=float(rng.uniform(8.0, 40.0)) if rng.random() < 0.3 else None,
+        flow=usual.flow if rng.random() < 0.5 else _flow(rng, grid),
+    )
+
+
 def _readout(rng: np.random.Generator) -> TagReadout:
     if rng.random() < 0.25:
         return TagReadout("bssfp", float(rng.uniform(25.0, 50.0)), float(rng.uniform(2.8, 3.6)), 1.4)
@@ -190,6 +261,9 @@ def _preparation(
         angle_deg=float(rng.uniform(0.0, 180.0)),
         cspamm=bool(rng.random() < 0.15) and readout.kind == "gre" and spacing_mm > 2.0 * grid.spacing_mm[0] * 2.0,
     )
-    # Cavities from as grey as muscle to well above it, with tags that last for one frame or three.
-    flow = BloodFlow(float(rng.uniform(15.0, 60.0)), float(rng.uniform(1.0, 14.0)), grid.slice_thickness_mm)
-    return TaggedAcquisition(pattern, readout, flow, float(rng.uniform(0.0, 200.0)))
+    return TaggedAcquisition(pattern, readout, _flow(rng, grid), float(rng.uniform(0.0, 200.0)))
+
+
+def _flow(rng: np.random.Generator, grid: ImageGrid) -> BloodFlow:
+    """Cavities from as grey as muscle to well above it, with tags that last for one frame or three."""
+    return BloodFlow(float(rng.uniform(15.0, 60.0)), float(rng.uniform(1.0, 14.0)), grid.slice_thickness_mm)
