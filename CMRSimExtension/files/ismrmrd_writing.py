@@ -91,8 +91,9 @@ def write_raw(
     trajectory
         The trajectory of each frame, where it is not Cartesian.
     schedules
-        For each slice, when each line was acquired, where that is known: lines then carry their own time after the R
-        wave, the time since the slice's breath hold began, and their heartbeat as ISMRMRD's segment. Otherwise they
+        For each slice, when each line was acquired, where that is known: lines then come in the order in which they
+        were acquired and carry their own time after the R wave, the time since the series began (breath holds follow
+        each other without a pause), and their heartbeat as ISMRMRD's segment. Otherwise they come frame by frame and
         carry the time of their frame.
 
     Raises
@@ -108,14 +109,20 @@ def write_raw(
     with h5py.File(path, "w") as file:
         group = file.create_group("dataset")
         shape: tuple[int, int, int] | None = None
-        count = 0
+        count, acquired, began_ms = 0, 0, 0.0
         for s, samples in enumerate(slices):
             if paths is not None:
                 samples = samples.reshape(*samples.shape[:2], paths[0].spokes, paths[0].read)
             shape = _check_kspace(cine, samples, s, shape)
             centred = samples if made else _to_pixel_in_the_middle(cine, samples, paths)
             schedule = None if schedules is None else schedules[s]
-            _append(group, _acquisitions(cine, centred, s, phase_direction, paths, schedule))
+            data = _acquisitions(cine, centred, s, phase_direction, paths, schedule)
+            data["head"]["scan_counter"] = acquired + 1 + np.arange(len(data))
+            acquired += len(data)
+            if schedule is not None:
+                data["head"]["acquisition_time_stamp"] += _ticks(np.asarray(began_ms))
+                began_ms += float(schedule.durations_ms.sum())
+            _append(group, data)
             count = s + 1
         if shape is None or count != cine.grid.shape[0]:
             raise InputError(f"k-space has {count} slices, the images have {cine.grid.shape[0]}; give one for each")
@@ -176,6 +183,9 @@ def _acquisitions(
     frame, line = np.nonzero(np.any(packed != 0, axis=(1, 3)))
     if paths is None and frame.size == 0:
         frame, line = (index.reshape(-1) for index in np.indices(packed.shape[::2][:2]))
+    if schedule is not None:
+        order = np.argsort(schedule.since_start_ms[frame, line], kind="stable")
+        frame, line = frame[order], line[order]
     data = np.zeros(len(frame), dtype=acquisition_dtype)
     head = data["head"]
     place = _place(cine, s)
@@ -187,14 +197,13 @@ def _acquisitions(
     head["position"], head["slice_dir"] = place["position"], place["slice_dir"]
     head["read_dir"], head["phase_dir"] = place["y" if swap else "x"], place["x" if swap else "y"]
     head["idx"]["slice"], head["idx"]["phase"], head["idx"]["kspace_encode_step_1"] = s, frame, line
-    head["scan_counter"] = s * packed.shape[0] * packed.shape[2] + np.arange(len(frame)) + 1
-    starts = np.flatnonzero(np.diff(frame, prepend=-1))
-    head["flags"][starts] |= np.uint64(_FIRST_IN_SLICE)
-    head["flags"][np.append(starts[1:], len(frame)) - 1] |= np.uint64(_LAST_IN_SLICE)
+    first, last = np.unique(frame, return_index=True)[1], np.unique(frame[::-1], return_index=True)[1]
+    head["flags"][first] |= np.uint64(_FIRST_IN_SLICE)
+    head["flags"][len(frame) - 1 - last] |= np.uint64(_LAST_IN_SLICE)
     if schedule is not None:
+        began = schedule.since_start_ms
         head["idx"]["segment"] = schedule.heartbeat[frame, line]
         head["physiology_time_stamp"][:, 0] = _ticks(schedule.since_r_wave_ms[frame, line])
-        began = schedule.since_start_ms
         head["acquisition_time_stamp"] = _ticks((began - began.min())[frame, line])
     elif cine.times_ms is not None:
         head["physiology_time_stamp"][:, 0] = _ticks(cine.times_ms[s][frame])

@@ -95,10 +95,17 @@ def test_lines_of_a_segmented_scan_carry_their_own_times_and_heartbeats(small_ci
         np.testing.assert_array_equal(idx["segment"][here], schedule.heartbeat[frame, line])
         since_r = 2.5 * head["physiology_time_stamp"][here, 0]
         np.testing.assert_allclose(since_r, schedule.since_r_wave_ms[frame, line], atol=1.26)
-        # In the order in which they were acquired, lines of one heartbeat follow each other by the repetition time.
-        since_start = np.sort(2.5 * head["acquisition_time_stamp"][here].astype(float))
-        assert since_start[0] == 0 and np.diff(since_start).max() < 900.0
+        # Lines come in the order of acquisition; those of one heartbeat follow each other by the repetition time.
+        since_start = 2.5 * head["acquisition_time_stamp"][here].astype(float)
+        assert since_start[0] == pytest.approx(sum(5 * beat for beat in (850.0, 900.0, 950.0)[:s]), abs=1.26)
+        assert np.diff(since_start).min() >= 0 and np.diff(since_start).max() < 900.0
         assert np.median(np.diff(since_start)) == pytest.approx(protocol.repetition_time_ms, abs=2.5)
+        # Each frame is marked where its first and its last line come.
+        for flag, own in ((7, 0), (8, -1)):
+            marked = np.flatnonzero(head["flags"][here] & np.uint64(1 << (flag - 1)))
+            assert sorted(frame[marked]) == list(range(6))
+            assert all(index == np.flatnonzero(frame == frame[index])[own] for index in marked)
+    np.testing.assert_array_equal(head["scan_counter"], np.arange(len(head)) + 1)
 
 
 def test_k_space_is_taken_slice_by_slice(small_cine, tmp_path):
