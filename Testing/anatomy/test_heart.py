@@ -290,6 +290,12 @@ def test_an_impossible_patch_of_wall_is_refused() -> None:
         ({"cross_section": (0.0, 0.1)}, r"cross_section is \(0.0, 0.1\); give 4 numbers"),
         ({"rv_wall_mm": (2.0, 3.0)}, r"rv_wall_mm is \(2.0, 3.0\); give one number:"),
         ({"pericardial_fluid_mm": -1.0}, "pericardial_fluid_mm is -1.0; it must lie between 0 and 15"),
+        ({"fat_mm": "thick"}, "fat_mm is thick; it must be a number between 0 and 10"),
+        ({"lv_esv_ml": "60"}, "LV ESV is '60'; give one number"),
+        ({"rv_esv_ml": None}, "RV ESV is None; give one number"),
+        ({"bend_mm": (1.0, (2.0, 3.0))}, r"bend_mm is \(1.0, \(2.0, 3.0\)\); give 2 numbers"),
+        ({"papillary_levels": ((0.2, 0.8), (0.2,))}, "papillary_levels is .*; give one for each"),
+        ({"papillary_radius_mm": None}, "papillary_radius_mm is None; give one for each"),
     ],
 )
 def test_an_impossible_parameter_is_refused(given: dict[str, float], message: str) -> None:

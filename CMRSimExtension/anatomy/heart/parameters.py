@@ -1,6 +1,7 @@
 """Everything that makes one heart different from another, as plain numbers."""
 
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
@@ -219,13 +220,13 @@ class HeartParameters:
 
     def __post_init__(self) -> None:
         for name in ("papillary_radius_mm", "papillary_angles_deg", "papillary_levels", "papillary_heads"):
-            if np.shape(getattr(self, name))[:1] != (2,):
+            if (_shape(getattr(self, name)) or ())[:1] != (2,):
                 raise InputError(f"{name} is {getattr(self, name)}; give one for each of the two papillary muscles")
         for name, limits in _LIMITS.items():
             given, shape = getattr(self, name), np.shape(getattr(type(self), name))
-            if np.shape(given) != shape:
-                numbers = f"{' x '.join(map(str, shape))} numbers" if shape else "one number"
-                raise InputError(f"{name} is {given}; give {numbers}: {limits[2]}")
+            if _shape(given) != shape:
+                wanted = f"{' x '.join(map(str, shape))} numbers" if shape else "one number"
+                raise InputError(f"{name} is {given}; give {wanted}: {limits[2]}")
             for value in np.ravel(given):
                 _within(name, value, limits)
         for start, end in self.papillary_levels:
@@ -237,6 +238,8 @@ class HeartParameters:
             ("LV", self.lv_edv_ml, self.lv_esv_ml),
             ("RV", self.rv_edv_ml, self.rv_esv_ml),
         ):
+            if not isinstance(esv, _NUMBER):
+                raise InputError(f"{name} ESV is {esv!r}; give one number, in millilitres")
             if not esv < edv:
                 raise InputError(f"{name} ESV {esv:g} ml is not below its EDV {edv:g} ml: lower it or raise the EDV")
             if not esv > 0.05 * edv:
@@ -255,7 +258,20 @@ class HeartParameters:
         return 60000.0 / self.heart_rate_bpm
 
 
-def _within(name: str, value: float, limits: tuple[float, float, str]) -> None:
+_NUMBER = int | float | np.integer | np.floating
+
+
+def _shape(value: Any) -> tuple[int, ...] | None:
+    """Of numbers and regular nests of them; None for what NumPy makes no array of."""
+    try:
+        return np.shape(value)
+    except ValueError:
+        return None
+
+
+def _within(name: str, value: Any, limits: tuple[float, float, str]) -> None:
     low, high, meaning = limits
+    if not isinstance(value, _NUMBER):
+        raise InputError(f"{name} is {value}; it must be a number between {low:g} and {high:g}: {meaning}")
     if not (np.isfinite(value) and low <= value <= high):
         raise InputError(f"{name} is {value}; it must lie between {low:g} and {high:g}: {meaning}")
