@@ -73,6 +73,31 @@ def test_each_frame_is_segmented_by_itself(oracle):
     assert all(overlap(labels, truth) > 0.88 for labels, truth in zip(found.labels, truths, strict=True))
 
 
+def probabilities_of(oracle, sizes, frames=None):
+    cine = np.stack([picture(heart_labels(scale=size)) for size in sizes])
+    kept = segment(cine, grid(), oracle, device="cpu", views="none", probabilities=True, frames=frames)
+    return kept.probabilities.astype(np.float32)
+
+
+def test_neighbouring_frames_of_a_whole_series_help_each_other(oracle):
+    sizes = 1.0 - 0.15 * np.sin(np.linspace(0.0, np.pi, 18))
+    alone = probabilities_of(oracle, sizes, range(17, -1, -1))[::-1]
+    together = probabilities_of(oracle, sizes)
+    expected = np.stack(
+        [(2 * alone[0] + alone[1]) / 3]
+        + [(alone[t - 1] + 2 * alone[t] + alone[t + 1]) / 4 for t in range(1, 17)]
+        + [(alone[16] + 2 * alone[17]) / 3]
+    )
+    assert np.abs(together - expected).max() < 5e-3 < np.abs(together - alone).max()
+
+
+def test_frames_of_a_short_series_do_not(oracle):
+    sizes = 1.0 - 0.15 * np.sin(np.linspace(0.0, np.pi, 17))
+    np.testing.assert_array_equal(
+        probabilities_of(oracle, sizes), probabilities_of(oracle, sizes, range(16, -1, -1))[::-1]
+    )
+
+
 class SeesNothing(Oracle):
     def forward(self, images):
         logits = super().forward(images)
