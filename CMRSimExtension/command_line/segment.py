@@ -18,7 +18,7 @@ examples:
   cmrsim segment heart.nii.gz --out heart_seg.nii.gz
   cmrsim segment heart.nii.gz --out heart_seg.nii.gz --frames edes
   cmrsim segment heart.seq.nrrd --out heart_seg.nii.gz
-  cmrsim segment study_folder --out seg.nii.gz --model tagged_sax
+  cmrsim segment study_folder --out seg.nii.gz --series cine_sax
   cmrsim segment cases --out results --views none
   cmrsim segment heart.nii.gz --out s.nii.gz --sex F --age-years 54 --height-cm 165 --weight-kg 62
 """
@@ -30,6 +30,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--out", metavar="X.nii.gz", required=True, help="label file to write, or a folder for a folder"
     )
+    parser.add_argument("--series", metavar="NAME", help="which series or case, where IN holds several")
     parser.add_argument(
         "--model", default="cine_sax", help="name of a model (see 'cmrsim models list') or bundle folder"
     )
@@ -89,7 +90,7 @@ def run(options: argparse.Namespace, console: Console) -> None:
                     f"{failures} of {len(written) - 1 + failures} images could not be segmented; see above"
                 )
             return
-        files, result = segment_file(source, Path(options.out), model, settings, progress)
+        files, result = segment_file(source, Path(options.out), model, settings, progress, series=options.series)
     for note in result.segmentation.notes:
         console.warn(note)
     for path in files:

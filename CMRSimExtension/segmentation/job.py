@@ -195,6 +195,8 @@ def segment_file(
     model: SegmentationModel,
     options: SegmentationOptions = SegmentationOptions(),  # noqa: B008 (frozen)
     progress: Callable[[float], bool] = lambda fraction: True,
+    *,
+    series: str | None = None,
 ) -> tuple[list[Path], SegmentedCine]:
     """Segment one image file; write labels on its grid and a sidecar with function.
 
@@ -204,6 +206,8 @@ def segment_file(
         Whatever `files.formats.read_image` reads: a NIfTI, NRRD, ISMRMRD or DICOM file, or a folder of DICOM images.
     out
         Label file, .nii.gz or .nii; probability and uncertainty maps and the JSON file are named after it.
+    series
+        Which series (description or number) or case, where `source` holds several.
 
     Returns
     -------
@@ -218,7 +222,7 @@ def segment_file(
     source, out = Path(source), Path(out)
     check_target(out)
     refuse_own_input(out, [source])
-    cine = read_image(source, truths=())
+    cine = read_image(source, series, truths=())
     result = segment_cine(cine, model, options, progress)
     found, affine, step = result.segmentation, cine.grid.affine_ras, mean_step_ms(cine)
     written = [out]
@@ -236,7 +240,7 @@ def segment_file(
                 write_nifti(staged.path(target), values, affine, step, f"CMRSimExtension {name}")
                 written.append(target)
         target = sidecar_path(out)
-        text = json.dumps(_record(source, cine, model, options, result), indent=1, ensure_ascii=False)
+        text = json.dumps(_record(source, series, cine, model, options, result), indent=1, ensure_ascii=False)
         staged.path(target).write_text(text + "\n", encoding="utf-8")
         written.append(target)
     return written, result
@@ -330,7 +334,12 @@ def _write_table(path: Path, rows: Sequence[dict[str, Any]]) -> None:
 
 
 def _record(
-    source: Path, cine: Cine, model: SegmentationModel, options: SegmentationOptions, result: SegmentedCine
+    source: Path,
+    series: str | None,
+    cine: Cine,
+    model: SegmentationModel,
+    options: SegmentationOptions,
+    result: SegmentedCine,
 ) -> dict[str, Any]:
     found, curves = result.segmentation, result.function
     dx, dy, dz = cine.grid.spacing_mm
@@ -340,6 +349,7 @@ def _record(
         "software": {"CMRSimExtension": __version__},
         "use": "for research, not for clinical use",
         "image": source.name,
+        "series": series,
         "model": {
             "name": model.name,
             "version": model.metadata.get("version"),

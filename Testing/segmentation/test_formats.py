@@ -1,8 +1,13 @@
 """Whatever the readers read is segmented, not NIfTI and DICOM folders alone."""
 
+import json
+from dataclasses import replace
+
 import numpy as np
+import pydicom
 import pytest
 
+from CMRSimExtension.command_line.main import main
 from CMRSimExtension.errors import InputError
 from CMRSimExtension.files.formats import Content, format_of, write_content
 from CMRSimExtension.files.nifti import read_nifti
@@ -40,3 +45,42 @@ def test_labels_alone_are_no_image_to_segment(cine, oracle, tmp_path):
     write_content(Content(cine.grid, labels=labels), source, format_of(source), source=source)
     with pytest.raises(InputError, match="labels and no image"):
         segment_file(source, tmp_path / "labels.nii.gz", oracle)
+
+
+@pytest.fixture
+def study(cine, tmp_path):
+    """Two series of one study, ``short`` (number 1, one frame) and ``long`` (number 2, two frames)."""
+    for number, name in enumerate(("short", "long"), start=1):
+        series = replace(cine, image=np.repeat(cine.image, number, axis=0) + number)
+        folder = tmp_path / "study" / name
+        write_content(Content(series.grid, series), folder, "dicom", source=tmp_path / name)
+        for file in sorted(folder.iterdir()):
+            dataset = pydicom.dcmread(file)
+            dataset.StudyInstanceUID, dataset.FrameOfReferenceUID = "2.25.1", "2.25.2"
+            dataset.SeriesNumber, dataset.SeriesDescription = number, name
+            dataset.save_as(file)
+    return tmp_path / "study"
+
+
+@pytest.mark.parametrize(("series", "frames"), [("short", 1), ("2", 2)])
+def test_one_series_of_a_study_is_segmented_by_description_or_number(study, oracle, tmp_path, series, frames):
+    plain = SegmentationOptions(device="cpu", views="none")
+    with pytest.raises(InputError, match="name one with --series"):
+        segment_file(study, tmp_path / "labels.nii.gz", oracle, plain)
+    segment_file(study, tmp_path / "labels.nii.gz", oracle, plain, series=series)
+    assert len(read_nifti(tmp_path / "labels.nii.gz").values) == frames
+    assert json.loads((tmp_path / "labels.json").read_text())["series"] == series
+
+
+def test_the_command_takes_the_series_of_a_study(study, oracle, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr("CMRSimExtension.segmentation.bundle.read_bundle", lambda folder: oracle)
+    command = ["segment", str(study), "--out", str(tmp_path / "s.nii.gz"), "--device", "cpu", "--views", "none"]
+    assert main(command) == 2 and "name one with --series" in capsys.readouterr().err
+    assert main([*command, "--series", "long"]) == 0
+    assert len(read_nifti(tmp_path / "s.nii.gz").values) == 2
+
+
+def test_one_series_of_a_real_study_is_segmented(cmrsim_data, oracle, tmp_path):
+    options = SegmentationOptions("0", "cpu", "none")
+    segment_file(cmrsim_data / "cine_dicom", tmp_path / "s.nii.gz", oracle, options, series="16001")
+    assert read_nifti(tmp_path / "s.nii.gz").values.shape == (25, 1, 256, 208)
