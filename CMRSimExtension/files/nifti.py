@@ -20,6 +20,8 @@ from CMRSimExtension.scanner.geometry import ImageGrid
 PIXDIM_TOLERANCE = 1e-3
 """Relative difference between the affine's voxel size and `pixdim` above which they contradict each other; single
 precision and the square roots of a quaternion stay a hundred times below."""
+LENGTH_UNITS_MM = {"meter": 1000.0, "micron": 1e-3}
+"""Units of length other than millimetres that a header may name (NIfTI-1, `xyzt_units`)."""
 
 LONGEST_CYCLE_MS = 5000.0
 """No heartbeat lasts longer (12 beats per minute): frames that together last longer are not told apart by time."""
@@ -54,7 +56,7 @@ def read_nifti(path: Path | str) -> NiftiImage:
     """Read a 2D to 5D NIfTI image.
 
     Where the affine's voxel sizes contradict `pixdim`, `pixdim` is believed (ACDC and M&Ms as published need it so),
-    a `GeometryWarning` is given, and `notes` says it.
+    a `GeometryWarning` is given, and `notes` says it; likewise where the header gives lengths in metres or micrometres.
 
     Raises
     ------
@@ -214,7 +216,19 @@ def _affine(path: Path, image) -> tuple[NDArray[np.float64], list[str]]:  # type
         notes.append(f"pixdim is {_mm(zooms)} mm, which no voxel has; the affine's {_mm(sizes)} mm are believed")
     if not affine[3].tolist() == [0.0, 0.0, 0.0, 1.0]:
         raise FileFormatError(f"{path.name} has an affine whose last row is {affine[3]}; correct its header")
+    unit = _units(image.header)[0]
+    if unit in LENGTH_UNITS_MM:
+        affine[:3] *= LENGTH_UNITS_MM[unit]
+        notes.append(f"the header gives lengths in {unit}s; they are read as millimetres")
     return affine, notes
+
+
+def _units(header) -> tuple[str, str]:  # type: ignore[no-untyped-def]
+    """Units of length and of time, "unknown" where the header's code has no meaning."""
+    try:
+        return header.get_xyzt_units()
+    except KeyError:
+        return "unknown", "unknown"
 
 
 def _mm(sizes: NDArray[np.floating]) -> str:
@@ -225,10 +239,7 @@ def _time_step(path: Path, header, shape: tuple[int, ...], notes: list[str]) -> 
     if len(shape) < 4 or shape[3] < 2:
         return None
     step = float(header["pixdim"][4])
-    try:
-        unit = header.get_xyzt_units()[1]
-    except KeyError:
-        unit = "unknown"
+    unit = _units(header)[1]
     # A header that names no unit means seconds to most readers; some writers mean milliseconds, which no heartbeat of
     # seconds could be taken for.
     factor = {"msec": 1.0, "usec": 1e-3}.get(unit, 1000.0 if unit == "sec" or step < 1 else 1.0)

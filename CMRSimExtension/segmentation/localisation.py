@@ -9,6 +9,8 @@ from numpy.typing import NDArray
 from scipy import ndimage
 from torch import Tensor
 
+from CMRSimExtension.errors import InputError
+from CMRSimExtension.evaluation.voxel_sizes import PIXEL_MM, pixels_are_plausible
 from CMRSimExtension.segmentation.model import Predictor
 from CMRSimExtension.segmentation.sampling import View, Window, whole_slice
 
@@ -61,8 +63,23 @@ def find_heart(volumes: Tensor, spacing_mm: Sequence[float], trusted: bool, pred
         (slice, row, column) distances that the file states.
     trusted
         Whether to believe the last two.
+
+    Raises
+    ------
+    InputError
+        When sizes that are to be believed are no pixels of a heart's image.
     """
     model, pixel_mm = predictor.model, (float(spacing_mm[1]), float(spacing_mm[2]))
+    if not pixels_are_plausible(pixel_mm):
+        if trusted:
+            raise InputError(
+                f"the pixels are said to be {pixel_mm[0]:g} x {pixel_mm[1]:g} mm, images of hearts have "
+                f"{PIXEL_MM[0]:g} to {PIXEL_MM[1]:g} mm; correct the file's header, or do not trust its voxel sizes"
+            )
+        # In proportion to each other they may still be right.
+        mean = (pixel_mm[0] * pixel_mm[1]) ** 0.5
+        pixel_mm = (pixel_mm[0] / mean, pixel_mm[1] / mean)
+        spacing_mm = (float(spacing_mm[0]), *pixel_mm)
     magnifications = (1.0,) if trusted else (0.8, 1.0, 1.25, 1.5)
     best: tuple[float, NDArray[np.float32], float] | None = None
     for magnification in magnifications:

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from CMRSimExtension.errors import InputError
 from CMRSimExtension.networks.catalogue import fixed_input_shape, input_multiple
+from CMRSimExtension.networks.memory import is_out_of_memory
 from CMRSimExtension.networks.normalisation import normalise
 
 _SMALLEST_BATCH = 1
@@ -128,7 +129,9 @@ class Predictor:
             size = max(_SMALLEST_BATCH, self.batch_pixels // max(1, padded[0].numel()))
             try:
                 parts.append(self._run(padded[start : start + size]))
-            except torch.OutOfMemoryError:
+            except RuntimeError as error:
+                if not is_out_of_memory(error):
+                    raise
                 self._shrink(size)
                 continue
             start += size
@@ -162,7 +165,8 @@ class Predictor:
         torch.cuda.empty_cache()
         if size > _SMALLEST_BATCH:
             self.batch_pixels = max(1, self.batch_pixels // 4)
-            self.warn(f"the GPU's memory does not hold {size} images at once; going on with smaller batches")
+            whose = "GPU's memory" if self.device.type == "cuda" else "memory"
+            self.warn(f"the {whose} does not hold {size} images at once; going on with smaller batches")
         elif self.device.type == "cuda":
             self.device = torch.device("cpu")
             self._network = self._network.to(self.device)

@@ -21,9 +21,11 @@ from torch.utils.data import DataLoader, TensorDataset
 
 from CMRSimExtension.errors import InputError
 from CMRSimExtension.files.atomic import atomic_file, check_writable
+from CMRSimExtension.networks.memory import is_out_of_memory
 from CMRSimExtension.training.batches import BatchStream, FolderPool, Pool, SimulatedPool, read_folder, validation_set
 from CMRSimExtension.training.configuration import TrainingConfiguration, as_table
 from CMRSimExtension.training.module import SegmentationModule
+from CMRSimExtension.training.provenance import note_trained_by, trained_by
 from CMRSimExtension.training.result import (
     CONFIGURATION,
     LAST,
@@ -200,6 +202,9 @@ def _train_once(
         loader = _validation_loader(configuration, workers)
         if checkpoint is None:
             _claim(folder, configuration, origin)
+        if trainer.is_global_zero:
+            where = trainer.strategy.root_device.type
+            note_trained_by(folder, trained_by(str(trainer.precision), where, trainer.world_size), report)
         try:
             trainer.fit(module, stream, loader, ckpt_path=checkpoint)
         except SystemExit as error:
@@ -207,6 +212,14 @@ def _train_once(
             if trainer.state.status is TrainerStatus.INTERRUPTED:
                 raise KeyboardInterrupt from error
             raise
+        except RuntimeError as error:
+            if not is_out_of_memory(error):
+                raise
+            raise InputError(
+                f"the memory does not hold a training step of {plan.batch_size} images (optimisation.batch_size); "
+                f"{folder} keeps the rounds that were finished: lower it in a copy of the configuration, train in "
+                "mixed precision, or take a machine with more memory"
+            ) from error
         finished = trainer.current_epoch >= plan.rounds or trainer.should_stop
         scores = _settle(module, trainer, loader, sorted(folder.glob(f"{_BEST}*.ckpt")) if stops_early else [])
     if not trainer.is_global_zero:

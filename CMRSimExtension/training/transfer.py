@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from CMRSimExtension.errors import FileFormatError, InputError
 from CMRSimExtension.training.configuration import Transfer, shipped
+from CMRSimExtension.training.provenance import read_trained_by
 from CMRSimExtension.training.result import CONFIGURATION, LAST, SCORES, STARTED_FROM, WEIGHTS
 
 log = logging.getLogger(__name__)
@@ -101,12 +102,14 @@ def origin_of(path: Path) -> dict[str, Any]:
 
 
 def training_of_run(folder: Path) -> dict[str, Any]:
-    """How the weights of a run's folder were trained: its configuration, and in ``transfer`` what it started from."""
+    """How the weights of a run's folder were trained: its configuration, in ``transfer`` what it started from, and in
+    ``trained_by`` by what, where that is recorded (`provenance`)."""
     training: dict[str, Any] = json.loads((Path(folder) / CONFIGURATION).read_text(encoding="utf-8"))
     started = Path(folder) / STARTED_FROM
     if training.get("transfer") and started.is_file():
         training["transfer"] |= json.loads(started.read_text(encoding="utf-8"))
-    return training
+    entries = read_trained_by(folder)
+    return training | {"trained_by": entries} if entries else training
 
 
 def _cure(path: Path) -> str:

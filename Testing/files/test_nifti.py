@@ -133,6 +133,17 @@ def test_frame_times_follow_the_header_unit(tmp_path, units, step, expected):
     np.testing.assert_allclose(cine.times_ms, np.tile(expected * np.arange(7), (6, 1)), rtol=1e-6)
 
 
+@pytest.mark.parametrize(("unit", "side"), [("meter", 1.5e-3), ("micron", 1500.0)])
+def test_lengths_follow_the_header_unit_and_the_user_is_told(tmp_path, unit, side):
+    affine = np.diag([side, side, 6.0 * side, 1.0])
+    affine[:3, 3] = 10.0 * side
+    _write(tmp_path / "a.nii", (4, 5, 6), affine, units=(unit, "sec"))
+    with pytest.warns(GeometryWarning, match=f"lengths in {unit}s"):
+        grid = read_cine(tmp_path / "a.nii").grid
+    np.testing.assert_allclose(grid.spacing_mm, (1.5, 1.5, 9.0), rtol=1e-6)
+    np.testing.assert_allclose(grid.affine_ras[:3, 3], 15.0, rtol=1e-6)
+
+
 def test_frames_further_apart_than_a_heartbeat_are_left_without_times(tmp_path):
     _write(tmp_path / "a.nii", (4, 5, 6, 7), np.eye(4), [1, 1, 1, 1.0])
     with pytest.warns(GeometryWarning, match="longer than any heartbeat"):

@@ -7,6 +7,7 @@ from scipy import ndimage
 
 from CMRSimExtension.errors import Cancelled, InputError
 from CMRSimExtension.evaluation.overlap import dice
+from CMRSimExtension.evaluation.voxel_sizes import spacing_is_plausible
 from CMRSimExtension.segmentation.clean_up import CleanUp
 from CMRSimExtension.segmentation.localisation import TYPICAL_EPICARDIAL_MM
 from CMRSimExtension.segmentation.model import Predictor, SegmentationModel, choose_device
@@ -53,6 +54,17 @@ def test_a_false_voxel_size_does_no_harm_when_it_is_not_trusted(oracle, wrong):
     # The upper quartile of these five slices is the second, of 0.92 x 60 mm: it is taken to be of typical size.
     expected = 1.6 * TYPICAL_EPICARDIAL_MM / (0.92 * 60.0)
     assert found.place.pixel_mm[0] == pytest.approx(expected, rel=0.05)
+
+
+@pytest.mark.parametrize("factor", [1e-3, 1e3])
+def test_voxel_sizes_that_no_heart_has_are_refused_or_not_trusted(oracle, factor):
+    truth = heart_labels()
+    wrong = grid(spacing=tuple(factor * side for side in (8.0, 1.6, 1.3)))
+    with pytest.raises(InputError, match=r"0.3 to 6 mm; correct the file's header"):
+        segment(picture(truth)[None], wrong, oracle, device="cpu", views="none")
+    assert not spacing_is_plausible(wrong) and spacing_is_plausible(grid())
+    found = segment(picture(truth)[None], wrong, oracle, device="cpu", views="none", spacing_trusted=False)
+    assert overlap(found.labels[0], truth) > 0.88
 
 
 def test_a_single_slice_can_be_segmented(oracle):
@@ -197,24 +209,39 @@ def test_a_gpu_that_is_not_there_is_named():
 
 
 class OutOfMemory(Oracle):
-    """Fails like a full GPU for batches of more than two images."""
+    """Fails like a full memory for batches of more than two images."""
 
-    largest = 2
+    def __init__(self, error):
+        super().__init__()
+        self.error = error
 
     def forward(self, images):
-        if len(images) > self.largest:
-            raise torch.OutOfMemoryError("CUDA out of memory")
+        if len(images) > 2:
+            raise self.error
         return super().forward(images)
 
 
-def test_a_full_gpu_gets_smaller_batches_and_the_user_is_told():
+FULL = (
+    torch.OutOfMemoryError("CUDA out of memory"),
+    RuntimeError("[enforce fail at alloc_cpu.cpp:124] err == 0. DefaultCPUAllocator: can't allocate memory"),
+)
+
+
+@pytest.mark.parametrize("error", FULL)
+def test_a_full_memory_gets_smaller_batches_and_the_user_is_told(error):
     said = []
-    model = SegmentationModel("full", OutOfMemory(), normalisation="zscore")
+    model = SegmentationModel("full", OutOfMemory(error), normalisation="zscore")
     predictor = Predictor(model, "cpu", batch_pixels=8 * 64 * 64, warn=said.append)
     images = torch.rand(8, 1, 64, 64)
     expected = Predictor(SegmentationModel("o", Oracle(), normalisation="zscore"), "cpu").probabilities(images)
     assert torch.allclose(predictor.probabilities(images), expected, atol=1e-5)
     assert "smaller batches" in said[0]
+
+
+def test_another_error_of_the_network_is_not_taken_for_a_full_memory():
+    model = SegmentationModel("broken", OutOfMemory(RuntimeError("shapes differ")), normalisation="zscore")
+    with pytest.raises(RuntimeError, match="shapes differ"):
+        Predictor(model, "cpu").probabilities(torch.rand(8, 1, 64, 64))
 
 
 def test_images_of_any_size_are_padded_and_cut_again(oracle):

@@ -10,9 +10,12 @@ import yaml
 
 from CMRSimExtension.command_line.main import main
 from CMRSimExtension.errors import InputError
+from CMRSimExtension.training import provenance
 from CMRSimExtension.training import run as run_module
 from CMRSimExtension.training.configuration import read_configuration
+from CMRSimExtension.training.provenance import code_sha256, read_trained_by
 from CMRSimExtension.training.run import train
+from CMRSimExtension.training.transfer import training_of_run
 
 TOY = {
     "name": "toy",
@@ -179,6 +182,44 @@ def test_a_folder_that_cannot_be_made_is_told_before_anything_is_drawn(tmp_path,
     monkeypatch.setattr(run_module, "validation_set", lambda *arguments: pytest.fail("images were drawn"))
     with pytest.raises(InputError, match="file.* cannot be written"):
         train(read_configuration(TOY), tmp_path / "file" / "run", workers=0, device="cpu", progress=False)
+
+
+def test_a_run_records_what_trained_it(whole):
+    (entry,) = read_trained_by(whole.folder)
+    assert entry["torch"] == torch.__version__ and entry["precision"] == "32-true" and entry["device"] == "cpu"
+    assert entry["code_sha256"] == code_sha256() and (entry["threads"], entry["processes"]) == (1, 1)
+    assert training_of_run(whole.folder)["trained_by"] == [entry]
+
+
+def test_going_on_with_other_code_is_told_and_recorded(tmp_path, monkeypatch):
+    configuration, said = read_configuration(TOY), []
+    train(configuration, tmp_path, workers=0, device="cpu", progress=False, stop_at_round=1)
+    monkeypatch.setattr(provenance, "code_sha256", lambda: "another")
+    train(configuration, tmp_path, workers=0, device="cpu", progress=False, stop_at_round=2, report=said.append)
+    assert [entry["code_sha256"] for entry in read_trained_by(tmp_path)] == [code_sha256(), "another"]
+    assert any("code_sha256" in line and "-> another" in line and "torch" not in line for line in said)
+
+
+def test_the_codes_checksum_is_that_of_names_and_contents(tmp_path):
+    (tmp_path / "part").mkdir()
+    (tmp_path / "part" / "a.py").write_bytes(b"x = 1\n")
+    first = code_sha256(tmp_path)
+    (tmp_path / "part" / "a.py").write_bytes(b"x = 1\r\n")
+    (tmp_path / "notes.txt").write_text("no code")
+    assert code_sha256(tmp_path) == first
+    (tmp_path / "part" / "a.py").write_bytes(b"x = 2\n")
+    changed = code_sha256(tmp_path)
+    (tmp_path / "part" / "a.py").rename(tmp_path / "part" / "b.py")
+    assert len({first, changed, code_sha256(tmp_path)}) == 3
+
+
+def test_too_little_memory_for_a_step_names_the_batch_size(tmp_path, monkeypatch):
+    def full(*_):
+        raise RuntimeError("[enforce fail at alloc_cpu.cpp:124] err == 0. DefaultCPUAllocator: can't allocate memory")
+
+    monkeypatch.setattr(run_module.SegmentationModule, "training_step", full)
+    with pytest.raises(InputError, match="4 images.*optimisation.batch_size"):
+        train(read_configuration(TOY), tmp_path, workers=0, device="cpu", progress=False)
 
 
 def test_without_torchrun_a_single_process_trains(tmp_path, monkeypatch):
