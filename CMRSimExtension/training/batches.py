@@ -1,7 +1,7 @@
 """Batches for training: drawn from simulated streams, labelled folders or both, repeatable from any step on."""
 
-import fnmatch
 import time
+import warnings
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -12,10 +12,11 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from CMRSimExtension.errors import InputError
+from CMRSimExtension.errors import CMRSimWarning, InputError
 from CMRSimExtension.training.labelled_folder import (
     FolderSource,
     LabelledVolume,
+    choose_cases,
     find_cases,
     label_table,
     read_case,
@@ -127,14 +128,12 @@ class FolderPool:
 
 
 def read_folder(source: FolderSource) -> tuple[Tensor, Tensor]:
-    """All slices (n, 1, rows, columns) or volumes (n, 1, slices, rows, columns) of a folder, and their labels."""
+    """All slices (n, 1, rows, columns) or volumes (n, 1, slices, rows, columns) of a folder, and their labels.
+
+    A `CMRSimWarning` says how many frames were left out for want of labels (see `read_case`).
+    """
     table = label_table(source.labels_map)
-    cases = [
-        case
-        for case in find_cases(Path(source.folder).expanduser())
-        if (not source.only or any(fnmatch.fnmatch(case.name, pattern) for pattern in source.only))
-        and not any(fnmatch.fnmatch(case.name, pattern) for pattern in source.without)
-    ]
+    cases = choose_cases(find_cases(Path(source.folder).expanduser()), source.only, source.without)
     if source.count is not None:
         if not 0 < source.count <= len(cases):
             raise InputError(f"{source.folder}: {source.count} cases asked for, {len(cases)} there")
@@ -143,11 +142,22 @@ def read_folder(source: FolderSource) -> tuple[Tensor, Tensor]:
     if not cases:
         raise InputError(f"{source.folder}: no case is left by only={source.only}, without={source.without}")
     images, labels = [], []
+    frames = taken = 0
     for case in cases:
-        for volume in read_case(case, table):
+        volumes = read_case(case, table)
+        frames += volumes[0].file_frames
+        taken += len(volumes)
+        for volume in volumes:
             picture, truth = _fit(volume, source)
             images.append(picture)
             labels.append(truth)
+    if taken < frames:
+        warnings.warn(
+            f"{source.folder}: {frames - taken} of {frames} frames have no labels, while others of their files do, and "
+            "were left out",
+            CMRSimWarning,
+            stacklevel=2,
+        )
     stack, truths = torch.cat(images), torch.cat(labels)
     return stack.unsqueeze(1), truths
 

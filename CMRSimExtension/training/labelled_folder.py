@@ -1,8 +1,10 @@
-"""Labelled images from a folder: NIfTI pairs, an nnU-Net raw data set, or a MONAI data list."""
+"""Labelled images from a folder: pairs of files, an nnU-Net raw data set, or a MONAI data list."""
 
+import fnmatch
 import json
+from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -10,9 +12,17 @@ from numpy.typing import NDArray
 
 from CMRSimExtension.anatomy.label_maps import parse_label_map
 from CMRSimExtension.errors import InputError
+from CMRSimExtension.evaluation.case_values import patient_of
+from CMRSimExtension.files.cine_files import is_nifti_name
+from CMRSimExtension.files.formats import read_image
 from CMRSimExtension.files.nifti import read_nifti
+from CMRSimExtension.files.nrrd_files import read_segmentation
+from CMRSimExtension.scanner.geometry import ImageGrid
 
-_IMAGE_ENDINGS = (".nii.gz", ".nii")
+_NIFTI = (".nii.gz", ".nii")
+_SEGMENTATION = ".seg.nrrd"
+_ENDINGS = (*_NIFTI, _SEGMENTATION, ".seq.nrrd", ".nrrd")
+_LABEL_NAMES = ("_gt", "_labels", "_seg")
 
 
 @dataclass(frozen=True)
@@ -25,11 +35,14 @@ class LabelledCase:
         What the case is called in tables.
     image, labels
         Paths.
+    pathology
+        Group of its patient, where an ``Info.cfg`` beside it says one (ACDC as published); "" elsewhere.
     """
 
     name: str
     image: Path
     labels: Path
+    pathology: str = ""
 
 
 @dataclass(frozen=True)
@@ -46,12 +59,15 @@ class LabelledVolume:
         (slices, rows, columns) uint8, in this library's numbers.
     spacing_mm
         (slice, row, column) distances.
+    file_frames
+        How many frames its file has.
     """
 
     name: str
     image: NDArray[np.float32]
     labels: NDArray[np.uint8]
     spacing_mm: tuple[float, float, float]
+    file_frames: int = 1
 
 
 def label_table(labels_map: str | Mapping[int, int]) -> dict[int, int]:
@@ -89,17 +105,51 @@ def translate_labels(values: NDArray, table: Mapping[int, int], name: str) -> ND
     return result
 
 
+def read_values(path: Path) -> tuple[NDArray, ImageGrid]:
+    """(frames, slices, rows, columns) of an image or label image, as they are in the file, and their geometry.
+
+    Raises
+    ------
+    InputError, FileFormatError
+        As `files.formats.read_content`.
+    """
+    if is_nifti_name(path):
+        image = read_nifti(path)
+        return image.values, image.grid
+    cine = read_image(path, truths=())
+    return cine.image, cine.grid
+
+
+def read_labels(path: Path, table: Mapping[int, int]) -> tuple[NDArray[np.uint8], ImageGrid]:
+    """(frames, slices, rows, columns) labels of a file in this library's numbers, and their geometry.
+
+    Segments of a .seg.nrrd say by their names what they are; `table` is for the numbers of label images.
+
+    Raises
+    ------
+    InputError, FileFormatError
+        As `files.formats.read_content` and `translate_labels`; a segment of a structure that has no number here.
+    """
+    if path.name.lower().endswith(_SEGMENTATION):
+        segments = read_segmentation(path)
+        return segments.values, segments.grid
+    values, grid = read_values(path)
+    return translate_labels(values, table, path.name), grid
+
+
 def find_cases(folder: Path) -> list[LabelledCase]:
-    """Find the labelled cases of a folder, sorted by name.
+    """Find the labelled cases of a folder, in the order of their paths.
 
     Known layouts: a MONAI data list (the folder's only ``*.json`` with a ``training`` list, or a path to such a
     file), nnU-Net raw (``imagesTr/X_0000.nii.gz`` and ``labelsTr/X.nii.gz``), and pairs ``X.nii.gz`` with
-    ``X_gt.nii.gz``, ``X_labels.nii.gz`` or ``X_seg.nii.gz``.
+    ``X_gt.nii.gz``, ``X_labels.nii.gz`` or ``X_seg.nii.gz``, in the folder or any below it (ACDC and M&Ms as
+    published), also as .nrrd, .seq.nrrd or, for labels, .seg.nrrd. Images without labels and files whose names begin
+    with a dot are left alone. A case is called X, or, where several are, by its path within the folder.
 
     Raises
     ------
     InputError
-        When the folder does not exist, holds no pair, or a listed file is missing.
+        When the folder does not exist, holds no pair, an image has several label files, or a listed file is missing.
     """
     folder = Path(folder)
     if folder.is_file() and folder.suffix == ".json":
@@ -114,30 +164,94 @@ def find_cases(folder: Path) -> list[LabelledCase]:
     if not cases:
         raise InputError(
             f"{folder} holds no labelled images; expected X.nii.gz beside X_gt.nii.gz, X_labels.nii.gz or X_seg.nii.gz,"
-            " an nnU-Net raw data set, or a MONAI data list"
+            " here or in folders below, an nnU-Net raw data set, or a MONAI data list"
         )
     return cases
 
 
+def choose_cases(cases: Sequence[LabelledCase], only: Sequence[str], without: Sequence[str]) -> list[LabelledCase]:
+    """The cases whose names match a pattern of `only` (all, where it is empty) and none of `without` (`fnmatch`)."""
+
+    def matches(case: LabelledCase, patterns: Sequence[str]) -> bool:
+        return any(fnmatch.fnmatch(case.name, pattern) for pattern in patterns)
+
+    return [case for case in cases if (not only or matches(case, only)) and not matches(case, without)]
+
+
 def _stem(path: Path) -> str:
-    for ending in _IMAGE_ENDINGS:
-        if path.name.endswith(ending):
-            return path.name.removesuffix(ending)
+    for ending in _ENDINGS:
+        if path.name.lower().endswith(ending):
+            return path.name[: -len(ending)]
     return path.stem
 
 
 def _images(folder: Path) -> list[Path]:
-    return sorted(path for path in folder.iterdir() if path.name.endswith(_IMAGE_ENDINGS))
+    return sorted(path for path in folder.iterdir() if path.name.endswith(_NIFTI))
 
 
 def _pairs(folder: Path) -> list[LabelledCase]:
-    by_stem = {_stem(path): path for path in _images(folder)}
+    by_stem: dict[Path, list[Path]] = {}
+    for path in sorted(folder.rglob("*")):
+        hidden = any(part.startswith(".") for part in path.relative_to(folder).parts)
+        if not hidden and path.name.lower().endswith(_ENDINGS) and path.is_file():
+            by_stem.setdefault(path.with_name(_stem(path)), []).append(path)
     cases = []
-    for stem, path in by_stem.items():
-        for ending in ("_gt", "_labels", "_seg"):
-            if stem + ending in by_stem:
-                cases.append(LabelledCase(stem, path, by_stem[stem + ending]))
-    return cases
+    for stem, paths in by_stem.items():
+        image = _preferred(paths)
+        labels = [
+            path for name in _LABEL_NAMES for path in _different(by_stem.get(stem.with_name(stem.name + name), []))
+        ]
+        if image is None or not labels:
+            continue
+        if len(labels) > 1:
+            names = " and ".join(path.name for path in labels)
+            raise InputError(f"{image} has several label files, {names}; keep the one that is meant")
+        cases.append(LabelledCase(stem.name, image, labels[0]))
+    return _with_groups(_with_own_names(cases, folder))
+
+
+def _preferred(paths: Sequence[Path]) -> Path | None:
+    """Of copies of an image in several formats the one to read, NIfTI first; None where there is none."""
+    images = [path for path in paths if not path.name.lower().endswith(_SEGMENTATION)]
+    return next((path for end in _ENDINGS for path in images if path.name.lower().endswith(end)), None)
+
+
+def _different(paths: Sequence[Path]) -> list[Path]:
+    """Label files of one name: one of the copies as label image, and segmentations, which may have been corrected."""
+    image = _preferred(paths)
+    segmentations = [path for path in paths if path.name.lower().endswith(_SEGMENTATION)]
+    return segmentations if image is None else [image, *segmentations]
+
+
+def _with_own_names(cases: Sequence[LabelledCase], folder: Path) -> list[LabelledCase]:
+    """Cases that share a name called by their paths within `folder`."""
+    count = Counter(case.name for case in cases)
+
+    def path_of(case: LabelledCase) -> str:
+        stem = case.image.with_name(_stem(case.image))
+        return (stem.relative_to(folder) if stem.is_relative_to(folder) else stem).as_posix()
+
+    return [case if count[case.name] == 1 else replace(case, name=path_of(case)) for case in cases]
+
+
+def _with_groups(cases: Sequence[LabelledCase]) -> list[LabelledCase]:
+    """Cases with the pathology that the ``Info.cfg`` of their folder says, where that is a single patient's."""
+    patients: dict[Path, set[str]] = {}
+    for case in cases:
+        patients.setdefault(case.image.parent, set()).add(patient_of(case.name))
+    groups = {folder: _info_group(folder / "Info.cfg") for folder, found in patients.items() if len(found) == 1}
+    return [replace(case, pathology=groups.get(case.image.parent, "")) for case in cases]
+
+
+def _info_group(path: Path) -> str:
+    """``Group`` of a file of lines such as ``Group: DCM``; "" without one."""
+    if not path.is_file():
+        return ""
+    for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
+        key, _, value = line.partition(":")
+        if key.strip() == "Group":
+            return value.strip()
+    return ""
 
 
 def _nnunet_raw(folder: Path) -> list[LabelledCase]:
@@ -172,35 +286,44 @@ def _monai_list(path: Path) -> list[LabelledCase]:
             if not file.is_file():
                 raise InputError(f"{path.name} names {file}, which does not exist")
         cases.append(LabelledCase(_stem(image), image, labels))
-    return cases
+    return _with_own_names(cases, path.parent)
 
 
 def read_case(case: LabelledCase, table: Mapping[int, int]) -> list[LabelledVolume]:
-    """Read one case; a 4D image gives one volume per frame.
+    """Read one case; a 4D image gives one volume per labelled frame.
+
+    Frames without any label are left out where others have some (readers label end diastole and end systole, as in
+    M&Ms as published): they show a heart that nobody drew. A file without any label is taken whole.
 
     Raises
     ------
     InputError
         When image and labels differ in shape, or a label is unknown.
     """
-    image, labels = read_nifti(case.image), read_nifti(case.labels)
-    if image.values.shape != labels.values.shape:
+    image, grid = read_values(case.image)
+    labels, _ = read_labels(case.labels, table)
+    if image.shape != labels.shape:
         raise InputError(
-            f"{case.name}: the image has shape {image.values.shape} and its labels {labels.values.shape} "
+            f"{case.name}: the image has shape {image.shape} and its labels {labels.shape} "
             "(frames, slices, rows, columns); give the labels of this image"
         )
-    translated = translate_labels(labels.values, table, case.labels.name)
-    dx, dy, dz = image.grid.spacing_mm
-    frames = len(image.values)
+    dx, dy, dz = grid.spacing_mm
+    frames = len(image)
     return [
         LabelledVolume(
             case.name if frames == 1 else f"{case.name}#{frame}",
-            np.asarray(image.values[frame], np.float32),
-            translated[frame],
+            np.asarray(image[frame], np.float32),
+            labels[frame],
             (dz, dy, dx),
+            frames,
         )
-        for frame in range(frames)
+        for frame in labelled_frames(labels)
     ]
+
+
+def labelled_frames(labels: NDArray[np.uint8]) -> list[int]:
+    """Frames of (frames, slices, rows, columns) labels that have any; all of them where none has."""
+    return [frame for frame in range(len(labels)) if labels[frame].any()] or list(range(len(labels)))
 
 
 @dataclass(frozen=True)
