@@ -249,7 +249,7 @@ def _read_into(labels: NDArray[np.uint8], path: Path, where: dict[tuple[str, int
         pixels = np.asarray(dataset.pixel_array)
         planes = pixels[None] if pixels.ndim == 2 else pixels
         used = {number for _, number, _ in referring}
-        numbers = {n: _label_of(path, s) for s in dataset.SegmentSequence if (n := int(s.SegmentNumber)) in used}
+        numbers = {n: label_of_segment(path, s) for s in dataset.SegmentSequence if (n := int(s.SegmentNumber)) in used}
         for index, number, places in referring:
             for place in places:
                 target = labels[place]
@@ -287,7 +287,7 @@ def _make_repeatable(dataset: Any, value: str) -> None:
             del item.ContributionDateTime
 
 
-def _label_of(path: Path, segment: Any) -> int:
+def label_of_segment(path: Path, segment: Any) -> int:
     """Our number of a segment: by its label, else by its coded type."""
     code = segment.SegmentedPropertyTypeCodeSequence[0]
     modifiers = code.get("SegmentedPropertyTypeModifierCodeSequence") or []

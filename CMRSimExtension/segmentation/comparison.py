@@ -22,15 +22,12 @@ from CMRSimExtension.evaluation.case_values import (
 )
 from CMRSimExtension.evaluation.overlap import Comparison, begins_at_apex, compare, summarise
 from CMRSimExtension.evaluation.voxel_sizes import spacing_is_plausible
-from CMRSimExtension.files.cine_files import NIFTI_ENDINGS, base_path, sidecar_path
+from CMRSimExtension.files.cine_files import is_nifti_name, sidecar_path
 from CMRSimExtension.files.label_origin import SEGMENTATION_FORMAT
-from CMRSimExtension.files.nifti import NiftiImage, read_nifti
 from CMRSimExtension.files.third_party import reading
 from CMRSimExtension.scanner.geometry import ImageGrid
-from CMRSimExtension.training.labelled_folder import label_table, translate_labels
-
-_SAME_PLACE_MM = 0.1
-"""Grids whose corners differ by less are the same one, written by programs that round differently."""
+from CMRSimExtension.segmentation.label_files import files_by_name, is_folder_of_files, label_name, read_pair
+from CMRSimExtension.training.labelled_folder import label_table
 
 
 @dataclass(frozen=True)
@@ -87,15 +84,17 @@ def compare_files(
 ) -> FileComparison:
     """Compare a label file with its reference, or two folders of them.
 
-    Folders are matched by file name; an ending such as ``_gt`` or ``_labels`` on either side is ignored. Frames that
-    the reference leaves empty are not compared, nor those that the prediction's sidecar says were not asked for. Files
-    of one frame whose names differ in ``_frame01``, ``_ED`` or ``_ES`` alone are one patient's, with an ejection
-    fraction.
+    Files may be label images (NIfTI, NRRD), .seg.nrrd or DICOM segmentations, on one grid (`label_files.read_pair`); a
+    DICOM folder with images and their segmentations counts as one file. Folders are matched by file name; an ending
+    such as ``_gt`` or ``_labels`` on either side is ignored. Frames that the reference leaves empty are not compared,
+    nor those that the prediction's sidecar says were not asked for. Files of one frame whose names differ in
+    ``_frame01``, ``_ED`` or ``_ES`` alone are one patient's, with an ejection fraction.
 
     Parameters
     ----------
     labels_map
-        Label numbers of the reference (see `anatomy.label_maps`); the prediction's are this library's.
+        Label numbers of the reference, where it is a label image (see `anatomy.label_maps`); the prediction's are this
+        library's.
     distances
         Whether to compute Hausdorff distances.
     spacing
@@ -181,11 +180,12 @@ def _matched(predicted: Path, reference: Path) -> tuple[list[tuple[str, Path, Pa
     for path in (predicted, reference):
         if not path.exists():
             raise InputError(f"{path} does not exist; check the name")
-    if predicted.is_dir() != reference.is_dir():
+    folders = is_folder_of_files(predicted), is_folder_of_files(reference)
+    if folders[0] != folders[1]:
         raise InputError("one of the two is a folder and the other a file; give two files or two folders")
-    if not predicted.is_dir():
-        return [(_name(predicted), predicted, reference)], []
-    found, truth = _by_name(predicted), _by_name(reference)
+    if not folders[0]:
+        return [(label_name(predicted), predicted, reference)], []
+    found, truth = files_by_name(predicted), files_by_name(reference)
     pairs = [(name, found[name], truth[name]) for name in sorted(found.keys() & truth.keys())]
     if not pairs:
         raise InputError(f"no label file of {predicted} has a partner of the same name in {reference}")
@@ -194,20 +194,19 @@ def _matched(predicted: Path, reference: Path) -> tuple[list[tuple[str, Path, Pa
 
 def _frames(name: str, first: Path, second: Path, labels_map: str, spacing: str, notes: list[str]) -> list[_Frame]:
     """The frames of a pair of files that are to be compared."""
-    one, other = read_nifti(first), read_nifti(second)
-    _check_same_grid(one, other, first.name, second.name)
-    labels = translate_labels(one.values, label_table("cmrsim"), first.name)
-    truths = translate_labels(other.values, label_table(labels_map), second.name)
-    known = spacing == "trust" or (spacing == "auto" and spacing_is_plausible(other.grid))
+    labels, truths, grid = read_pair(first, second, label_table("cmrsim"), label_table(labels_map))
+    known = spacing == "trust" or (spacing == "auto" and spacing_is_plausible(grid))
     skipped = {index for index in _not_asked_for(first) if index < len(labels) and not labels[index].any()}
     shown = [index for index in range(len(truths)) if truths[index].any() and index not in skipped]
     if not shown:
         notes.append(f"{name}: no frame is labelled in both files")
-    return [_Frame(name, index, labels[index], truths[index], other.grid, known) for index in shown]
+    return [_Frame(name, index, labels[index], truths[index], grid, known) for index in shown]
 
 
 def _not_asked_for(labels: Path) -> set[int]:
     """Frames that `cmrsim segment` was told to leave empty, from the sidecar of what it wrote; none without one."""
+    if not is_nifti_name(labels):
+        return set()  # the command writes NIfTI alone
     path = sidecar_path(labels)
     if not path.is_file():
         return set()
@@ -258,35 +257,6 @@ def _values(case: str, frames: Sequence[_Frame], pathology: str, notes: list[str
         values += walls
         notes += said
     return values
-
-
-def _name(path: Path) -> str:
-    stem = base_path(path).name
-    for ending in ("_gt", "_labels", "_seg"):
-        stem = stem.removesuffix(ending)
-    return stem
-
-
-def _by_name(folder: Path) -> dict[str, Path]:
-    """Label files of a folder by case; where labels lie beside images, those named as labels are taken."""
-    files = sorted(path for path in folder.iterdir() if path.name.lower().endswith(NIFTI_ENDINGS))
-    named = [path for path in files if base_path(path).name.endswith(("_gt", "_labels", "_seg"))]
-    return {_name(path): path for path in (named or files)}
-
-
-def _check_same_grid(one: NiftiImage, other: NiftiImage, first: str, second: str) -> None:
-    if one.values.shape != other.values.shape:
-        raise InputError(
-            f"{first} has shape {one.values.shape} and {second} {other.values.shape} (frames, slices, rows, columns); "
-            "they must lie on the same grid"
-        )
-    slices, rows, columns = one.grid.shape
-    corners = np.array([[i, j, k, 1.0] for i in (0, columns - 1) for j in (0, rows - 1) for k in (0, slices - 1)])
-    distance = np.abs(corners @ (one.grid.affine_ras - other.grid.affine_ras).T).max()
-    if distance > _SAME_PLACE_MM:
-        raise InputError(
-            f"{first} and {second} lie up to {distance:.2f} mm apart; resample one to the other's grid first"
-        )
 
 
 def comparison_table(rows: Sequence[Comparison]) -> str:
