@@ -2,9 +2,7 @@
 
 import os
 import warnings
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -14,17 +12,7 @@ from CMRSimExtension.anatomy.tissues import FIELDS_T, TissueValues, draw_tissues
 from CMRSimExtension.errors import CMRSimWarning, InputError
 from CMRSimExtension.scanner.geometry import ImageGrid
 from CMRSimExtension.simulation.cine import Cine
-from CMRSimExtension.tagging.contrast import (
-    TissueLevels,
-    TissueMap,
-    guessed_levels,
-    known_and_chamber,
-    labelled_levels,
-    moving_part,
-    take_apart,
-    unlabelled_blood,
-)
-from CMRSimExtension.tagging.frame_times import Resampling, frame_times, resampling
+from CMRSimExtension.tagging.frame_times import frame_times, resampling
 from CMRSimExtension.tagging.motion import (
     carry_labels,
     displacement_from_pixels,
@@ -32,13 +20,10 @@ from CMRSimExtension.tagging.motion import (
     estimate_motion,
 )
 from CMRSimExtension.tagging.options import TagOptions
-from CMRSimExtension.tagging.pattern import TaggedAcquisition, TagPattern
-from CMRSimExtension.tagging.registration import warp, warp_labels
-from CMRSimExtension.tagging.rendering import PlanarPattern, render, tissue_states
+from CMRSimExtension.tagging.pattern import TagPattern
+from CMRSimExtension.tagging.rendering import PlanarPattern
 from CMRSimExtension.tagging.simulated import motion_source
-
-Progress = Callable[[float, str], None]
-Images = NDArray[np.float32]
+from CMRSimExtension.tagging.tagged_frames import Images, Progress, TaggedFrames
 
 
 def tag_cine(
@@ -102,6 +87,10 @@ def tag_cine(
             kept = diastole_labels[None]
         return _result(cine, image, kept, cine.times_ms, None, paper)
 
+    # Where motion is known a frame without muscle shows none; elsewhere nobody has labelled it.
+    if frame_labels is not None and cine.displacement_mm is None and _labelled_in_part(frame_labels):
+        diastole_labels, frame_labels = frame_labels[0], None
+    carried = frame_labels is None
     times = frame_times(cine)
     plan = resampling(times, options.frames)
     acquisition = options.acquisition(cine.grid, float(times.cycle_ms.mean()))
@@ -112,7 +101,7 @@ def tag_cine(
     )
     if frame_labels is None and diastole_labels is not None:
         frame_labels = carry_labels(diastole_labels, to_rest)
-    job = _Job(cine, frame_labels, to_rest, plan, acquisition, _tissues(cine, options))
+    job = TaggedFrames(cine, frame_labels, to_rest, plan, acquisition, _tissues(cine, options))
     image, new_labels, new_rest = job.run(threads, _part(progress, share, 1.0))
     if options.snr is not None:
         image = _noisy(image, new_labels, options.snr, seed)
@@ -124,7 +113,7 @@ def tag_cine(
         "acquisition": acquisition.describe(),
         "motion": motion_record,
         "times": plan.times.source,
-        "labels": _label_source(cine, own),
+        "labels": _label_source(cine, own, carried),
         "contrast": job.contrast_source,
         "tissues": job.tissue_record,
         "seed": int(seed) if options.snr is not None else None,
@@ -135,130 +124,6 @@ def tag_cine(
 def myocardium_label(labels: NDArray[np.integer]) -> NDArray[np.uint8]:
     """1 in the LV myocardium, 0 elsewhere: the label that P4 trains on."""
     return (np.asarray(labels) == 2).astype(np.uint8)
-
-
-@dataclass
-class _Job:
-    """The frames of one tagged series."""
-
-    cine: Cine
-    labels: NDArray[np.uint8] | None
-    to_rest: Images
-    plan: Resampling
-    acquisition: TaggedAcquisition
-    tissues: TissueValues
-    contrast_source: str = ""
-
-    def __post_init__(self) -> None:
-        image, self._pixel_mm = self.cine.image, float(np.mean(self.cine.grid.spacing_mm[:2]))
-        self._guess: TissueLevels | None = None
-        self._heart = moving_part(image, self._pixel_mm)
-        self._labelled = self.labels is not None and bool(np.any(self.labels == 2))
-        if self._labelled:
-            self.contrast_source = "tissue by tissue where labelled and in the blood next to it, square root elsewhere"
-            return
-        self.labels = None if self.labels is None or not self.labels.any() else self.labels
-        self._guess = guessed_levels(image[0], self._heart)
-        self.contrast_source = "square root"
-        if self._guess is not None:
-            self.contrast_source += "; blood guessed from its brightness within the moving heart (no labels given)"
-
-    @property
-    def tissue_record(self) -> dict[str, Any]:
-        return self.tissues.as_dict()
-
-    def run(self, threads: int, progress: Progress | None) -> tuple[Images, NDArray[np.uint8] | None, Images]:
-        slices, frames = self.plan.before.shape
-        shape = (frames, *self.cine.grid.shape)
-        image = np.empty(shape, np.float32)
-        labels = None if self.labels is None else np.empty(shape, np.uint8)
-        rest = np.empty((2, *shape), np.float32)
-        patterns = [PlanarPattern.on_slice(self.acquisition.pattern, self.cine.grid, k) for k in range(slices)]
-        levels = self._levels_per_frame()
-
-        def one(frame: int) -> None:
-            part, part_labels, part_rest = self._resampled(frame)
-            tissue = self._tissue(part, part_labels, levels, frame)
-            for k in range(slices):
-                time = float(self.plan.times.times_ms[k, frame])
-                states = tissue_states(self.acquisition, self.tissues, time)
-                slice_tissue = TissueMap(tissue.amplitude[k], tissue.blood[k])
-                image[frame, k] = render(
-                    self.acquisition, patterns[k], states, slice_tissue, time, part_rest[:, k]
-                )
-            rest[:, frame] = part_rest
-            if labels is not None and part_labels is not None:
-                labels[frame] = part_labels
-
-        with ThreadPoolExecutor(threads) as pool:
-            for done, _ in enumerate(pool.map(one, range(frames))):
-                if progress is not None:
-                    progress((done + 1) / frames, f"tags of frame {done + 1} of {frames}")
-        return self._scaled(image), labels, rest
-
-    def _levels_per_frame(self) -> list[TissueLevels | None]:
-        """Of every frame of the cine; frames whose labels are missing take those of the nearest frame that has them."""
-        if self.labels is None:
-            return [self._guess] * len(self.cine.image)
-        found = [
-            labelled_levels(image, labels) for image, labels in zip(self.cine.image, self.labels, strict=True)
-        ]
-        known = [i for i, level in enumerate(found) if level is not None]
-        if not known:
-            return found
-        return [found[min(known, key=lambda i: abs(i - t))] for t in range(len(found))]
-
-    def _tissue(
-        self, image: Images, labels: NDArray[np.uint8] | None, levels: list[TissueLevels | None], frame: int
-    ) -> TissueMap:
-        near = self.plan.before[:, frame]
-        found = [levels[t] for t in near]
-        if any(level is None for level in found):
-            scale = np.percentile(self.cine.image[0], 75, axis=(-2, -1), keepdims=True)
-            return TissueMap(np.sqrt(np.maximum(image, 0) / np.maximum(scale, 1e-6)), np.zeros_like(image))
-        muscle = np.stack([level.muscle[k] for k, level in enumerate(found) if level is not None])
-        blood = np.stack([level.blood[k] for k, level in enumerate(found) if level is not None])
-        here = TissueLevels(muscle, blood)
-        if labels is None or not self._labelled:
-            # Without labels the square root holds everywhere; the guess only says which bright pixels are blood.
-            split = take_apart(image, here, np.broadcast_to(self._heart, image.shape), None)
-            outside = np.sqrt(np.maximum(image, 0) / muscle)
-            return TissueMap(outside * (1 - split.blood) + split.amplitude * split.blood, split.blood)
-        # Readers label ventricles; the blood beside and above them flows as theirs does, and loses its tags as it does.
-        more = unlabelled_blood(image, labels, here, self._heart, self._pixel_mm)
-        known, chamber = known_and_chamber(np.where(more, np.uint8(3), labels))
-        return take_apart(image, here, known, chamber)
-
-    def _resampled(self, frame: int) -> tuple[Images, NDArray[np.uint8] | None, Images]:
-        """Image, labels and field of one new frame: taken over, or interpolated along the motion."""
-        slices = len(self.plan.before)
-        index = np.arange(slices)
-        a, b, share = self.plan.before[:, frame], self.plan.after[:, frame], self.plan.share[:, frame]
-        image_a, rest_a = self.cine.image[a, index], self.to_rest[:, a, index]
-        labels_a = None if self.labels is None else self.labels[a, index]
-        if not share.any():
-            return image_a, labels_a, rest_a
-        image_b, rest_b = self.cine.image[b, index], self.to_rest[:, b, index]
-        w = share[:, None, None]
-        rest = rest_a + w * (rest_b - rest_a)
-        # What is now at y has the rest position y + rest(y), and was in frame a where y_a + rest_a(y_a) equals it:
-        # between neighbouring frames the field hardly changes over the way from y to y_a.
-        from_a, from_b = rest - rest_a, rest - rest_b
-        image = (1 - w) * warp(image_a, from_a) + w * warp(image_b, from_b)
-        if self.labels is None:
-            return image, None, rest
-        nearer_b = share > 0.5
-        source = np.where(nearer_b[:, None, None], self.labels[b, index], self.labels[a, index])
-        return image, warp_labels(source, np.where(nearer_b[:, None, None], from_b, from_a)), rest
-
-    def _scaled(self, image: Images) -> Images:
-        """In the units of the cine: untagged muscle is as bright as muscle was."""
-        states = tissue_states(self.acquisition, self.tissues, 0.0)
-        reference = abs(states.muscle[0]) or 1.0
-        levels = [level for level in self._levels_per_frame() if level is not None]
-        muscle = float(np.median(levels[0].muscle)) if levels else float(np.percentile(self.cine.image[0], 75))
-        image *= np.float32(muscle / reference)
-        return image
 
 
 def _check(cine: Cine, labels: NDArray[np.integer] | None, labels_grid: ImageGrid | None) -> None:
@@ -370,10 +235,17 @@ def _known_field_t(record: dict[str, Any]) -> float:
     return nearest
 
 
-def _label_source(cine: Cine, own: NDArray[np.uint8] | None) -> str:
-    if own is None:
-        return "none" if cine.labels is None else "the cine's own"
-    return "given" if own.ndim == 4 else "given at end diastole, carried to the other frames by the motion"
+def _labelled_in_part(frame_labels: NDArray[np.uint8]) -> bool:
+    """Whether end diastole is labelled and some other frames are not (those but end systole, often)."""
+    shown = np.any(frame_labels == 2, axis=(1, 2, 3))
+    return bool(shown[0] and not shown.all())
+
+
+def _label_source(cine: Cine, own: NDArray[np.uint8] | None, carried: bool) -> str:
+    if own is None and cine.labels is None:
+        return "none"
+    whose = "the cine's own" if own is None else "given"
+    return f"{whose} at end diastole, carried to the other frames by the motion" if carried else whose
 
 
 def _result(

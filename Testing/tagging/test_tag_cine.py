@@ -127,6 +127,24 @@ def test_labels_of_end_diastole_are_carried_to_systole(beating):
     assert 2 * np.sum(wall[0] & wall[1]) / (wall[0].sum() + wall[1].sum()) > 0.96
 
 
+def test_frames_that_nobody_labelled_take_the_labels_of_end_diastole(beating):
+    """As `cmrsim segment --frames edes` leaves them: blood must lose its tags in all frames alike."""
+    real = replace(beating, displacement_mm=None)
+    some = np.where(np.isin(np.arange(len(beating.labels)), (0, 3))[:, None, None, None], beating.labels, 0)
+    given, carried = tag_cine(real, labels=some), tag_cine(real, labels=beating.labels[0])
+    np.testing.assert_array_equal(given.image, carried.image)
+    assert given.labels.any(axis=(1, 2, 3)).all()
+    assert "carried to the other frames" in given.sidecar["tagging"]["labels"]
+
+
+def test_without_muscle_among_the_labels_blood_is_guessed(beating):
+    cavities = np.where(beating.labels == 2, 0, beating.labels)
+    without = tag_cine(replace(beating, labels=None))
+    found = tag_cine(replace(beating, labels=None), labels=cavities)
+    np.testing.assert_array_equal(found.image, without.image)
+    assert "blood guessed" in found.sidecar["tagging"]["contrast"]
+
+
 def test_a_series_may_have_half_the_frames(beating):
     tagged = tag_cine(beating, TagOptions(frames=5))
     assert tagged.image.shape[0] == tagged.labels.shape[0] == tagged.displacement_mm.shape[0] == 5
