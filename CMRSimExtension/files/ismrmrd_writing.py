@@ -109,19 +109,17 @@ def write_raw(
     with h5py.File(path, "w") as file:
         group = file.create_group("dataset")
         shape: tuple[int, int, int] | None = None
-        count, acquired, began_ms = 0, 0, 0.0
+        count, acquired, clock = 0, 0, _Clock()
         for s, samples in enumerate(slices):
             if paths is not None:
                 samples = samples.reshape(*samples.shape[:2], paths[0].spokes, paths[0].read)
             shape = _check_kspace(cine, samples, s, shape)
             centred = samples if made else _to_pixel_in_the_middle(cine, samples, paths)
             schedule = None if schedules is None else schedules[s]
-            data = _acquisitions(cine, centred, s, phase_direction, paths, schedule)
+            began_ms = 0.0 if schedule is None else clock.begin(schedule)
+            data = _acquisitions(cine, centred, s, phase_direction, paths, schedule, began_ms)
             data["head"]["scan_counter"] = acquired + 1 + np.arange(len(data))
             acquired += len(data)
-            if schedule is not None:
-                data["head"]["acquisition_time_stamp"] += _ticks(np.asarray(began_ms))
-                began_ms += float(schedule.durations_ms.sum())
             _append(group, data)
             count = s + 1
         if shape is None or count != cine.grid.shape[0]:
@@ -129,6 +127,23 @@ def write_raw(
         xml = group.create_dataset("xml", shape=(1,), dtype=h5py.special_dtype(vlen=bytes))
         xml[0] = _header(cine, shape, phase_direction, made, paths)
         _write_images(file.create_group("cine"), cine)
+
+
+class _Clock:
+    """When the breath hold of each slice begins: with the heartbeat after the last one of the slice before, or later
+    where that slice's lines ran over."""
+
+    def __init__(self) -> None:
+        self._beats_end_ms = self._last_line_ms = 0.0
+
+    def begin(self, schedule: LineSchedule) -> float:
+        """Time of the slice's first R wave, ms after the first line of the series."""
+        lines = schedule.since_start_ms
+        earliest = self._last_line_ms - float(lines.min())
+        began = max(self._beats_end_ms, earliest) if self._beats_end_ms else earliest
+        self._beats_end_ms = began + float(schedule.durations_ms.sum())
+        self._last_line_ms = began + float(lines.max()) + _TICK_MS
+        return began
 
 
 def _transformed(cine: Cine) -> Iterable[NDArray[np.complexfloating]]:
@@ -170,9 +185,9 @@ def _to_pixel_in_the_middle(
 
 def _acquisitions(
     cine: Cine, samples: NDArray[np.complexfloating], s: int, phase_direction: str, paths: list[Trajectory] | None,
-    schedule: LineSchedule | None,
+    schedule: LineSchedule | None, began_ms: float,
 ) -> NDArray[Any]:
-    """Structured array of every readout of one slice."""
+    """Structured array of every readout of one slice, whose breath hold `began_ms` after the series."""
     from ismrmrd.hdf5 import acquisition_dtype
 
     swap = phase_direction == "columns" and paths is None
@@ -201,10 +216,9 @@ def _acquisitions(
     head["flags"][first] |= np.uint64(_FIRST_IN_SLICE)
     head["flags"][len(frame) - 1 - last] |= np.uint64(_LAST_IN_SLICE)
     if schedule is not None:
-        began = schedule.since_start_ms
         head["idx"]["segment"] = schedule.heartbeat[frame, line]
         head["physiology_time_stamp"][:, 0] = _ticks(schedule.since_r_wave_ms[frame, line])
-        head["acquisition_time_stamp"] = _ticks((began - began.min())[frame, line])
+        head["acquisition_time_stamp"] = _ticks(began_ms + schedule.since_start_ms[frame, line])
     elif cine.times_ms is not None:
         head["physiology_time_stamp"][:, 0] = _ticks(cine.times_ms[s][frame])
     empty = np.zeros(0, np.float32)
