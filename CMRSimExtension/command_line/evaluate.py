@@ -12,12 +12,17 @@ position (basal, mid, apical thirds), at end diastole and end systole, and by pa
 ejection fractions, mass, and wall thickness at end diastole in the segments of the American Heart Association's model,
 with their agreement over the cases (Bland and Altman).
 
+Either side may be a label image (.nii.gz, .nrrd), a segmentation of 3D Slicer (.seg.nrrd), a DICOM segmentation, or a
+DICOM folder with images and their segmentations; both must lie on the same grid. --labels-map is for the numbers of
+label images: segments say by their names what they are.
+
 Two folders are matched by file name. Files of one frame named P_frame01 and P_frame12, or P_ED and P_ES, are one
 patient's: the larger LV is end diastole. Frames that 'cmrsim segment' was told to leave empty are not compared.
 """
 EXAMPLES = """\
 examples:
   cmrsim evaluate seg.nii.gz truth.nii.gz
+  cmrsim evaluate seg.nii.gz corrected.seg.nrrd
   cmrsim evaluate results references --labels-map acdc --out table.csv --groups cases.csv
   cmrsim evaluate seg.nii.gz truth.nii.gz --labels-map 1=rv,2=myo,3=lv
 """
@@ -36,8 +41,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--out", metavar="T.csv",
-        help="write every comparison to this table, the values of each case to T_values.csv, and their agreement to "
-        "T_agreement.csv",
+        help="write every comparison to this table, the values of each case to T_values.csv, their agreement to "
+        "T_agreement.csv, and its picture after Bland and Altman to T_agreement.png (from two cases on)",
     )  # fmt: skip
     parser.add_argument(
         "--groups", metavar="CASES.csv", help="table with the columns case and pathology, to report by pathology too"
@@ -54,6 +59,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace, console: Console) -> None:
+    from CMRSimExtension.evaluation.agreement_figure import write_agreement_figure
     from CMRSimExtension.evaluation.case_values import agreement_table, write_agreement, write_values
     from CMRSimExtension.evaluation.overlap import write_rows
     from CMRSimExtension.files.atomic import StagedFiles, check_writable
@@ -79,8 +85,13 @@ def run(options: argparse.Namespace, console: Console) -> None:
         console.warn(note)
     if out is not None:
         values, agreement = (out.with_name(f"{out.stem}_{name}{out.suffix}") for name in ("values", "agreement"))
+        picture = agreement.with_suffix(".png")
         with StagedFiles() as staged:
             write_rows(staged.path(out), found.rows)
             write_values(staged.path(values), found.values)
             write_agreement(staged.path(agreement), found.values)
-        console.say(f"tables: {out}, {values}, {agreement}")
+            if found.agreement:
+                write_agreement_figure(staged.path(picture), found.agreement)
+            else:
+                staged.remove(picture)  # of an older table of this name
+        console.say(f"tables: {out}, {values}, {agreement}{f'; picture: {picture}' if found.agreement else ''}")

@@ -27,7 +27,7 @@ class Agreement:
     correlation
         Pearson's; NaN where either side is constant.
     means, differences
-        One per pair, for the plot.
+        One per pair, for `agreement_figure.write_agreement_figure`.
     """
 
     count: int

@@ -216,6 +216,14 @@ def test_the_command_writes_values_and_agreement_beside_its_table(tmp_path, caps
     assert {"lv_ef_percent", "wall_mm_basal_anterior"} <= {row["quantity"] for row in rows["t_values.csv"]}
     bias = {row["quantity"]: float(row["bias"]) for row in rows["t_agreement.csv"]}
     assert bias["lv_ef_percent"] == 0.0 and bias["wall_mm_basal_anterior"] == 0.0
+    assert (tmp_path / "t_agreement.png").read_bytes()[:4] == b"\x89PNG"
+
+
+def test_a_table_of_one_case_has_no_picture_of_agreement_nor_an_older_one(tmp_path):
+    file = write(tmp_path / "x.nii.gz", heart())
+    (tmp_path / "t_agreement.png").write_bytes(b"of another table")
+    assert main(["evaluate", str(file), str(file), "--out", str(tmp_path / "t.csv"), "--no-distances"]) == 0
+    assert (tmp_path / "t_agreement.csv").exists() and not (tmp_path / "t_agreement.png").exists()
 
 
 @pytest.mark.parametrize(("options", "code"), [(["--no-distances"], 0), ([], 2)])
