@@ -236,17 +236,12 @@ class CMRSegmentLogic(ModuleLogic):
         InputError
             If one of height and weight, or of sex and age, is known without the other.
         """
+        from CMRSimExtension.person import check_person
+
         known = {
             "sex": parameters.sex.value or None, "age_years": parameters.ageYears or None,
             "height_cm": parameters.heightCm or None, "weight_kg": parameters.weightKg or None}
-        for first, second, use in (
-            ("height_cm", "weight_kg", "index volumes"), ("sex", "age_years", "tell normal ranges"),
-        ):
-            if (known[first] is None) != (known[second] is None):
-                given, missing = (first, second) if known[second] is None else (second, first)
-                raise InputError(
-                    f"{given.split('_')[0]} is given and {missing.split('_')[0]} is not, and both are needed to {use}; "
-                    "give both or neither")
+        check_person(**known)
         return known
 
     def task(self, parameters: CMRSegmentParameterNode) -> Task:

@@ -1,8 +1,7 @@
-"""From image files to label files, function and tables: what `cmrsim segment`, the module and the demo call."""
+"""From an image file to a label file and function: what `cmrsim segment`, the module and the demo call."""
 
-import csv
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -10,32 +9,28 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from CMRSimExtension.anatomy.aha import SEGMENT_NAMES
-from CMRSimExtension.errors import CMRSimError, InputError
-from CMRSimExtension.evaluation.function import FunctionCurves, function_from_labels, normal_ranges, volumes_ml
-from CMRSimExtension.evaluation.voxel_sizes import spacing_is_plausible
-from CMRSimExtension.evaluation.wall_thickness import wall_key, wall_of_heartbeat
-from CMRSimExtension.files.atomic import StagedFiles
-from CMRSimExtension.files.cine_files import (
-    COMPANIONS,
-    base_path,
-    check_target,
-    mean_step_ms,
-    refuse_own_input,
-    sidecar_path,
+from CMRSimExtension.errors import InputError
+from CMRSimExtension.evaluation.coverage import coverage_note
+from CMRSimExtension.evaluation.function import (
+    FunctionCurves,
+    body_surface_m2,
+    function_from_labels,
+    normal_ranges,
+    volumes_ml,
 )
-from CMRSimExtension.files.data_sets import cines_in_folder
+from CMRSimExtension.evaluation.voxel_sizes import spacing_is_plausible
+from CMRSimExtension.evaluation.wall_thickness import wall_of_heartbeat
+from CMRSimExtension.files.atomic import StagedFiles
+from CMRSimExtension.files.cine_files import base_path, check_target, mean_step_ms, refuse_own_input, sidecar_path
 from CMRSimExtension.files.formats import read_image
 from CMRSimExtension.files.label_origin import SEGMENTATION_FORMAT
 from CMRSimExtension.files.nifti import write_nifti
-from CMRSimExtension.person import parse_sex
+from CMRSimExtension.person import check_person
+from CMRSimExtension.scanner.geometry import ImageGrid
 from CMRSimExtension.segmentation.model import SegmentationModel
 from CMRSimExtension.segmentation.segment import Segmentation, segment
 from CMRSimExtension.simulation.cine import Cine
 from CMRSimExtension.version import __version__
-
-LABEL_ENDINGS = ("_gt", "_seg", *(f"_{name}" for name in COMPANIONS))
-"""Files of a folder whose names end so (before .nii.gz) are no images."""
 
 
 @dataclass(frozen=True)
@@ -54,7 +49,13 @@ class SegmentationOptions:
     probabilities
         Also give probability and uncertainty maps.
     sex, age_years, height_cm, weight_kg
-        For indexed values and normal ranges, where known; for the spelling of the sex see `person.SEX_SPELLINGS`.
+        For indexed values (height and weight) and normal ranges (sex and age), where known; for the spelling of the sex
+        see `person.SEX_SPELLINGS`.
+
+    Raises
+    ------
+    InputError
+        When `spacing` is another word, or as `person.check_person` and `evaluation.function.body_surface_m2`.
     """
 
     frames: str = "all"
@@ -70,8 +71,9 @@ class SegmentationOptions:
     def __post_init__(self) -> None:
         if self.spacing not in ("auto", "trust", "ignore"):
             raise InputError(f"spacing is {self.spacing!r}; choose auto, trust or ignore")
-        if self.sex is not None:
-            parse_sex(self.sex)
+        check_person(self.sex, self.age_years, self.height_cm, self.weight_kg)
+        if self.height_cm is not None and self.weight_kg is not None:
+            body_surface_m2(self.height_cm, self.weight_kg)
 
 
 @dataclass(frozen=True)
@@ -82,6 +84,10 @@ class SegmentedCine:
     ----------
     segmentation
         See `Segmentation`.
+    grid
+        Geometry of the labels.
+    sizes_known
+        Whether its voxel sizes were believed.
     function
         Function in ml and g; None where voxel sizes are not known or no LV was found.
     ejection_fractions
@@ -89,6 +95,8 @@ class SegmentedCine:
     """
 
     segmentation: Segmentation
+    grid: ImageGrid
+    sizes_known: bool
     function: FunctionCurves | None
     ejection_fractions: dict[str, float | None]
 
@@ -151,7 +159,7 @@ def segment_cine(
             f"voxel sizes {tuple(round(side, 3) for side in cine.grid.spacing_mm)} mm cannot be true or were to be "
             "ignored: the heart's apparent size was used, and volumes and mass are not given"
         )
-    return _with_function(cine, found, options, trusted)
+    return with_function(found, cine.grid, options, trusted)
 
 
 def _extremes(volumes: NDArray[np.floating]) -> tuple[int, ...]:
@@ -162,12 +170,25 @@ def _extremes(volumes: NDArray[np.floating]) -> tuple[int, ...]:
     return tuple(sorted({int(shown[np.argmax(volumes[shown])]), int(shown[np.argmin(volumes[shown])])}))
 
 
-def _with_function(cine: Cine, found: Segmentation, options: SegmentationOptions, trusted: bool) -> SegmentedCine:
+def with_function(
+    found: Segmentation, grid: ImageGrid, options: SegmentationOptions, sizes_known: bool
+) -> SegmentedCine:
+    """Measure what was segmented; what could not be measured, or only in part, is added to its notes.
+
+    Parameters
+    ----------
+    found
+        Labels and the frames to measure.
+    grid
+        Their geometry.
+    sizes_known
+        Whether to believe its voxel sizes; without them there are ejection fractions alone.
+    """
     frames = [frame for frame in found.frames if (found.labels[frame] == 1).any()]
     if not frames:
         found.notes.append("no LV blood pool was found, so there is no function to measure")
-        return SegmentedCine(found, None, {})
-    dx, dy, dz = cine.grid.spacing_mm
+        return SegmentedCine(found, grid, sizes_known, None, {})
+    dx, dy, dz = grid.spacing_mm
     without = sorted(set(found.frames) - set(frames))
     if without:
         found.notes.append(
@@ -176,9 +197,12 @@ def _with_function(cine: Cine, found: Segmentation, options: SegmentationOptions
     curves = function_from_labels(
         found.labels, (dz, dy, dx), frames=frames, height_cm=options.height_cm, weight_kg=options.weight_kg
     )
-    if trusted:
+    note = coverage_note(found.labels, frames)
+    if note is not None:
+        found.notes.append(note)
+    if sizes_known:
         try:
-            wall = wall_of_heartbeat(found.labels, cine.grid, curves.end_diastole, curves.end_systole)
+            wall = wall_of_heartbeat(found.labels, grid, curves.end_diastole, curves.end_systole)
             curves = replace(curves, wall_mm=wall)
         except InputError as error:
             found.notes.append(f"wall thickness is not given: {error}")
@@ -186,7 +210,7 @@ def _with_function(cine: Cine, found: Segmentation, options: SegmentationOptions
         "lv_ef_percent": curves.function.lv_ef_percent,
         "rv_ef_percent": curves.function.rv_ef_percent,
     }
-    return SegmentedCine(found, curves if trusted else None, ratios)
+    return SegmentedCine(found, grid, sizes_known, curves if sizes_known else None, ratios)
 
 
 def segment_file(
@@ -246,93 +270,6 @@ def segment_file(
     return written, result
 
 
-def images_of(folder: Path) -> list[Path]:
-    """The image files of a folder of cases, sorted: NIfTI files that are no labels or maps.
-
-    Raises
-    ------
-    InputError
-        When there is none.
-    """
-    images = [path for path in cines_in_folder(Path(folder)) if not base_path(path).name.endswith(LABEL_ENDINGS)]
-    if not images:
-        raise InputError(f"{folder} holds no NIfTI image; give a folder of .nii.gz files, or one DICOM folder")
-    return images
-
-
-def segment_folder(
-    source: Path,
-    out: Path,
-    model: SegmentationModel,
-    options: SegmentationOptions = SegmentationOptions(),  # noqa: B008 (frozen)
-    progress: Callable[[float], bool] = lambda fraction: True,
-    failed: Callable[[str], None] = lambda message: None,
-) -> tuple[list[Path], int]:
-    """Segment every image of a folder; write a label file per image and one ``function.csv``.
-
-    The table has a row per case: volumes, ejection fractions, mass, and wall thickness of each AHA segment at end
-    diastole and end systole. A case that cannot be segmented is reported, listed in the table with its reason, and does
-    not stop the others.
-
-    Returns
-    -------
-    tuple
-        The label files and the table, and the number of cases that failed.
-
-    Raises
-    ------
-    InputError
-        There is no image, or one of them would be replaced by labels.
-    """
-    images, out = images_of(source), Path(out)
-    for path in images:
-        refuse_own_input(out / path.name, [path])
-    out.mkdir(parents=True, exist_ok=True)
-    written: list[Path] = []
-    rows: list[dict[str, Any]] = []
-    failures = 0
-    for done, path in enumerate(images):
-        row: dict[str, Any] = {"case": base_path(path).name}
-        try:
-            files, result = segment_file(
-                path, out / path.name, model, options,
-                lambda fraction, done=done: progress((done + fraction) / len(images)),  # type: ignore[misc]
-            )  # fmt: skip
-        except CMRSimError as error:
-            if type(error).__name__ == "Cancelled":
-                raise
-            failures += 1
-            failed(f"{path.name}: {error}")
-            row["note"] = str(error)
-        else:
-            written.append(files[0])
-            values = result.function.function.as_dict() if result.function else result.ejection_fractions
-            row |= {name: value for name, value in values.items() if value is not None}
-            if result.function is not None:
-                row |= {"end_diastole": result.function.end_diastole, "end_systole": result.function.end_systole}
-                row |= result.function.wall_mm
-            row["note"] = "; ".join(result.segmentation.notes)
-        rows.append(row)
-    table = out / "function.csv"
-    _write_table(table, rows)
-    return [*written, table], failures
-
-
-_COLUMNS = (
-    "case", "lv_edv_ml", "lv_esv_ml", "lv_sv_ml", "lv_ef_percent", "lv_mass_g", "rv_edv_ml", "rv_esv_ml", "rv_sv_ml",
-    "rv_ef_percent", "end_diastole", "end_systole",
-    *(wall_key(phase, segment) for phase in ("ed", "es") for segment in SEGMENT_NAMES), "note",
-)  # fmt: skip
-
-
-def _write_table(path: Path, rows: Sequence[dict[str, Any]]) -> None:
-    with StagedFiles() as staged, staged.path(path).open("w", newline="", encoding="utf-8") as file:
-        table = csv.DictWriter(file, _COLUMNS, restval="")
-        table.writeheader()
-        for row in rows:
-            table.writerow({name: f"{value:.3f}" if isinstance(value, float) else value for name, value in row.items()})
-
-
 def _record(
     source: Path,
     series: str | None,
@@ -382,8 +319,3 @@ def _record(
         if options.sex is not None and options.age_years is not None:
             record["normal_ranges"] = normal_ranges(options.sex, options.age_years)
     return record
-
-
-def merged(options: SegmentationOptions, **changes: Any) -> SegmentationOptions:
-    """`options` with some values replaced."""
-    return replace(options, **changes)

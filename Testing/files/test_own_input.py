@@ -7,7 +7,9 @@ import pytest
 from CMRSimExtension.command_line.main import main
 from CMRSimExtension.errors import InputError
 from CMRSimExtension.files.cine_files import refuse_own_input, write_cine
-from CMRSimExtension.segmentation.job import images_of, segment_file, segment_folder
+from CMRSimExtension.segmentation.cases import find_cases
+from CMRSimExtension.segmentation.folder import segment_folder
+from CMRSimExtension.segmentation.job import segment_file
 
 
 @pytest.fixture
@@ -96,5 +98,5 @@ def test_segmenting_a_folder_into_itself_is_refused_before_anything_is_read(hear
 def test_labels_and_maps_in_a_folder_of_cases_are_no_images(heart, tmp_path, name):
     (tmp_path / f"{name}.nii.gz").write_bytes((tmp_path / "heart_labels.nii.gz").read_bytes())
     (tmp_path / "UPPER.NII.GZ").write_bytes(heart.read_bytes())
-    assert [path.name for path in images_of(tmp_path)] == ["UPPER.NII.GZ", "heart.nii.gz"]
+    assert [path.name for path in find_cases(tmp_path).paths] == ["UPPER.NII.GZ", "heart.nii.gz"]
 

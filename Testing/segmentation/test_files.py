@@ -15,7 +15,8 @@ from CMRSimExtension.files.cine_files import read_cine
 from CMRSimExtension.files.nifti import read_nifti
 from CMRSimExtension.segmentation import measurement
 from CMRSimExtension.segmentation.comparison import compare_files
-from CMRSimExtension.segmentation.job import SegmentationOptions, frame_numbers, segment_file, segment_folder
+from CMRSimExtension.segmentation.folder import segment_folder
+from CMRSimExtension.segmentation.job import SegmentationOptions, frame_numbers, segment_file
 from CMRSimExtension.segmentation.measurement import DataSet, accuracy_table, error_table, measure, worst_cases
 from CMRSimExtension.slicer_bridge.batch import segmented_in_file
 from Testing.segmentation.conftest import heart_labels, picture
