@@ -35,6 +35,8 @@ BLEND_MM = 18.0
 """Over this distance the body and the outflow tract run into each other."""
 _CELL_MM = 4.0
 """In-plane step of the quadrature grid; cells count by how far the outline reaches into them."""
+_TOLERANCE = 0.003
+"""Volumes asked for are met to this share."""
 
 
 @dataclass(frozen=True)
@@ -123,9 +125,10 @@ class RightVentricle:
         # The body's axes are turned by more than its place around the LV: it leans away from the septum.
         self.axis_rad = self.turn_rad - float(np.deg2rad(parameters.rv_lean_deg))
         self.apex_mm = parameters.rv_apex_level * lv.apex_mm
-        x = np.arange(-110.0, 14.0, _CELL_MM, dtype=np.float32)
-        y = np.arange(-70.0, 72.0, _CELL_MM, dtype=np.float32)
-        self._tolerance_ml = 0.004 * parameters.rv_edv_ml
+        # One that is far larger than the LV overhangs it on all sides.
+        more = 24.0 if parameters.rv_edv_ml > 1.8 * parameters.lv_edv_ml else 0.0
+        x = np.arange(-110.0 - more, 14.0 + more, _CELL_MM, dtype=np.float32)
+        y = np.arange(-70.0 - more, 72.0 + more, _CELL_MM, dtype=np.float32)
         self._grid = tuple(g.astype(np.float32) for g in np.meshgrid(x, y, indexing="ij"))
         self._cell_ml = _CELL_MM**2 * self.step_mm / 1000.0
         self._rest_shells = lv.shells(0.0)
@@ -214,8 +217,8 @@ class RightVentricle:
         lower = merged_depth(rho - edge, tube, z, top_mm - 0.5 * self.step_mm)
         # A cell that the annulus or the apex cuts counts by the share within.
         share = np.clip((z - top_mm) / self.step_mm + 0.5, 0.0, 1.0)
-        depth = share * lower + (1.0 - share) * upper
-        inside = np.clip(0.5 - depth / _CELL_MM, 0.0, 1.0) * np.clip(
+        below, above = (np.clip(0.5 - depth / _CELL_MM, 0.0, 1.0) for depth in (lower, upper))
+        inside = (share * below + (1.0 - share) * above) * np.clip(
             (z - top_mm + self.parameters.rv_outflow_labelled_mm) / self.step_mm + 0.5, 0.0, 1.0
         )
         inside = inside * np.clip((self.apex_mm - z) / self.step_mm + 0.5, 0.0, 1.0)
@@ -231,7 +234,8 @@ class RightVentricle:
 
         start = np.log(self.parameters.rv_edv_ml / self._volume_ml(self._rest_shells, 0.0, 1.0, 1.0))
         limits = (float(np.log(0.12)), float(np.log(3.6)))
-        return float(np.exp(_crossing(excess, float(np.clip(1.3 * start, *limits)), 0.15, limits, self._tolerance_ml)))
+        tolerance_ml = _TOLERANCE * self.parameters.rv_edv_ml
+        return float(np.exp(_crossing(excess, float(np.clip(1.3 * start, *limits)), 0.15, limits, tolerance_ml)))
 
     def _solve_contraction(self) -> NDArray:
         p = self.parameters
@@ -246,7 +250,7 @@ class RightVentricle:
             ) -> float:
                 return wanted - self._volume_ml(shells, c, self._width, stretch, top)
 
-            found.append(_crossing(excess, 0.42 * float(ejection), 0.1, (-0.2, 0.85), self._tolerance_ml))
+            found.append(_crossing(excess, 0.42 * float(ejection), 0.1, (-0.2, 0.85), _TOLERANCE * wanted))
         return np.array(found)
 
     def volume_ml(self, ejection: float) -> float:
