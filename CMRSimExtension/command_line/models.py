@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from CMRSimExtension.command_line.console import Console
+from CMRSimExtension.errors import FileFormatError, InputError
 
 if TYPE_CHECKING:
     from CMRSimExtension.simulation.cine import Cine
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
 HELP = "list, verify, add and measure segmentation models"
 DESCRIPTION = """\
 list      the models that 'cmrsim segment --model' knows, shipped and added
-verify    check every file's SHA-256 and load the weights
+verify    check every file's SHA-256 and load the weights; all are checked, whichever fails
 add       copy a MONAI bundle folder into your own models (the folder CMRSIM_MODELS, or .cmrsim/models in your home)
 measure   run a model over labelled sets (a folder holding acdc, mms_A or mms_B) and print its accuracy
 
@@ -25,6 +26,10 @@ above 0.85), then the mean Dice had the labels been moved back by it. Where the 
 the model has no such offset on other sets, the labels are misplaced and the first table is too low, most for the
 myocardium; the second is an upper estimate, since the distance comes from the same predictions. With --distances also
 medians and quartiles of Dice and the medians of the Hausdorff distance and its 95th percentile.
+
+Sets may lie flat or as they are published (a folder for each patient, with ACDC's Info.cfg); of files of several frames
+those with labels are compared. --only and --without take patterns of case names as the configurations of 'cmrsim train'
+do, to score the patients that a training left out, of an experiment of a paper for instance.
 """
 EXAMPLES = """\
 examples:
@@ -32,6 +37,7 @@ examples:
   cmrsim models verify
   cmrsim models add my_bundle --name mine
   cmrsim models measure cine_sax --data ../shared/data --out accuracy
+  cmrsim models measure runs/scratch --sets acdc --only "patient01[3-9]*,patient020*"
 """
 
 
@@ -48,8 +54,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     measure.add_argument("--data", metavar="FOLDER", help="holds acdc, mms_A, mms_B (default: CMRSIM_DATA)")
     measure.add_argument("--sets", default="acdc,mms_A,mms_B", help="which of them (default: all three)")
     measure.add_argument(
-        "--out", metavar="FOLDER", help="write rows.csv, function.csv, table.txt and the worst cases' pictures here"
-    )
+        "--out", metavar="FOLDER",
+        help="write rows.csv, function.csv, table.txt and, of each set, pictures of the worst cases and of how function "
+        "agrees (Bland and Altman) here",
+    )  # fmt: skip
+    measure.add_argument(
+        "--only", metavar="PATTERNS", default="",
+        help="take only the cases whose names match one of these, with commas between: patient01[3-9]*,patient020*",
+    )  # fmt: skip
+    measure.add_argument("--without", metavar="PATTERNS", default="", help="leave out cases that match one of these")
     measure.add_argument("--every", type=int, default=1, metavar="N", help="take every Nth case only, for a quick look")
     measure.add_argument("--views", choices=("none", "four", "eight"), default="four")
     measure.add_argument("--tag", choices=("moving", "paper"), help="tag the images first, as 'cmrsim tag' does")
@@ -83,9 +96,18 @@ def _verify(options: argparse.Namespace, console: Console) -> None:
     from CMRSimExtension.segmentation.bundle import read_bundle
     from CMRSimExtension.segmentation.registry import find_model, list_models
 
-    for name in options.names or [entry.name for entry in list_models()]:
-        read_bundle(find_model(name))
-        console.result(f"{name}: every file is as it was written, and the weights fit")
+    names = options.names or [entry.name for entry in list_models()]
+    wrong: list[str] = []
+    for name in names:
+        try:
+            read_bundle(find_model(name))
+        except (InputError, FileFormatError) as error:
+            wrong.append(f"{name}: {error}")
+            console.result(f"{name}: cannot be used")
+        else:
+            console.result(f"{name}: every file is as it was written, and the weights fit")
+    if wrong:
+        raise FileFormatError("\n  ".join([f"{len(wrong)} of {len(names)} models cannot be used:", *wrong]))
 
 
 def _add(options: argparse.Namespace, console: Console) -> None:
@@ -96,11 +118,12 @@ def _add(options: argparse.Namespace, console: Console) -> None:
 
 def _measure(options: argparse.Namespace, console: Console) -> None:
     import os
+    from dataclasses import replace
 
-    from CMRSimExtension.errors import InputError
-    from CMRSimExtension.evaluation.case_values import agreement_table, write_values
+    from CMRSimExtension.evaluation.agreement_figure import write_agreement_figure
+    from CMRSimExtension.evaluation.case_values import agreement_table, agreements, write_values
     from CMRSimExtension.evaluation.overlap import write_rows
-    from CMRSimExtension.files.atomic import make_folder
+    from CMRSimExtension.files.atomic import StagedFiles
     from CMRSimExtension.segmentation.comparison import comparison_table
     from CMRSimExtension.segmentation.measurement import (
         accuracy_table,
@@ -119,7 +142,9 @@ def _measure(options: argparse.Namespace, console: Console) -> None:
     if options.every < 1:
         raise InputError(f"--every is {options.every}; it must be at least 1")
     wanted = options.sets.split(",")
-    sets = [entry for entry in known_sets(Path(data)) if entry.name in wanted]
+    only, without = ([part.strip() for part in text.split(",") if part.strip()]
+                     for text in (options.only, options.without))
+    sets = [replace(entry, only=only, without=without) for entry in known_sets(Path(data)) if entry.name in wanted]
     if not sets:
         raise InputError(f"none of the sets {options.sets} lies in {data}")
     model = model_of(options.name)
@@ -134,30 +159,37 @@ def _measure(options: argparse.Namespace, console: Console) -> None:
             model, sets, device=options.device, views=options.views, distances=options.distances, every=options.every,
             change=change, progress=progress,
         )  # fmt: skip
+    of_set = {name: [case for case in cases if case.name.startswith(f"{name}/")] for name in (e.name for e in sets)}
+    of_set = {name: members for name, members in of_set.items() if members}
     parts = [
         accuracy_table(rows),
         "wrong voxels over the reference's\n" + error_table(cases),
         "where the reference lies beside the prediction, and mean Dice with it moved back\n" + offset_table(cases),
     ]
-    functions = {entry.name: function_of([c for c in cases if c.name.startswith(f"{entry.name}/")]) for entry in sets}
+    functions = {name: function_of(members) for name, members in of_set.items()}
     for name, (values, notes) in functions.items():
         parts.append("\n".join([f"{name}: function by the segmentation and by the reference", *notes,
                                 agreement_table(values)]).rstrip())
     if options.distances:
-        for entry in sets:
-            of_set = [row for row in rows if row.case.startswith(f"{entry.name}/")]
-            parts.append(f"{entry.name}: spread of Dice, and distances in mm\n" + comparison_table(of_set))
+        for name in of_set:
+            spread = comparison_table([row for row in rows if row.case.startswith(f"{name}/")])
+            parts.append(f"{name}: spread of Dice, and distances in mm\n" + spread)
     table = "\n\n".join(parts)
     console.result(table)
     if options.out:
         folder = Path(options.out)
-        make_folder(folder)
-        write_rows(folder / "rows.csv", rows)
-        write_values(folder / "function.csv", [value for values, _ in functions.values() for value in values])
-        (folder / "table.txt").write_text(table + "\n", encoding="utf-8")
-        for entry in sets:
-            worst_cases(folder / f"worst_{entry.name}.png", [c for c in cases if c.name.startswith(f"{entry.name}/")])
-        console.say(f"rows, function, table and worst cases: {folder}")
+        with StagedFiles() as staged:
+            write_rows(staged.path(folder / "rows.csv"), rows)
+            write_values(staged.path(folder / "function.csv"), [v for values, _ in functions.values() for v in values])
+            staged.path(folder / "table.txt").write_text(table + "\n", encoding="utf-8")
+            for name, members in of_set.items():
+                worst_cases(staged.path(folder / f"worst_{name}.png"), members)
+                picture, found = folder / f"agreement_{name}.png", agreements(functions[name][0])
+                if found:
+                    write_agreement_figure(staged.path(picture), found, name)
+                else:
+                    staged.remove(picture)  # of an older table in this folder
+        console.say(f"rows, function, table, agreement and worst cases: {folder}")
 
 
 def _tagging(method: "Method") -> "Callable[[Cine], Cine]":

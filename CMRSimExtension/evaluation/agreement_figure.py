@@ -54,9 +54,10 @@ def write_agreement_figure(path: Path | str, found: Mapping[str, Agreement], tit
         for name, value in lines.items():
             bias = name.startswith("bias")
             axis.axhline(value, color="tab:red" if bias else "0.35", linestyle="-" if bias else "--", linewidth=1.0)
-            axis.text(
-                1.02, value, f"{name}\n{value:.2f}", transform=axis.get_yaxis_transform(), va="center", fontsize=8
-            )
+            # Away from the middle, so that they stay apart where one case reaches far beyond the limits.
+            side = "center" if bias else "bottom" if value > agreement.bias else "top"
+            text = f"{name}\n{value:.2f}"
+            axis.text(1.02, value, text, transform=axis.get_yaxis_transform(), va=side, fontsize=8)
         axis.axhline(0.0, color="0.8", linewidth=0.6, zorder=0)
         reach = max(1.96 * agreement.sd, *(abs(value - agreement.bias) for value in agreement.differences))
         reach = 1.15 * reach or 1.0

@@ -1,23 +1,25 @@
 """How accurate a model is on labelled data sets: the table, the rows behind it, and the worst cases to look at."""
 
+import re
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from CMRSimExtension.errors import Cancelled, InputError
-from CMRSimExtension.evaluation.case_values import CaseValue, function_values, patient_of, phases_of
+from CMRSimExtension.errors import Cancelled, CMRSimWarning, InputError
+from CMRSimExtension.evaluation.case_values import CaseValue, function_values, patient_of
 from CMRSimExtension.evaluation.label_offset import dice_moved_back, mean_offset, slice_offsets
-from CMRSimExtension.evaluation.overlap import STRUCTURES, Comparison, begins_at_apex, compare, summarise
+from CMRSimExtension.evaluation.overlap import STRUCTURES, Comparison, compare, summarise
+from CMRSimExtension.evaluation.voxel_sizes import spacing_is_plausible
 from CMRSimExtension.files.display import LABEL_COLOURS
-from CMRSimExtension.files.nifti import NiftiImage, read_nifti
 from CMRSimExtension.segmentation.model import SegmentationModel
+from CMRSimExtension.segmentation.patient_frames import as_cines, read_patient
 from CMRSimExtension.segmentation.segment import segment
 from CMRSimExtension.simulation.cine import Cine
-from CMRSimExtension.training.labelled_folder import LabelledCase, find_cases, label_table, translate_labels
+from CMRSimExtension.training.labelled_folder import LabelledCase, choose_cases, find_cases
 
 
 @dataclass(frozen=True)
@@ -33,13 +35,17 @@ class DataSet:
     labels_map
         Its label numbers: a preset or a table.
     spacing_trusted
-        Whether its voxel sizes are true.
+        Whether its voxel sizes are true; None where each file shows it (see `spacing_is_plausible`).
+    only, without
+        Names of the cases to take, or to leave out, as in `training.labelled_folder.FolderSource`.
     """
 
     name: str
     folder: Path
     labels_map: str
-    spacing_trusted: bool = True
+    spacing_trusted: bool | None = True
+    only: Sequence[str] = ()
+    without: Sequence[str] = ()
 
 
 @dataclass(frozen=True)
@@ -58,6 +64,8 @@ class MeasuredCase:
         (slice, row, column) distances, or None where they are not to be trusted.
     pathology
         Group, where known.
+    frame
+        Its phase or number, where its file has several.
     """
 
     name: str
@@ -67,13 +75,14 @@ class MeasuredCase:
     dice: float
     spacing_mm: tuple[float, float, float] | None = None
     pathology: str = ""
+    frame: str = ""
 
 
 _ACDC_GROUPS = ("DCM", "HCM", "MINF", "NOR", "RV")
 
 
 def known_sets(data: Path) -> list[DataSet]:
-    """The sets called acdc, mms_A and mms_B that lie in a data folder (M&Ms' voxel sizes are lost).
+    """The sets called acdc, mms_A and mms_B that lie in a data folder (copies of M&Ms may lack true voxel sizes).
 
     Raises
     ------
@@ -83,8 +92,8 @@ def known_sets(data: Path) -> list[DataSet]:
     data = Path(data)
     known = (
         DataSet("acdc", data / "acdc", "acdc"),
-        DataSet("mms_A", data / "mms_A", "mms", spacing_trusted=False),
-        DataSet("mms_B", data / "mms_B", "mms", spacing_trusted=False),
+        DataSet("mms_A", data / "mms_A", "mms", spacing_trusted=None),
+        DataSet("mms_B", data / "mms_B", "mms", spacing_trusted=None),
     )
     there = [entry for entry in known if entry.folder.is_dir()]
     if not there:
@@ -105,6 +114,8 @@ def measure(
 ) -> tuple[list[Comparison], list[MeasuredCase]]:
     """Segment every case and compare it with its labels.
 
+    A file of several frames is segmented whole, and compared where it is labelled.
+
     Parameters
     ----------
     distances
@@ -121,43 +132,67 @@ def measure(
     -------
     tuple
         Rows for `summarise` (the case's name begins with the set's), and the cases, for `worst_cases`.
+
+    Raises
+    ------
+    InputError
+        No case is left by `only` and `without` of the sets; a folder without labelled images.
     """
-    todo = [(entry, pair) for entry in sets for pair in _pairs(find_cases(entry.folder))[::every]]
+    todo = [(entry, pair) for entry in sets for pair in _pairs(_chosen(entry))[::every]]
+    if not todo:
+        raise InputError("no case of any set is left by what is to be taken only or left out; correct the patterns")
     rows: list[Comparison] = []
     cases: list[MeasuredCase] = []
     for done, (entry, pair) in enumerate(todo):
         if not progress(done / len(todo)):
             raise Cancelled("measuring was cancelled")
-        for volumes, cine in _cines(_volumes(entry, pair), together=change is not None):
+        frames = read_patient(pair, entry.labels_map, first_is_end_diastole=entry.name == "acdc")
+        for members, cine in as_cines(frames, together=change is not None):
             changed = cine if change is None else change(cine)
-            found = segment(
-                changed.image, cine.grid, model, device=device, views=views, spacing_trusted=entry.spacing_trusted
-            ).labels
+            trusted = spacing_is_plausible(cine.grid) if entry.spacing_trusted is None else entry.spacing_trusted
+            found = segment(changed.image, cine.grid, model, device=device, views=views, spacing_trusted=trusted).labels
             assert changed.labels is not None
             dx, dy, dz = cine.grid.spacing_mm
-            true_spacing = (dz, dy, dx) if entry.spacing_trusted else None
-            for index, volume in enumerate(volumes):
-                name, group = f"{entry.name}/{volume.case.name}", _pathology(entry, volume.case)
+            true_spacing = (dz, dy, dx) if trusted else None
+            for index, member in members:
+                name, group = f"{entry.name}/{member.case.name}", _pathology(entry, member.case)
+                frame = member.phase or str(member.index)
                 part = compare(
                     found[index],
                     changed.labels[index],
                     (float("nan"),) * 3 if true_spacing is None else true_spacing,
                     case=name,
-                    frame=volume.phase or str(index),
+                    frame=frame,
                     pathology=group,
-                    phase=volume.phase,
+                    phase=member.phase,
                     distances=distances,
-                    apex_first=volume.apex_first,
+                    apex_first=member.apex_first,
                 )
                 rows += part
                 overall = float(np.mean([row.dice for row in part if row.position == "volume"]))
                 cases.append(
                     MeasuredCase(
-                        name, changed.image[index], changed.labels[index], found[index], overall, true_spacing, group
+                        name,
+                        changed.image[index],
+                        changed.labels[index],
+                        found[index],
+                        overall,
+                        true_spacing,
+                        group,
+                        frame if len(member.image) > 1 else "",
                     )
                 )
     progress(1.0)
     return rows, cases
+
+
+def _chosen(entry: DataSet) -> list[LabelledCase]:
+    """The cases of a set that are to be measured; a `CMRSimWarning` names patterns that match none."""
+    cases = find_cases(entry.folder)
+    idle = [pattern for pattern in (*entry.only, *entry.without) if not choose_cases(cases, [pattern], ())]
+    if idle:
+        warnings.warn(f"no case of {entry.name} is called {' or '.join(idle)}", CMRSimWarning, stacklevel=3)
+    return choose_cases(cases, entry.only, entry.without)
 
 
 def _pairs(cases: Sequence[LabelledCase]) -> list[list[LabelledCase]]:
@@ -168,55 +203,13 @@ def _pairs(cases: Sequence[LabelledCase]) -> list[list[LabelledCase]]:
     return list(groups.values())
 
 
-@dataclass(frozen=True)
-class _Volume:
-    """One labelled file, read."""
-
-    case: LabelledCase
-    image: NiftiImage
-    reference: NDArray[np.uint8]
-    phase: str = ""
-    apex_first: bool = False
-
-
-def _volumes(entry: DataSet, pair: Sequence[LabelledCase]) -> list[_Volume]:
-    """The files of a patient, end diastole first."""
-    read = []
-    for case in pair:
-        with warnings.catch_warnings():
-            # A contradictory header is what `spacing_trusted` is about; it need not be told once per file.
-            warnings.simplefilter("ignore")
-            image, labels = read_nifti(case.image), read_nifti(case.labels)
-        reference = translate_labels(labels.values, label_table(entry.labels_map), case.labels.name)
-        read.append(_Volume(case, image, reference))
-    # ACDC's end diastole is mostly its first frame, but not always: patient 90's is frame 11.
-    pools = [float((volume.reference == 1).sum()) for volume in read]
-    phases = phases_of([case.name for case in pair], pools)
-    if len(read) == 1 and entry.name == "acdc" and read[0].case.name.endswith("_frame01"):
-        phases = ["ED"]
-    apex_first = begins_at_apex(read[int(np.argmax(pools))].reference)
-    found = [replace(volume, phase=phase, apex_first=apex_first) for volume, phase in zip(read, phases, strict=True)]
-    return sorted(found, key=lambda volume: volume.phase != "ED")
-
-
-def _cines(volumes: Sequence[_Volume], together: bool) -> Iterator[tuple[list[_Volume], Cine]]:
-    """The files as cines of one frame each, or as one cine of all of them, with their labels."""
-    if not together:
-        for volume in volumes:
-            image = np.asarray(volume.image.values, np.float32)
-            yield [volume] * len(image), Cine(image, volume.image.grid, labels=volume.reference)
-        return
-    images = np.concatenate([np.asarray(volume.image.values, np.float32) for volume in volumes])
-    truths = np.concatenate([volume.reference for volume in volumes])
-    names = [volume for volume in volumes for _ in volume.reference]
-    yield names, Cine(images, volumes[0].image.grid, labels=truths)
-
-
 def _pathology(entry: DataSet, case: LabelledCase) -> str:
-    if entry.name != "acdc":
-        return ""
-    number = int(case.name.removeprefix("patient").split("_")[0])
-    return _ACDC_GROUPS[min(4, (number - 1) // 20)]
+    """What the set says of the patient; of ACDC's training set, where it says nothing, what its number stands for."""
+    numbered = re.search(r"(?:^|/)patient(\d+)(?:_|$)", case.name)
+    if case.pathology or entry.name != "acdc" or numbered is None:
+        return case.pathology
+    number = int(numbered[1])
+    return _ACDC_GROUPS[(number - 1) // 20] if 1 <= number <= 100 else ""
 
 
 def accuracy_table(rows: Sequence[Comparison]) -> str:
@@ -359,10 +352,14 @@ def worst_cases(path: Path, cases: Sequence[MeasuredCase], count: int = 10) -> l
                     if mask.any():
                         axis.contour(mask, [0.5], colors=[tuple(channel / 255 for channel in rgb)], linewidths=1.0)
         axes[2 * index, 0].set_title(
-            f"{case.name}: {case.dice:.3f} (reference, then prediction)", loc="left", fontsize=9
+            f"{_title(case)}: {case.dice:.3f} (reference, then prediction)", loc="left", fontsize=9
         )
     figure.savefig(path, dpi=60)
-    return [f"{case.name} {case.dice:.3f}" for case in worst]
+    return [f"{_title(case)} {case.dice:.3f}" for case in worst]
+
+
+def _title(case: MeasuredCase) -> str:
+    return f"{case.name} {case.frame}".rstrip()
 
 
 def _box(case: MeasuredCase) -> tuple[slice, slice]:

@@ -12,7 +12,8 @@ from CMRSimExtension.errors import InputError
 from CMRSimExtension.evaluation.overlap import dice
 from CMRSimExtension.files.nifti import read_nifti, write_nifti
 from CMRSimExtension.segmentation.job import SegmentationOptions
-from CMRSimExtension.segmentation.measurement import MeasuredCase, function_of, offset_table
+from CMRSimExtension.segmentation.measurement import MeasuredCase, function_of, known_sets, measure, offset_table
+from CMRSimExtension.segmentation.trained import model_of
 from Testing.training.toy_slices import draw
 
 DRAW = {"draw": "Testing.training.toy_slices:draw", "chunk": 8, "settings": {"size": 32}}
@@ -79,6 +80,17 @@ def test_an_altered_model_is_refused_with_exit_code_2(models, tmp_path, capsys):
     assert "was altered" in capsys.readouterr().err
 
 
+def test_every_model_is_verified_though_one_is_not_intact(models, run, tmp_path, capsys):
+    assert main(["models", "add", str(run / "bundle"), "--name", "whole", "--quiet"]) == 0
+    (tmp_path / "models" / "toy" / "models" / "model.pt").write_bytes(b"x")
+    capsys.readouterr()
+    assert main(["models", "verify", "toy", "no_such", "whole"]) == 2
+    said = capsys.readouterr()
+    first, second, third = said.out.splitlines()
+    assert first == "toy: cannot be used" and second == "no_such: cannot be used" and "weights fit" in third
+    assert "2 of 3 models" in said.err and "toy: " in said.err and "no model is called 'no_such'" in said.err
+
+
 def test_a_cine_that_the_network_never_saw_is_segmented_on_its_own_grid(models, cine, tmp_path):
     code = main(["segment", str(cine), "--out", str(tmp_path / "seg.nii.gz"), "--model", "toy", "--device", "cpu"])
     found, truth = (read_nifti(tmp_path / name).values for name in ("seg.nii.gz", "truth.nii.gz"))
@@ -142,7 +154,64 @@ def test_measuring_tells_that_labels_lie_beside_their_images_and_what_it_costs(m
     # Of one frame there are volumes and a mass, and no ejection fraction.
     assert "acdc: function" in function and "lv_edv_ml" in function and "lv_ef_percent" not in function
     assert (tmp_path / "out" / "function.csv").is_file()
+    assert (tmp_path / "out" / "agreement_acdc.png").read_bytes()[:4] == b"\x89PNG"
     assert "HD95 median" in distances and "nan" not in distances.splitlines()[1]
+
+
+def published(folder, number, group, seed):
+    """One patient of ACDC as published: a folder with two labelled frames, the whole cine, and what is known of it."""
+    home = folder / f"patient{number:03d}"
+    home.mkdir(parents=True)
+    for frame in ("01", "12"):
+        images, labels, _ = draw(np.random.SeedSequence((seed, int(frame))), 1, 64)
+        images, labels = (np.repeat(values[:, None], 4, axis=1) for values in (images, labels))
+        write_nifti(home / f"{home.name}_frame{frame}.nii.gz", images, np.diag([1.5, 1.5, 8.0, 1.0]))
+        truth = np.array([0, 3, 2, 1], np.uint8)[labels]
+        write_nifti(home / f"{home.name}_frame{frame}_gt.nii.gz", truth, np.diag([1.5, 1.5, 8.0, 1.0]))
+    write_nifti(home / f"{home.name}_4d.nii.gz", np.repeat(images, 3, axis=0), np.diag([1.5, 1.5, 8.0, 1.0]), 30.0)
+    (home / "Info.cfg").write_text(f"ED: 1\nES: 12\nGroup: {group}\n")
+
+
+def test_the_patients_that_a_training_left_out_are_measured_by_their_published_groups(models, tmp_path, capsys):
+    for number, group in ((1, "NOR"), (2, "RV"), (103, "HCM")):
+        published(tmp_path / "acdc" / "training", number, group, number)
+    command = ["models", "measure", "toy", "--data", str(tmp_path), "--device", "cpu", "--views", "none", "--quiet"]
+    chosen = ["--only", "patient00*, patient103*", "--without", "patient001*,patiant9*", "--out", str(tmp_path / "out")]
+    assert main([*command, *chosen]) == 0
+    said = capsys.readouterr()
+    labels = {line[:14].strip() for line in said.out.split("\n\n")[0].splitlines()}
+    assert {"acdc all", "acdc ED", "acdc ES", "acdc RV", "acdc HCM"} <= labels and "acdc NOR" not in labels
+    assert "patient001" not in (tmp_path / "out" / "rows.csv").read_text()
+    assert "no case of acdc is called patiant9*" in said.err and "patient00*" not in said.err
+    assert main([*command, "--only", "patient2*"]) == 2
+    assert "no case of any set is left" in capsys.readouterr().err
+
+
+def test_of_a_file_of_many_frames_those_with_labels_are_measured(models, tmp_path):
+    """M&Ms as published: the whole cine in one file, labelled at end diastole and end systole."""
+    home = tmp_path / "mms_A" / "A0S9V9"
+    home.mkdir(parents=True)
+    images, labels, _ = draw(np.random.SeedSequence(5), 6, 64)
+    images, labels = (np.repeat(values[:, None], 4, axis=1) for values in (images, labels))
+    labels[[0, 2, 3, 5]] = 0
+    affine = np.diag([1.5, 1.5, 8.0, 1.0])
+    write_nifti(home / "A0S9V9_sa.nii.gz", images, affine, 30.0)
+    write_nifti(home / "A0S9V9_sa_gt.nii.gz", labels, affine, 30.0)
+    model, seen = model_of("toy"), []
+    rows, cases = measure(model, known_sets(tmp_path), device="cpu", views="none")
+    assert {row.case for row in rows} == {"mms_A/A0S9V9_sa"} and {row.phase for row in rows} == {"ED", "ES"}
+    assert sorted(case.frame for case in cases) == ["ED", "ES"]
+    # Its voxel sizes are true, so there are volumes, and both frames are one patient's.
+    found = {value.quantity: value.reference for value in function_of(cases)[0]}
+    assert found["lv_edv_ml"] == pytest.approx((labels == 1).sum(axis=(1, 2, 3)).max() * 0.018)
+    assert "lv_ef_percent" in found
+
+    def look(cine):
+        seen.append((cine.labels == 1).sum(axis=(1, 2, 3)).tolist())
+        return cine
+
+    measure(model, known_sets(tmp_path), device="cpu", views="none", change=look)
+    assert seen == [sorted(((labels == 1).sum(axis=(1, 2, 3))[[1, 4]]).tolist(), reverse=True)]
 
 
 def test_function_is_compared_over_both_frames_of_a_patient_and_without_true_voxel_sizes_as_fractions():
