@@ -55,8 +55,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     measure.add_argument("--sets", default="acdc,mms_A,mms_B", help="which of them (default: all three)")
     measure.add_argument(
         "--out", metavar="FOLDER",
-        help="write rows.csv, function.csv, table.txt and, of each set, pictures of the worst cases and of how function "
-        "agrees (Bland and Altman) here",
+        help="write rows.csv, function.csv, table.txt and, of each set, pictures of the worst cases and of how "
+        "function agrees (Bland and Altman) here",
     )  # fmt: skip
     measure.add_argument(
         "--only", metavar="PATTERNS", default="",
