@@ -227,8 +227,12 @@ class HeartParameters:
             if _shape(given) != shape:
                 wanted = f"{' x '.join(map(str, shape))} numbers" if shape else "one number"
                 raise InputError(f"{name} is {given}; give {wanted}: {limits[2]}")
-            for value in np.ravel(given):
+            for value in _leaves(given):
                 _within(name, value, limits)
+        if not all(isinstance(patch, WallPatch) for patch in _leaves(self.patches)):
+            raise InputError(f"patches are {self.patches}; give WallPatch objects")
+        if not isinstance(self.seed, int | np.integer) or self.seed < 0:
+            raise InputError(f"seed is {self.seed}; give a whole number, 0 or above")
         for start, end in self.papillary_levels:
             if not start < end:
                 raise InputError(f"papillary_levels run from {start:g} to {end:g}; the first lies nearer the base")
@@ -261,6 +265,13 @@ class HeartParameters:
 _NUMBER = int | float | np.integer | np.floating
 
 
+def _leaves(value: Any) -> list[Any]:
+    """What a nest of tuples, lists and arrays holds, each as it was given."""
+    if isinstance(value, np.ndarray):
+        value = value.tolist()
+    return [leaf for part in value for leaf in _leaves(part)] if isinstance(value, tuple | list) else [value]
+
+
 def _shape(value: Any) -> tuple[int, ...] | None:
     """Of numbers and regular nests of them; None for what NumPy makes no array of."""
     try:
@@ -271,7 +282,8 @@ def _shape(value: Any) -> tuple[int, ...] | None:
 
 def _within(name: str, value: Any, limits: tuple[float, float, str]) -> None:
     low, high, meaning = limits
-    if not isinstance(value, _NUMBER):
-        raise InputError(f"{name} is {value}; it must be a number between {low:g} and {high:g}: {meaning}")
-    if not (np.isfinite(value) and low <= value <= high):
+    if not isinstance(value, _NUMBER) or isinstance(value, bool):
+        raise InputError(f"{name} is {value!r}; it must be a number between {low:g} and {high:g}: {meaning}")
+    # NaN lies between no two numbers.
+    if not low <= value <= high:
         raise InputError(f"{name} is {value}; it must lie between {low:g} and {high:g}: {meaning}")
