@@ -111,9 +111,14 @@ def _verify(options: argparse.Namespace, console: Console) -> None:
 
 
 def _add(options: argparse.Namespace, console: Console) -> None:
+    from CMRSimExtension.segmentation.bundle import read_bundle
+    from CMRSimExtension.segmentation.foreign_bundle import ASSUMED
     from CMRSimExtension.segmentation.registry import add_model
 
-    console.result(str(add_model(Path(options.folder), options.name)))
+    added = add_model(Path(options.folder), options.name)
+    for sentence in read_bundle(added).metadata.get(ASSUMED, ()):
+        console.warn(sentence)
+    console.result(str(added))
 
 
 def _measure(options: argparse.Namespace, console: Console) -> None:

@@ -15,6 +15,7 @@ def normalise(images: Tensor, scheme: str = "robust") -> Tensor:
         (n, channels, ...) of any intensity unit.
     scheme
         ``robust``: clip to the 1st and 99.5th percentile, then zero mean and unit standard deviation;
+        ``minmax``: scale to [0, 1] by minimum and maximum (MONAI's `ScaleIntensity`);
         ``paper4``: scale to [0, 1] by minimum and maximum, then (x - 0.456) / 0.224 (P4, section 2.2.3);
         ``zscore``: zero mean and unit standard deviation (nnU-Net's scheme for MR).
 
@@ -32,12 +33,12 @@ def normalise(images: Tensor, scheme: str = "robust") -> Tensor:
     if scheme == "robust":
         low, high = _percentiles(flat, (0.01, 0.995))
         flat = torch.minimum(torch.maximum(flat, low), high)
-    elif scheme == "paper4":
+    elif scheme in ("minmax", "paper4"):
         low, high = flat.amin(1, keepdim=True), flat.amax(1, keepdim=True)
-        flat = ((flat - low) / (high - low).clamp_min(1e-12) - 0.456) / 0.224
-        return flat.view(images.shape)
+        flat = (flat - low) / (high - low).clamp_min(1e-12)
+        return (flat if scheme == "minmax" else (flat - 0.456) / 0.224).view(images.shape)
     elif scheme != "zscore":
-        raise InputError(f"normalisation {scheme!r} is unknown; choose robust, zscore or paper4")
+        raise InputError(f"normalisation {scheme!r} is unknown; choose robust, zscore, minmax or paper4")
     mean = flat.mean(1, keepdim=True)
     spread = flat.std(1, keepdim=True, unbiased=False)
     # Below this a spread is rounding noise of a constant image, which must not be blown up to structure.

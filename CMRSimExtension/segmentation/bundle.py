@@ -13,11 +13,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from CMRSimExtension.anatomy.label_maps import structure_named
-from CMRSimExtension.anatomy.terminology import structure_of_segment
 from CMRSimExtension.errors import FileFormatError, InputError
 from CMRSimExtension.files.atomic import atomic_folder
 from CMRSimExtension.networks.catalogue import build_network
+from CMRSimExtension.segmentation.foreign_bundle import ASSUMED, read_foreign
 from CMRSimExtension.segmentation.model import SegmentationModel
 from CMRSimExtension.version import __version__
 
@@ -151,7 +150,9 @@ def read_bundle(folder: Path, *, verify: bool = True) -> SegmentationModel:
 
     A bundle without this library's section in its metadata must name its network as ``network_def`` in
     ``configs/inference.json`` with a class of `monai.networks.nets`, and its channels, the background first, by names
-    of structures (``lv``, ``myo``, ``rv``, ``LV blood pool`` ...); their order is free.
+    of structures (``lv``, ``myo``, ``rv``, ``LV blood pool`` ...); their order is free. How its images are to be
+    prepared is taken from its preprocessing as far as that is understood (`foreign_bundle`); what had to be assumed
+    stands in the model's metadata under ``assumed``.
 
     Raises
     ------
@@ -177,7 +178,9 @@ def read_bundle(folder: Path, *, verify: bool = True) -> SegmentationModel:
             labels = {int(key): int(value) for key, value in own["labels"].items()}
             options = {key: own[key] for key in ("normalisation", "pixel_mm", "size", "slice_mm")}
         else:
-            network, classes, labels, options = _foreign(folder, metadata)
+            foreign = read_foreign(folder.name, _read_json(folder / INFERENCE), metadata)
+            network, classes, labels = foreign.network, foreign.classes, foreign.labels
+            options, metadata = foreign.options, {**metadata, ASSUMED: list(foreign.assumed)}
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         if isinstance(error, InputError):
             raise
@@ -186,50 +189,6 @@ def read_bundle(folder: Path, *, verify: bool = True) -> SegmentationModel:
     model = SegmentationModel(folder.name, network, tuple(classes), labels, metadata=metadata, **options)
     model.check_size()
     return model
-
-
-def _foreign(folder: Path, metadata: Mapping[str, Any]) -> tuple[nn.Module, list[str], dict[int, int], dict[str, Any]]:
-    from monai.networks import nets
-
-    definition = _read_json(folder / INFERENCE).get("network_def")
-    if not isinstance(definition, dict) or "_target_" not in definition:
-        raise InputError(f"bundle {folder.name}: {INFERENCE} has no network_def with a _target_")
-    target = str(definition["_target_"]).removeprefix("monai.networks.nets.")
-    kind = getattr(nets, target, None)
-    if not isinstance(kind, type) or not issubclass(kind, nn.Module):
-        raise InputError(
-            f"bundle {folder.name}: {target!r} is no network of monai.networks.nets, which alone are built"
-        )
-    settings = {key: value for key, value in definition.items() if not key.startswith("_")}
-    if any(isinstance(value, str) and value.startswith(("$", "@")) for value in settings.values()):
-        raise InputError(f"bundle {folder.name}: network_def holds an expression, which is never run; write the value")
-    network = kind(**settings)
-    outputs = metadata["network_data_format"]["outputs"]["pred"]
-    inputs = metadata["network_data_format"]["inputs"]["image"]
-    if int(inputs.get("num_channels", 1)) != 1:
-        raise InputError(f"bundle {folder.name} wants {inputs['num_channels']} channels; one (grey-scale) is needed")
-    channels = sorted((int(key), str(value)) for key, value in outputs["channel_def"].items())
-    numbers = [_label_of_channel(folder, channel, called) for channel, called in channels]
-    if [channel for channel, _ in channels] != list(range(len(channels))) or numbers[:1] != [0]:
-        raise InputError(
-            f"bundle {folder.name}: {METADATA} gives the output channels {dict(channels)}; they must be numbered from "
-            "0, and 0 must be the background"
-        )
-    names, labels = [called for _, called in channels[1:]], dict(enumerate(numbers[1:], 1))
-    size = int(inputs["spatial_shape"][-1])
-    options = {"normalisation": "zscore", "pixel_mm": 1.5, "size": size, "slice_mm": None}
-    if int(settings.get("spatial_dims", 2)) == 3:
-        options["slice_mm"] = 10.0
-    return network, names, labels, options
-
-
-def _label_of_channel(folder: Path, channel: int, name: str) -> int:
-    try:
-        return int(structure_of_segment("", name) or structure_named(name))
-    except InputError as error:
-        raise InputError(
-            f"bundle {folder.name}: output channel {channel} cannot be told: {error}; rename it in {METADATA}"
-        ) from error
 
 
 def _load(network: nn.Module, state: Mapping[str, Tensor], name: str) -> None:

@@ -126,6 +126,10 @@ def test_paper_4s_normalisation_maps_black_and_white_as_published():
     assert result.tolist() == pytest.approx([-0.456 / 0.224, 0.544 / 0.224])
 
 
+def test_minmax_maps_black_to_0_and_white_to_1():
+    assert normalise(torch.tensor([[[[10.0, 15.0, 30.0]]]]), "minmax").flatten().tolist() == [0.0, 0.25, 1.0]
+
+
 def test_a_constant_image_becomes_zero_and_not_noise():
     assert torch.equal(normalise(torch.full((1, 1, 8, 8), 1234.5)), torch.zeros(1, 1, 8, 8))
 

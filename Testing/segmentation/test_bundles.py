@@ -1,11 +1,13 @@
 """Bundles and the registry: small, checked, and never run."""
 
 import json
+import re
 from pathlib import Path
 
 import pytest
 import torch
 
+from CMRSimExtension.command_line.main import main
 from CMRSimExtension.errors import FileFormatError, InputError
 from CMRSimExtension.networks.catalogue import build_network
 from CMRSimExtension.segmentation import registry
@@ -157,7 +159,7 @@ def test_a_bundle_says_what_its_weights_learnt_from(tmp_path, network, training,
 CHANNELS = ("background", "lv_blood", "lv_myocardium", "rv_blood")
 
 
-def foreign(folder, definition, channels=CHANNELS):
+def foreign(folder, definition, channels=CHANNELS, transforms=None):
     """A bundle as MONAI's zoo has them, without this library's section."""
     from monai.networks.nets import UNet
 
@@ -170,7 +172,10 @@ def foreign(folder, definition, channels=CHANNELS):
         "outputs": {"pred": {"channel_def": {str(index): name for index, name in enumerate(channels)}}},
     }
     (folder / "configs" / "metadata.json").write_text(json.dumps({"network_data_format": data}))
-    (folder / "configs" / "inference.json").write_text(json.dumps({"network_def": definition}))
+    inference = {"network_def": definition}
+    if transforms is not None:
+        inference["preprocessing"] = {"_target_": "Compose", "transforms": transforms}
+    (folder / "configs" / "inference.json").write_text(json.dumps(inference))
     return folder
 
 
@@ -180,6 +185,49 @@ UNET = {"_target_": "UNet", "spatial_dims": 2, "in_channels": 1, "out_channels":
 def test_a_bundle_of_monais_own_networks_works_the_same_way(tmp_path):
     model = read_bundle(foreign(tmp_path / "zoo", UNET), verify=False)
     assert model.classes == ("lv_blood", "lv_myocardium", "rv_blood") and model.size == 64
+
+
+# As ventricular_short_axis_3label of MONAI's model zoo begins.
+LOAD = [{"_target_": "LoadImaged", "keys": "image"}, {"_target_": "EnsureChannelFirstd", "keys": "image"}]
+SCALE, ZSCORE = {"_target_": "ScaleIntensityd", "keys": "image"}, {"_target_": "monai.transforms.NormalizeIntensityd"}
+
+
+@pytest.mark.parametrize(
+    ("transforms", "normalisation", "pixel_mm", "assumed"),
+    [
+        ([*LOAD, SCALE], "minmax", 1.5, ["pixel_mm; 1.5 is assumed"]),
+        ([*LOAD, {"_target_": "Spacingd", "pixdim": [1.25, 1.25]}, ZSCORE], "zscore", 1.25, []),
+        ([*LOAD, {"_target_": "Spacingd", "pixdim": [-1.0, 1.25]}, SCALE], "minmax", 1.5, ["pixel_mm"]),
+        (None, "zscore", 1.5, ["normalisation; zscore is assumed", "pixel_mm"]),
+    ],
+)
+def test_a_bundles_own_preprocessing_is_followed_and_what_it_leaves_open_told(
+    tmp_path, transforms, normalisation, pixel_mm, assumed
+):
+    model = read_bundle(foreign(tmp_path / "zoo", UNET, transforms=transforms), verify=False)
+    assert (model.normalisation, model.pixel_mm) == (normalisation, pixel_mm)
+    assert len(model.metadata["assumed"]) == len(assumed)
+    assert all(part in told for part, told in zip(assumed, model.metadata["assumed"], strict=True))
+
+
+@pytest.mark.parametrize(
+    ("step", "message"),
+    [
+        ({"_target_": "ScaleIntensityRanged", "a_min": 0}, "ScaleIntensityRange of its preprocessing is not known"),
+        ({"_target_": "ScaleIntensityd", "minv": -1}, "ScaleIntensity with minv = -1 is not known here; 0 is"),
+        ({"_target_": "NormalizeIntensityd", "nonzero": True}, "nonzero = True is not known here; False is"),
+        ({"_target_": "Spacingd", "pixdim": "$@spacing"}, "two or three numbers are needed"),
+        ("$import os", "no transform that can be read"),
+    ],
+)
+def test_preprocessing_that_is_not_understood_is_refused(tmp_path, step, message):
+    with pytest.raises(InputError, match=re.escape(message)):
+        read_bundle(foreign(tmp_path / "zoo", UNET, transforms=[*LOAD, step]), verify=False)
+
+
+def test_what_was_assumed_of_an_added_model_is_told(tmp_path, capsys):
+    assert main(["models", "add", str(foreign(tmp_path / "zoo", UNET))]) == 0
+    assert "does not say its normalisation; zscore is assumed" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
