@@ -78,11 +78,11 @@ def update_function(segmentation: Any, person: Mapping[str, Any]) -> FunctionNod
         If no frame has an LV blood pool, or the voxel sizes cannot be true.
     """
     labels, grid = labels_of_node(segmentation)
+    dx, dy, dz = grid.spacing_mm
     if not spacing_is_plausible(grid):
         raise InputError(
-            f"the voxel sizes of '{segmentation.GetName()}' ({grid.shape[0]} slices of 1 mm cubes) cannot be true, so "
-            "volumes cannot be told; set the true spacing of the image (Volumes module) and segment it again")
-    dx, dy, dz = grid.spacing_mm
+            f"the voxel sizes of '{segmentation.GetName()}' ({dx:g} x {dy:g} x {dz:g} mm) cannot be true, so volumes "
+            "cannot be told; set the true spacing of the image (Volumes module) and segment it again")
     function = function_from_labels(
         labels, (dz, dy, dx), height_cm=person["height_cm"], weight_kg=person["weight_kg"])
     with suppress(InputError):  # the segments are not known of every segmentation, as of a single slice
