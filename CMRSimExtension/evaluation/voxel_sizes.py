@@ -7,7 +7,7 @@ from CMRSimExtension.scanner.geometry import ImageGrid
 _LONGEST_STACK_OF_UNIT_VOXELS = 40
 """Slices. A heart is longer than 40 mm: a stack of fewer slices of exactly 1 mm has lost its true voxel sizes."""
 
-PIXEL_MM, SLICE_MM = (0.3, 6.0), (0.3, 40.0)
+PIXEL_MM, SLICE_MM = (0.3, 6.0), (0.3, 60.0)
 """Sizes of pixels and distances of slices that images of hearts have, with a margin."""
 
 
