@@ -8,10 +8,11 @@ from numpy.typing import NDArray
 
 from CMRSimExtension.errors import InputError
 from CMRSimExtension.files.dicom_images import is_dicom
-from CMRSimExtension.files.dicom_planes import SAME_PLACE_MM, grid_of_planes, is_segmentation, on_grid, read_planes
+from CMRSimExtension.files.dicom_planes import is_segmentation, read_planes
 from CMRSimExtension.files.formats import case_name, labels_of, read_content
+from CMRSimExtension.files.label_planes import SAME_PLACE_MM, LabelPlane, grid_of_planes, on_grid, planes_of
 from CMRSimExtension.scanner.geometry import ImageGrid
-from CMRSimExtension.training.labelled_folder import read_labels
+from CMRSimExtension.training.labelled_folder import is_slicer_segmentation, read_labels
 
 _ENDINGS = (".nii.gz", ".nii", ".nrrd", ".nhdr")
 _LABEL_NAMES = ("_gt", "_labels", "_seg")
@@ -62,8 +63,8 @@ def read_pair(
 ) -> tuple[NDArray[np.uint8], NDArray[np.uint8], ImageGrid]:
     """Two label files on one grid, (frames, slices, rows, columns) each, in this library's numbers, and that grid.
 
-    A DICOM segmentation, which leaves out the planes it labels nothing in, is put on the grid of the other file, or, of
-    two of them, both on the stack of their planes.
+    A segmentation, which may hold no more than what it labels (DICOM leaves out empty planes, 3D Slicer what lies about
+    the segments), is put on the grid of the other file, or, of two of them, both on the smallest that holds both.
 
     Parameters
     ----------
@@ -79,16 +80,24 @@ def read_pair(
         Shapes or geometry differ, a label is unknown, or a file cannot be read.
     """
     sides = ((predicted, table), (reference, reference_table))
-    planes = [read_planes(path) if path.is_file() and is_segmentation(path) else [] for path, _ in sides]
+    planes = [_planes(path) for path, _ in sides]
     read = [None if own else _read(path, numbers) for own, (path, numbers) in zip(planes, sides, strict=True)]
     grids = [entry[1] for entry in read if entry is not None]
-    common = grids[0] if grids else grid_of_planes([plane for own in planes for plane in own], predicted.name)
+    common = grids[0] if grids else grid_of_planes([plane for own in planes for plane in own])
     (one, grid), (other, other_grid) = (
         entry or (on_grid(own, common, path.name)[None], common)
         for entry, own, (path, _) in zip(read, planes, sides, strict=True)
     )
     _check_same_grid(one, grid, other, other_grid, predicted.name, reference.name)
     return one, other, other_grid
+
+
+def _planes(path: Path) -> list[LabelPlane]:
+    """The planes of a segmentation; none of what is none, or has no label."""
+    if is_slicer_segmentation(path):
+        labels, grid = read_labels(path, {})
+        return planes_of(labels[0], grid)
+    return read_planes(path) if path.is_file() and is_segmentation(path) else []
 
 
 def _read(path: Path, table: Mapping[int, int]) -> tuple[NDArray[np.uint8], ImageGrid]:

@@ -73,7 +73,7 @@ def read_patient(cases: Sequence[LabelledCase], labels_map: str, first_is_end_di
             # A contradictory header is what `spacing_trusted` of the set is about; it need not be told once per file.
             warnings.simplefilter("ignore", GeometryWarning)
             image, grid = read_values(case.image)
-            reference, _ = read_labels(case.labels, label_table(labels_map))
+            reference, _ = read_labels(case.labels, label_table(labels_map), grid)
         if image.shape != reference.shape:
             raise InputError(
                 f"{case.name}: the image has shape {image.shape} and its labels {reference.shape} "

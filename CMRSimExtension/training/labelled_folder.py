@@ -15,6 +15,7 @@ from CMRSimExtension.errors import InputError
 from CMRSimExtension.evaluation.case_values import patient_of
 from CMRSimExtension.files.cine_files import is_nifti_name
 from CMRSimExtension.files.formats import read_image
+from CMRSimExtension.files.label_planes import on_grid, planes_of
 from CMRSimExtension.files.nifti import read_nifti
 from CMRSimExtension.files.nrrd_files import read_segmentation
 from CMRSimExtension.scanner.geometry import ImageGrid
@@ -120,21 +121,32 @@ def read_values(path: Path) -> tuple[NDArray, ImageGrid]:
     return cine.image, cine.grid
 
 
-def read_labels(path: Path, table: Mapping[int, int]) -> tuple[NDArray[np.uint8], ImageGrid]:
+def is_slicer_segmentation(path: Path) -> bool:
+    """Whether the file is one of 3D Slicer's segmentations, by its name."""
+    return path.name.lower().endswith(_SEGMENTATION)
+
+
+def read_labels(
+    path: Path, table: Mapping[int, int], grid: ImageGrid | None = None
+) -> tuple[NDArray[np.uint8], ImageGrid]:
     """(frames, slices, rows, columns) labels of a file in this library's numbers, and their geometry.
 
-    Segments of a .seg.nrrd say by their names what they are; `table` is for the numbers of label images.
+    Segments of a .seg.nrrd say by their names what they are; `table` is for the numbers of label images. A .seg.nrrd,
+    which may hold no more than the box of its segments, is put on `grid` where that is given.
 
     Raises
     ------
     InputError, FileFormatError
-        As `files.formats.read_content` and `translate_labels`; a segment of a structure that has no number here.
+        As `files.formats.read_content` and `translate_labels`; a segment of a structure that has no number here, or
+        that lies beside the voxels of `grid` or outside it.
     """
-    if path.name.lower().endswith(_SEGMENTATION):
+    if is_slicer_segmentation(path):
         segments = read_segmentation(path)
-        return segments.values, segments.grid
-    values, grid = read_values(path)
-    return translate_labels(values, table, path.name), grid
+        if grid is None:
+            return segments.values, segments.grid
+        return on_grid(planes_of(segments.values[0], segments.grid), grid, path.name)[None], grid
+    values, own_grid = read_values(path)
+    return translate_labels(values, table, path.name), own_grid
 
 
 def find_cases(folder: Path) -> list[LabelledCase]:
@@ -212,14 +224,14 @@ def _pairs(folder: Path) -> list[LabelledCase]:
 
 def _preferred(paths: Sequence[Path]) -> Path | None:
     """Of copies of an image in several formats the one to read, NIfTI first; None where there is none."""
-    images = [path for path in paths if not path.name.lower().endswith(_SEGMENTATION)]
+    images = [path for path in paths if not is_slicer_segmentation(path)]
     return next((path for end in _ENDINGS for path in images if path.name.lower().endswith(end)), None)
 
 
 def _different(paths: Sequence[Path]) -> list[Path]:
     """Label files of one name: one of the copies as label image, and segmentations, which may have been corrected."""
     image = _preferred(paths)
-    segmentations = [path for path in paths if path.name.lower().endswith(_SEGMENTATION)]
+    segmentations = [path for path in paths if is_slicer_segmentation(path)]
     return segmentations if image is None else [image, *segmentations]
 
 
@@ -301,7 +313,7 @@ def read_case(case: LabelledCase, table: Mapping[int, int]) -> list[LabelledVolu
         When image and labels differ in shape, or a label is unknown.
     """
     image, grid = read_values(case.image)
-    labels, _ = read_labels(case.labels, table)
+    labels, _ = read_labels(case.labels, table, grid)
     if image.shape != labels.shape:
         raise InputError(
             f"{case.name}: the image has shape {image.shape} and its labels {labels.shape} "

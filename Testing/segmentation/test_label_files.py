@@ -96,6 +96,22 @@ def test_labels_that_lie_elsewhere_are_refused_in_every_format(tmp_path, ending)
         compared(save(tmp_path / f"a{ending}", heart(), moved), save(tmp_path / "b.nii.gz", heart()))
 
 
+@pytest.mark.parametrize("reference", [".nii.gz", ".seg.nrrd", ".dcm"])
+def test_a_segmentation_that_holds_the_box_of_its_segments_alone_is_compared(tmp_path, reference):
+    """3D Slicer crops what it saves to the segments; here to slices two and four, which alone are labelled."""
+    labels = heart()
+    labels[:, [2, 4]] = 0
+    rows, columns = (np.flatnonzero(labels.any(axis=axes)) for axes in ((0, 1, 3), (0, 1, 2)))
+    box = labels[:, 1:4, rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
+    moved = AFFINE.copy()
+    moved[:3, 3] = (AFFINE @ [columns[0], rows[0], 1, 1])[:3]
+    mine = save(tmp_path / "mine.seg.nrrd", np.ascontiguousarray(box), moved)
+    found = compared(mine, save(tmp_path / f"truth{reference}", labels))
+    assert dice_of(found) == [1.0]
+    volumes = {value.quantity: value.reference for value in found.values}
+    assert volumes["lv_edv_ml"] == pytest.approx((labels == 1).sum() * 1.5 * 1.7 * 8.0 / 1000.0, rel=1e-4)
+
+
 def test_a_dicom_segmentation_of_more_than_the_reference_is_refused(tmp_path):
     with pytest.raises(InputError, match=r"a\.dcm has labels outside"):
         compared(save(tmp_path / "a.dcm", heart()), save(tmp_path / "b.nii.gz", heart()[:, :3]))

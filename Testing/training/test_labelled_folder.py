@@ -115,6 +115,13 @@ def test_labels_that_slicer_saved_are_read(tmp_path):
     image, labels = series()
     write(tmp_path, "a.nii.gz", image)
     write_segmentation(2 * labels, ImageGrid(AFFINE, (3, 20, 24), 8.0), tmp_path / "a_gt.seg.nrrd")
+    (volume,) = read_case(find_cases(tmp_path)[0], {3: 1})
+    assert np.array_equal(volume.labels, 2 * labels[0])
+    # Cropped to the box of the segment, as Slicer saves it.
+    moved = AFFINE.copy()
+    moved[:3, 3] = AFFINE[:3, :3] @ [6, 5, 0]
+    box = np.ascontiguousarray(2 * labels[:, :, 5:12, 6:14])
+    write_segmentation(box, ImageGrid(moved, box.shape[1:], 8.0), tmp_path / "a_gt.seg.nrrd")
     (volume,) = read_case(find_cases(tmp_path)[0], {3: 1})  # segments are known by name, whatever the table says
     assert volume.image.max() == 1.0 and np.array_equal(volume.labels, 2 * labels[0])
 
