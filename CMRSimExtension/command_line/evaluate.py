@@ -59,10 +59,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace, console: Console) -> None:
+    from CMRSimExtension.errors import MissingDependencyError
     from CMRSimExtension.evaluation.agreement_figure import write_agreement_figure
     from CMRSimExtension.evaluation.case_values import agreement_table, write_agreement, write_values
     from CMRSimExtension.evaluation.overlap import write_rows
     from CMRSimExtension.files.atomic import StagedFiles, check_writable
+    from CMRSimExtension.pictures import require_matplotlib
     from CMRSimExtension.segmentation.comparison import compare_files, comparison_table, read_groups
 
     out = Path(options.out) if options.out else None
@@ -86,12 +88,19 @@ def run(options: argparse.Namespace, console: Console) -> None:
     if out is not None:
         values, agreement = (out.with_name(f"{out.stem}_{name}{out.suffix}") for name in ("values", "agreement"))
         picture = agreement.with_suffix(".png")
+        drawn = bool(found.agreement)
+        try:
+            require_matplotlib("pictures of agreement")
+        except MissingDependencyError as error:
+            # The tables have cost the time; they do not wait for a picture.
+            console.warn(f"{error}; the picture was left out")
+            drawn = False
         with StagedFiles() as staged:
             write_rows(staged.path(out), found.rows)
             write_values(staged.path(values), found.values)
             write_agreement(staged.path(agreement), found.values)
-            if found.agreement:
+            if drawn:
                 write_agreement_figure(staged.path(picture), found.agreement)
             else:
                 staged.remove(picture)  # of an older table of this name
-        console.say(f"tables: {out}, {values}, {agreement}{f'; picture: {picture}' if found.agreement else ''}")
+        console.say(f"tables: {out}, {values}, {agreement}{f'; picture: {picture}' if drawn else ''}")

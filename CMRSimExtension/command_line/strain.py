@@ -37,13 +37,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace, console: Console) -> None:
     from CMRSimExtension.errors import InputError
     from CMRSimExtension.files.atomic import StagedFiles, check_writable
-    from CMRSimExtension.strain.figures import require_matplotlib, write_bulls_eye, write_curves
+    from CMRSimExtension.pictures import require_matplotlib
+    from CMRSimExtension.strain.figures import write_bulls_eye, write_curves
 
     target = Path(options.out)
     if target.suffix.lower() != ".csv":
         raise InputError(f"{target.name} does not end in .csv; name the table so")
     check_writable(target)
-    require_matplotlib()
+    require_matplotlib("pictures of strain")
     found, truth = measure(options, console)
     names = [target, *(target.with_name(f"{target.stem}_{kind}.png") for kind in ("curves", "bullseye"))]
     with StagedFiles() as staged:

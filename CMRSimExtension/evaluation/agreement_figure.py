@@ -3,8 +3,9 @@
 from collections.abc import Mapping
 from pathlib import Path
 
-from CMRSimExtension.errors import InputError, MissingDependencyError
+from CMRSimExtension.errors import InputError
 from CMRSimExtension.evaluation.agreement import Agreement
+from CMRSimExtension.pictures import require_matplotlib
 
 _ACROSS = 4
 _UNITS = {"ml": "ml", "g": "g", "percent": "%", "mm": "mm"}
@@ -32,13 +33,10 @@ def write_agreement_figure(path: Path | str, found: Mapping[str, Agreement], tit
     """
     if not found:
         raise InputError("no quantity was measured in two cases, so there is no agreement to draw; compare more cases")
-    try:
-        from matplotlib.backends.backend_agg import FigureCanvasAgg
-        from matplotlib.figure import Figure
-    except ImportError as error:
-        raise MissingDependencyError(
-            "the picture of agreement needs matplotlib, which is not installed; install it with: pip install matplotlib"
-        ) from error
+    require_matplotlib("pictures of agreement")
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
     columns = min(_ACROSS, len(found))
     rows = -(-len(found) // columns)
     # Not pyplot: a library must not choose the caller's backend.

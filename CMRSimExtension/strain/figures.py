@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from CMRSimExtension.errors import InputError, MissingDependencyError
+from CMRSimExtension.errors import InputError
+from CMRSimExtension.pictures import require_matplotlib
 from CMRSimExtension.strain.series import COMPONENTS, StrainSeries
 
 if TYPE_CHECKING:
@@ -15,22 +16,6 @@ if TYPE_CHECKING:
 RINGS = ((1, 6, 1.0, 0.75), (7, 6, 0.75, 0.5), (13, 4, 0.5, 0.25))
 """First segment, number of segments, outer and inner radius of each ring of a bull's eye; segment 17 is the middle."""
 _LIMITS = {"radial": 0.6, "circumferential": 0.25, "longitudinal": 0.25}
-
-
-def require_matplotlib() -> None:
-    """Find out before long work whether its pictures can be drawn.
-
-    Raises
-    ------
-    MissingDependencyError
-        matplotlib is not installed.
-    """
-    try:
-        import matplotlib  # noqa: F401
-    except ImportError as error:
-        raise MissingDependencyError(
-            "pictures of strain need matplotlib, which is not installed; install it with: pip install matplotlib"
-        ) from error
 
 
 def write_curves(series: StrainSeries, path: Path | str, *, truth: StrainSeries | None = None) -> Path:
@@ -130,7 +115,7 @@ def _axis(series: StrainSeries) -> tuple[NDArray[np.float64], str]:
 
 
 def _figure(figsize: tuple[float, float]) -> "Figure":
-    require_matplotlib()
+    require_matplotlib("pictures of strain")
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 

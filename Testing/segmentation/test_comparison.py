@@ -219,6 +219,16 @@ def test_the_command_writes_values_and_agreement_beside_its_table(tmp_path, caps
     assert (tmp_path / "t_agreement.png").read_bytes()[:4] == b"\x89PNG"
 
 
+def test_without_matplotlib_the_tables_are_written_and_the_picture_is_missed(tmp_path, capsys, monkeypatch):
+    acdc_like(tmp_path / "a", [("p1", 1, 0.8), ("p1", 12, 0.6), ("p2", 1, 0.7), ("p2", 12, 0.6)])
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    (tmp_path / "t_agreement.png").write_bytes(b"of another table")
+    command = ["evaluate", str(tmp_path / "a"), str(tmp_path / "a"), "--out", str(tmp_path / "t.csv"), "--no-distances"]
+    assert main(command) == 0
+    assert "pip install matplotlib; the picture was left out" in capsys.readouterr().err
+    assert (tmp_path / "t_agreement.csv").exists() and not (tmp_path / "t_agreement.png").exists()
+
+
 def test_a_table_of_one_case_has_no_picture_of_agreement_nor_an_older_one(tmp_path):
     file = write(tmp_path / "x.nii.gz", heart())
     (tmp_path / "t_agreement.png").write_bytes(b"of another table")
