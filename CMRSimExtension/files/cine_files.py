@@ -152,11 +152,7 @@ def write_cine(
     path = Path(path)
     base_path(path)
     check_cine(cine)
-    if cine.slice_origins_mm is not None:
-        raise InputError(
-            f"the slices are not evenly spaced ({uneven_distances(cine)} mm) and NIfTI cannot hold that; convert to "
-            "DICOM, which keeps each slice's position, or leave the odd slice out"
-        )
+    refuse_uneven(cine, "NIfTI")
     step = mean_step_ms(cine)
     arrays: dict[str, NDArray | None] = {
         "labels": cine.labels, "anatomy": cine.anatomy, "motion": cine.displacement_mm,
@@ -321,11 +317,15 @@ def as_labels(values: NDArray, name: str) -> NDArray[np.uint8]:
     return np.ascontiguousarray(values, dtype=np.uint8)
 
 
-def uneven_distances(cine: Cine) -> str:
-    """The distances between successive slices of an uneven stack, for messages."""
+def refuse_uneven(cine: Cine, target: str) -> None:
+    """Raise `InputError` where slices are not evenly spaced, which what is to be written (`target`) cannot hold."""
     if cine.slice_origins_mm is None:
-        return ""
-    return ", ".join(f"{d:.2f}" for d in np.linalg.norm(np.diff(cine.slice_origins_mm, axis=0), axis=1))
+        return
+    distances = np.linalg.norm(np.diff(cine.slice_origins_mm, axis=0), axis=1)
+    raise InputError(
+        f"the slices are not evenly spaced ({', '.join(f'{d:.2f}' for d in distances)} mm) and {target} cannot hold "
+        "that; convert the image to DICOM, which keeps each slice's position, or leave the odd slice out"
+    )
 
 
 def _times(image: NiftiImage, shape: tuple[int, ...]) -> NDArray[np.float64] | None:

@@ -27,7 +27,7 @@ from CMRSimExtension.files.cine_files import (
     is_nifti_name,
     mean_step_ms,
     names_beside,
-    uneven_distances,
+    refuse_uneven,
     with_sidecar,
 )
 from CMRSimExtension.files.nifti import read_nifti, write_nifti
@@ -176,9 +176,7 @@ def read_data_set(folder: Path | str, name: str | None = None) -> Cine:
 
 def _check(name: str, cine: Cine) -> None:
     check_cine(cine)
-    if cine.slice_origins_mm is not None:
-        raise InputError(f"the slices of {name} are not evenly spaced ({uneven_distances(cine)} mm), which volumes of "
-                         "a data set cannot hold; leave the odd slice out")
+    refuse_uneven(cine, f"the volume of {name} in a data set")
     if cine.labels is not None and cine.labels.max() > 3:
         raise InputError(f"{name} has the label {cine.labels.max()}; a data set has the clinical labels 1 to 3 only")
 

@@ -202,6 +202,8 @@ def write_content(
     if kind in (SEGMENTATION_NRRD, DICOM_SEG):
         labels = labels_of(content, source)
         if kind == SEGMENTATION_NRRD:
+            if content.cine is not None:
+                cine_files.refuse_uneven(content.cine, "a segmentation of Slicer")
             return nrrd_files.write_segmentation(labels, content.grid, path)
         from CMRSimExtension.files.dicom_segmentation import write_dicom_seg
         from CMRSimExtension.files.label_origin import origin_of_labels

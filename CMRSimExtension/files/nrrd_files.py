@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from CMRSimExtension.anatomy.terminology import structure_of_segment, term_of
 from CMRSimExtension.errors import FileFormatError, InputError
 from CMRSimExtension.files.atomic import StagedFiles
-from CMRSimExtension.files.cine_files import as_labels, check_cine, uneven_distances, with_sidecar
+from CMRSimExtension.files.cine_files import as_labels, check_cine, refuse_uneven, with_sidecar
 from CMRSimExtension.files.nrrd_header import NrrdImage, read_nrrd, write_nrrd
 from CMRSimExtension.files.sidecar import read_sidecar, sidecar_beside, sidecar_text
 from CMRSimExtension.scanner.geometry import ImageGrid
@@ -64,9 +64,7 @@ def write_sequence(cine: Cine, path: Path | str) -> list[Path]:
     path = Path(path)
     base = nrrd_base(path)
     check_cine(cine)
-    if cine.slice_origins_mm is not None:
-        raise InputError(f"the slices are not evenly spaced ({uneven_distances(cine)} mm) and NRRD cannot hold that; "
-                         "convert to DICOM, which keeps each slice's position, or leave the odd slice out")
+    refuse_uneven(cine, "NRRD")
     names = {"image": path.name}
     written = [path]
     with StagedFiles() as staged:

@@ -20,6 +20,10 @@ _TO_RAS = {
     "right-anterior-superior": (1, 1, 1), "ras": (1, 1, 1),
     "left-anterior-superior": (-1, 1, 1), "las": (-1, 1, 1),
 }
+_LENGTH_UNITS_MM = {
+    "": 1.0, "mm": 1.0, "millimeter": 1.0, "millimeters": 1.0, "um": 1e-3, "µm": 1e-3, "micron": 1e-3, "microns": 1e-3,
+    "cm": 10.0, "m": 1000.0,
+}
 _COLOUR_KINDS = {"rgb-color", "rgba-color", "hsv-color", "xyz-color", "3-color", "4-color", "vector", "3-vector",
                  "4-vector", "complex", "2-vector", "covariant-vector", "3-gradient", "3-normal", "quaternion"}
 _LARGEST_RATIO = 1040
@@ -164,7 +168,8 @@ def _affine(path: Path, header: dict[str, Any], list_axis: int | None) -> NDArra
         if rows.shape != (3, 3) or origin.shape != (3,) or not np.all(np.isfinite(rows)):
             raise FileFormatError(f"{path.name} has space directions or an origin that do not fit its axes")
         flip = np.diag([float(s) for s in _TO_RAS[space]])
-        affine[:3, :3], affine[:3, 3] = flip @ rows.T, flip @ origin
+        scale = _length_unit_mm(path, header)
+        affine[:3, :3], affine[:3, 3] = scale * flip @ rows.T, scale * flip @ origin
     elif "spacings" in header:
         spacings = np.asarray(header["spacings"], dtype=np.float64)
         if list_axis is not None:
@@ -181,6 +186,19 @@ def _affine(path: Path, header: dict[str, Any], list_axis: int | None) -> NDArra
     return affine
 
 
+def _length_unit_mm(path: Path, header: dict[str, Any]) -> float:
+    """Millimetres in the unit of the header's space; 1 where it names none."""
+    units = sorted({str(unit).strip('" ').lower() for unit in header.get("space units", [])})
+    if not units:
+        return 1.0
+    if len(units) > 1 or units[0] not in _LENGTH_UNITS_MM:
+        raise FileFormatError(
+            f"{path.name} has the space units {', '.join(units)}; one of {', '.join(filter(None, _LENGTH_UNITS_MM))} "
+            "for all axes is read here"
+        )
+    return _LENGTH_UNITS_MM[units[0]]
+
+
 def _check_data(path: Path, header: dict[str, Any], sizes: list[int]) -> None:
     """Refuse missing detached data and headers that claim more than the file can hold, before memory is asked for."""
     detached = header.get("data file", header.get("datafile"))
@@ -193,12 +211,18 @@ def _check_data(path: Path, header: dict[str, Any], sizes: list[int]) -> None:
         data = path.parent / name
         if not data.is_file():
             raise FileFormatError(f"{path.name} keeps its data in {name}, which is not beside it; copy both files")
+    packed = str(header.get("encoding", "raw")).lower() != "raw"
+    if packed and int(header.get("byte skip", header.get("byteskip", 0))) > 0:
+        raise FileFormatError(
+            f"{path.name} is compressed and skips bytes of what was compressed, which is not read here; save it again "
+            "without byte skip (unu save)"
+        )
     import nrrd
 
     dtype = np.dtype(nrrd.reader._determine_datatype(header)) if hasattr(nrrd.reader, "_determine_datatype") else None
     itemsize = 1 if dtype is None else dtype.itemsize
     need = float(np.prod([float(n) for n in sizes])) * itemsize
-    ratio = 1 if str(header.get("encoding", "raw")).lower() == "raw" else _LARGEST_RATIO
+    ratio = _LARGEST_RATIO if packed else 1
     if need > data.stat().st_size * ratio:
         raise FileFormatError(
             f"{path.name} is truncated or its header damaged: sizes {sizes} need {need:.0f} bytes, {data.name} has "

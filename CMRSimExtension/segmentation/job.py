@@ -21,7 +21,14 @@ from CMRSimExtension.evaluation.function import (
 from CMRSimExtension.evaluation.voxel_sizes import spacing_is_plausible
 from CMRSimExtension.evaluation.wall_thickness import wall_of_heartbeat
 from CMRSimExtension.files.atomic import StagedFiles
-from CMRSimExtension.files.cine_files import base_path, check_target, mean_step_ms, refuse_own_input, sidecar_path
+from CMRSimExtension.files.cine_files import (
+    base_path,
+    check_target,
+    mean_step_ms,
+    refuse_own_input,
+    refuse_uneven,
+    sidecar_path,
+)
 from CMRSimExtension.files.formats import read_image
 from CMRSimExtension.files.label_origin import SEGMENTATION_FORMAT
 from CMRSimExtension.files.nifti import write_nifti
@@ -247,6 +254,7 @@ def segment_file(
     check_target(out)
     refuse_own_input(out, [source])
     cine = read_image(source, series, truths=())
+    refuse_uneven(cine, "a label image")
     result = segment_cine(cine, model, options, progress)
     found, affine, step = result.segmentation, cine.grid.affine_ras, mean_step_ms(cine)
     written = [out]

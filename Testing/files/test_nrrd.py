@@ -1,10 +1,14 @@
 """NRRD: Slicer's sequences and segmentations."""
 
+from dataclasses import replace
+
 import nrrd
 import numpy as np
 import pytest
 
+from CMRSimExtension.command_line.main import main
 from CMRSimExtension.errors import FileFormatError, InputError
+from CMRSimExtension.files.dicom_writing import write_dicom
 from CMRSimExtension.files.display import LABEL_COLOURS
 from CMRSimExtension.files.nrrd_files import read_segmentation, read_sequence, write_segmentation, write_sequence
 
@@ -175,6 +179,33 @@ def test_every_space_is_turned_to_ras(tmp_path, space, signs):
     np.testing.assert_array_equal(affine[:3, :3], np.diag(np.array(signs) * [1.0, 2.0, 3.0]))
 
 
+@pytest.mark.parametrize(("unit", "mm"), [("mm", 1.0), ("um", 1e-3), ("cm", 10.0), ("m", 1000.0)])
+def test_lengths_are_read_in_the_units_of_the_space(tmp_path, unit, mm):
+    header = {"space": "LPS", "space directions": np.diag([1.0, 2.0, 3.0]), "space origin": [5.0, 6.0, 7.0],
+              "space units": [unit] * 3}  # fmt: skip
+    nrrd.write(str(tmp_path / "a.nrrd"), np.zeros((4, 5, 6), np.float32), header)
+    grid = read_sequence(tmp_path / "a.nrrd").grid
+    np.testing.assert_allclose(grid.spacing_mm, mm * np.array([1.0, 2.0, 3.0]))
+    np.testing.assert_allclose(grid.affine_ras[:3, 3], mm * np.array([-5.0, -6.0, 7.0]))
+
+
+@pytest.mark.parametrize("units", [["mm", "mm", "cm"], ["furlong"] * 3])
+def test_space_units_that_are_not_known_are_refused(tmp_path, units):
+    header = {"space": "LPS", "space directions": np.eye(3), "space origin": [0, 0, 0], "space units": units}
+    nrrd.write(str(tmp_path / "a.nrrd"), np.zeros((4, 5, 6), np.float32), header)
+    with pytest.raises(FileFormatError, match="for all axes is read here"):
+        read_sequence(tmp_path / "a.nrrd")
+
+
+def test_skipped_bytes_of_compressed_data_are_refused_in_words(tmp_path):
+    header = {"space": "LPS", "space directions": np.eye(3), "space origin": [0, 0, 0]}
+    nrrd.write(str(tmp_path / "a.nrrd"), np.zeros((4, 5, 6), np.float32), header)
+    whole = (tmp_path / "a.nrrd").read_bytes()
+    (tmp_path / "a.nrrd").write_bytes(whole.replace(b"encoding: gzip\n", b"encoding: gzip\nbyte skip: 16\n"))
+    with pytest.raises(FileFormatError, match="without byte skip"):
+        read_sequence(tmp_path / "a.nrrd")
+
+
 def test_missing_detached_data_are_named(tmp_path):
     nrrd.write(str(tmp_path / "a.nhdr"), np.zeros((4, 5, 6), np.float32),
                {"space": "LPS", "space directions": np.eye(3), "space origin": [0, 0, 0]}, detached_header=True)
@@ -232,8 +263,19 @@ def test_a_segment_whose_place_is_no_number_is_damaged(small_cine, tmp_path, fie
 
 
 def test_uneven_slices_are_refused(small_cine, tmp_path):
-    from dataclasses import replace
-
     origins = np.array([[0.0, 0, 0], [0, 0, 8], [0, 0, 20]])
     with pytest.raises(InputError, match="NRRD cannot hold"):
         write_sequence(replace(small_cine, slice_origins_mm=origins), tmp_path / "X.seq.nrrd")
+
+
+def test_labels_of_an_uneven_stack_are_not_written_on_an_even_grid(small_cine, tmp_path, capsys):
+    affine = np.array(small_cine.grid.affine_ras)
+    origins = affine[:3, 3] + np.outer([0, 1, 2.3], affine[:3, 2])
+    affine[:3, 2] *= 2.3 / 2
+    grid = replace(small_cine.grid, affine_ras=affine)
+    write_dicom(replace(small_cine, slice_origins_mm=origins, grid=grid), tmp_path / "study")
+    assert main(["convert", str(tmp_path / "study"), str(tmp_path / "S.seg.nrrd")]) == 2
+    assert "a segmentation of Slicer cannot hold that" in capsys.readouterr().err
+    assert main(["segment", str(tmp_path / "study"), "--out", str(tmp_path / "S.nii.gz")]) == 2
+    assert "a label image cannot hold that" in capsys.readouterr().err
+    assert not list(tmp_path.glob("S*"))
