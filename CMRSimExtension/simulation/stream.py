@@ -132,8 +132,8 @@ def fill(
     Parameters
     ----------
     position
-        Fills the arrays of images and labels (frames, size, size) that it is given with frames of one slice position,
-        and tells of each.
+        Fills the arrays of images and labels (n, size, size) that it is given with images taken together, such as the
+        frames of one slice position, and tells of each.
     """
     images = np.empty((count, size, size), np.float32)
     labels = np.empty((count, size, size), np.uint8)

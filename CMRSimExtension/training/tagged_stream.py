@@ -1,9 +1,9 @@
 """Single labelled slices of tagged images without end, each of a new look: the stream that `tagged_sax` learns from.
 
 Three kinds come in turn, as users make all of them. *Physical* ones are scanned with tags laid at the R wave into the
-tissue, moved with it and faded by relaxation and readout. *Drawn* ones are cines, tagged afterwards by `tag_cine` as
-real cines are: it knows no more of them than their labels and motion. *Static* ones are cine slices under the square
-root and a rigid grid, P4's physics-driven transform, with its settings varied.
+tissue, moved with it and faded by relaxation and readout. *Drawn* ones are cines, tagged afterwards by `tag_cine`,
+which knows no more of them than their labels and motion (true here, estimated in real cines). *Static* ones are cine
+slices under the square root and a rigid grid, P4's physics-driven transform, with its settings varied.
 """
 
 from dataclasses import replace
@@ -61,7 +61,8 @@ def draw_tagged_slices(
     spacing_mm
         Smallest and largest tag spacing; at least 2.2 pixels are kept in any case.
     ranges
-        Fields of `SliceRanges` to change.
+        Fields of `SliceRanges` to change. Drawn tags come in stacks of four slices and two frames, whatever
+        `frames_per_slice` says.
 
     Returns
     -------
