@@ -115,7 +115,7 @@ def tag_cine(
         "times": plan.times.source,
         "labels": _label_source(cine, own, carried),
         "contrast": job.contrast_source,
-        "tissues": job.tissue_record,
+        "tissues": job.tissues.as_dict(),
         "seed": int(seed) if options.snr is not None else None,
     }
     return _result(cine, image, new_labels, plan.times.times_ms, displacement, record)

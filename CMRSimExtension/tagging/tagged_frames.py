@@ -3,7 +3,6 @@
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -80,10 +79,6 @@ class TaggedFrames:
         self.contrast_source = "square root"
         if self._guess is not None:
             self.contrast_source += "; blood guessed from its brightness within the moving heart (no labels given)"
-
-    @property
-    def tissue_record(self) -> dict[str, Any]:
-        return self.tissues.as_dict()
 
     def run(self, threads: int, progress: Progress | None) -> tuple[Images, NDArray[np.uint8] | None, Images]:
         """Images (frames, slices, rows, columns), their labels or None, and `to_rest` of the new frames."""
