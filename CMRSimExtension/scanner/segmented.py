@@ -5,7 +5,8 @@ is full. Whatever differs between heartbeats (their length, a trigger, the breat
 ghosts and blur are made, and `LineSchedule` records it as ground truth.
 """
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -96,6 +97,17 @@ class LineSchedule:
         )
         beat = np.array(record["heartbeat"], dtype=np.int64)
         return cls(beat, time, cardiac, moved, durations, bool(record.get("prospective", False)))
+
+    def of_frames(self, frames: Sequence[int]) -> "LineSchedule":
+        """The schedule of some of its frames, in the order given."""
+        chosen = list(frames)
+        return replace(
+            self,
+            heartbeat=self.heartbeat[chosen],
+            time_ms=self.time_ms[chosen],
+            cardiac=self.cardiac[chosen],
+            displacement_mm=self.displacement_mm[chosen],
+        )
 
     def states(self, count: int) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64]]:
         """Between which two of `count` states of a heartbeat each line lies, and how far from the first.

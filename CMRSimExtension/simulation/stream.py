@@ -10,13 +10,12 @@ from numpy.typing import NDArray
 from CMRSimExtension.anatomy.material import HeartFrame
 from CMRSimExtension.anatomy.subject import Subject
 from CMRSimExtension.errors import InputError
-from CMRSimExtension.scanner.acquisition import Acquisition
+from CMRSimExtension.scanner.faults import Fault
 from CMRSimExtension.scanner.geometry import ImageGrid
-from CMRSimExtension.scanner.noise import noise_sd_for_snr
 from CMRSimExtension.scanner.planning import plan
 from CMRSimExtension.scanner.protocol import Protocol
 from CMRSimExtension.simulation.appearance import Appearance
-from CMRSimExtension.simulation.scene import SliceScene
+from CMRSimExtension.simulation.slice_position import SlicePosition, draw_faults
 
 
 @dataclass(frozen=True)
@@ -37,6 +36,13 @@ class SliceRanges:
         Frames taken of each slice position.
     variety
         Widening of the look's ranges (`Appearance.draw`).
+    fault_share
+        Share of the slice positions in whose scan something goes wrong (`draw_faults`).
+
+    Raises
+    ------
+    InputError
+        For a share outside 0 to 1.
     """
 
     pixel_mm: tuple[float, float] = (1.0, 2.6)
@@ -46,6 +52,15 @@ class SliceRanges:
     shift_mm: float = 18.0
     frames_per_slice: int = 2
     variety: float = 1.4
+    fault_share: float = 0.15
+
+    def __post_init__(self) -> None:
+        if not 0.0 <= self.fault_share <= 1.0:
+            raise InputError(f"fault_share is {self.fault_share}; a share lies in 0 to 1")
+
+    def draw_faults(self, rng: np.random.Generator, protocol: Protocol, *, tagged: bool = False) -> tuple[Fault, ...]:
+        """What goes wrong at one slice position; nothing in most."""
+        return draw_faults(rng, protocol, tagged=tagged) if rng.random() < self.fault_share else ()
 
     def draw_pixel_mm(self, rng: np.random.Generator) -> float:
         """A pixel size."""
@@ -101,7 +116,8 @@ def draw_slices(
     Returns
     -------
     images (count, size, size) float32 magnitude, labels (count, size, size) uint8 (1 LV blood, 2 LV myocardium, 3 RV
-    blood), and a record of each image (pathology, field, pixel size, level as a fraction of the LV's length, phase).
+    blood), and a record of each image (pathology, field, pixel size, level as a fraction of the LV's length, phase,
+    faults).
 
     Raises
     ------
@@ -158,22 +174,12 @@ def _one_position(
     protocol = with_pixels(Protocol.random(rng), size, pixel)
     grid, level = limits.draw_slice(rng, subject.heart_frame, protocol)
     appearance = Appearance.draw(rng, subject, protocol, variety=limits.variety)
-    scene = SliceScene(subject, protocol, appearance, grid, 0, sub_samples=sub_samples)
-    function = subject.function
-    left, right = (function.lv_ef_percent or 0.0) / 100.0, (function.rv_ef_percent or 0.0) / 100.0
-    acquisition = Acquisition(protocol, (size, size))
+    faults = limits.draw_faults(rng, protocol)
+    scan = SlicePosition(subject, protocol, appearance, grid, rng, faults=faults, sub_samples=sub_samples)
     records = []
     for index in range(len(images)):
         phase = _phase(rng, subject)
-        content = scene.beating(phase, appearance.blood_factors(subject.ejection(phase), left, right))
-        labels[index] = scene.labels(content, "clinical")
-        whole = scene.image(content)
-        free = acquisition.noise_free(whole)
-        heart = labels[index] > 0
-        if heart.sum() < 20:
-            heart = free > 0.3 * np.quantile(free, 0.98)
-        sd = noise_sd_for_snr(free, heart, protocol.snr)
-        images[index] = acquisition.magnitude(whole, rng, sd)
+        images[index], labels[index] = scan.frame(phase)
         records.append(
             {
                 "pathology": subject.parameters.pathology,
@@ -182,6 +188,7 @@ def _one_position(
                 "pixel_mm": pixel,
                 "level": level,
                 "phase": phase,
+                "faults": [fault.as_dict() for fault in faults],
             }
         )
     return records

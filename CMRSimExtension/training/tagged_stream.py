@@ -14,13 +14,12 @@ from numpy.typing import NDArray
 
 from CMRSimExtension.anatomy.subject import Subject
 from CMRSimExtension.errors import InputError
-from CMRSimExtension.scanner.acquisition import Acquisition
+from CMRSimExtension.scanner.faults import BreathHoldDrift
 from CMRSimExtension.scanner.geometry import ImageGrid
-from CMRSimExtension.scanner.noise import noise_sd_for_snr
 from CMRSimExtension.scanner.protocol import Protocol
 from CMRSimExtension.simulation.appearance import Appearance
-from CMRSimExtension.simulation.scene import SliceScene
 from CMRSimExtension.simulation.simulate import simulate
+from CMRSimExtension.simulation.slice_position import SlicePosition
 from CMRSimExtension.simulation.stream import SliceRanges, draw_slices, fill, with_pixels
 from CMRSimExtension.tagging.flow import BloodFlow
 from CMRSimExtension.tagging.options import TagOptions
@@ -149,19 +148,16 @@ def _one_position(
     grid, level = limits.draw_slice(rng, subject.heart_frame, protocol)
     appearance = Appearance.draw(rng, subject, protocol)
     preparation = _preparation(rng, grid, readout, _spacing(rng, spacing_mm, pixel))
-    scene = SliceScene(subject, protocol, appearance, grid, 0, sub_samples=sub_samples, preparation=preparation)
-    acquisition = Acquisition(protocol, (size, size))
+    faults = limits.draw_faults(rng, protocol, tagged=True)
+    scan = SlicePosition(
+        subject, protocol, appearance, grid, rng, faults=faults, sub_samples=sub_samples, preparation=preparation
+    )
     records = []
     for index in range(len(images)):
         # A third at the R wave, where fresh tags hide the contrast and the wall is thin; the others anywhere.
         phase = 0.0 if rng.random() < 0.33 else float(rng.uniform(0.0, _LONGEST_PHASE))
         time_ms = phase * subject.cycle_ms + float(rng.uniform(0.0, 25.0))
-        content = scene.beating(phase, None, time_ms)
-        labels[index] = scene.labels(content, "clinical")
-        whole = scene.image(content, time_ms)
-        free = acquisition.noise_free(whole)
-        bright = free > 0.3 * np.quantile(free, 0.98)
-        images[index] = acquisition.magnitude(whole, rng, noise_sd_for_snr(free, bright, protocol.snr))
+        images[index], labels[index] = scan.frame(phase, time_ms)
         records.append(
             {
                 "tagging": readout.kind,
@@ -170,6 +166,7 @@ def _one_position(
                 "level": level,
                 "phase": phase,
                 "spacing_mm": preparation.pattern.spacing_mm,
+                "faults": [fault.as_dict() for fault in faults],
             }
         )
     return records
@@ -191,9 +188,11 @@ def _drawn_stack(
     grid, level = limits.draw_slice(rng, subject.heart_frame, protocol, slices)
     # Pairs of end diastole and end systole are what readers label; other phases are as good.
     late = subject.heart.timing.end_systole if rng.random() < 0.5 else rng.uniform(0.08, _LONGEST_PHASE)
+    # What goes wrong in a stack: its breath holds do not fit together.
+    faults = (BreathHoldDrift(float(rng.uniform(1.0, 5.0))),) if rng.random() < limits.fault_share else ()
     cine = simulate(
         subject, protocol, int(rng.integers(2**31)), grid=grid, phases=(0.0, float(late)), truth=("labels", "motion"),
-        sub_samples=sub_samples, workers=1,
+        faults=faults, sub_samples=sub_samples, workers=1,
     )  # fmt: skip
     options = _options(rng, grid, _spacing(rng, spacing_mm, pixel))
     given = replace(cine, labels=None) if rng.random() < 0.15 else cine
@@ -210,6 +209,7 @@ def _drawn_stack(
             "level": level + step * (index // 2),
             "phase": float(late) if index % 2 else 0.0,
             "spacing_mm": options.spacing_mm,
+            "faults": [fault.as_dict() for fault in faults],
         }
         for index in range(len(images))
     ]

@@ -1,0 +1,168 @@
+"""Single frames of a slice position, faultless and with what goes wrong in scans."""
+
+import numpy as np
+import pytest
+
+from CMRSimExtension.anatomy.subject import Subject
+from CMRSimExtension.errors import InputError
+from CMRSimExtension.scanner import faults as wrong
+from CMRSimExtension.scanner.acquisition import Acquisition
+from CMRSimExtension.scanner.coils import CoilArray
+from CMRSimExtension.scanner.noise import noise_sd_for_snr
+from CMRSimExtension.scanner.protocol import Protocol
+from CMRSimExtension.scanner.sense import noise_map_on
+from CMRSimExtension.simulation.appearance import Appearance
+from CMRSimExtension.simulation.scene import SliceScene
+from CMRSimExtension.simulation.slice_position import SlicePosition, draw_faults
+from CMRSimExtension.simulation.stream import SliceRanges, draw_slices, with_pixels
+
+SIZE = 96
+
+
+@pytest.fixture(scope="module")
+def setting():
+    """A subject, a protocol, its look and a mid-level slice."""
+    subject = Subject.random(np.random.SeedSequence(7), pathology=None)
+    rng = np.random.default_rng(5)
+    protocol = with_pixels(Protocol.preset("siemens_1.5t"), SIZE, 1.6)
+    ranges = SliceRanges(tilt_deg=0.0, shift_mm=0.0, above_mm=-30.0, below_mm=-30.0)
+    grid, _ = ranges.draw_slice(rng, subject.heart_frame, protocol)
+    return subject, protocol, Appearance.draw(rng, subject, protocol), grid
+
+
+def _frame(setting, phase=0.3, seed=1, **keywords):
+    subject, protocol, appearance, grid = setting
+    return SlicePosition(subject, protocol, appearance, grid, np.random.default_rng(seed), **keywords).frame(phase)
+
+
+def test_faultless_frame_is_the_plain_acquisition(setting):
+    subject, protocol, appearance, grid = setting
+    image, labels = _frame(setting)
+    scene = SliceScene(subject, protocol, appearance, grid, 0, sub_samples=3)
+    function = subject.function
+    blood = appearance.blood_factors(
+        subject.ejection(0.3), function.lv_ef_percent / 100.0, function.rv_ef_percent / 100.0
+    )
+    content = scene.beating(0.3, blood)
+    acquisition = Acquisition(protocol, (SIZE, SIZE))
+    whole = scene.image(content)
+    free = acquisition.noise_free(whole)
+    truth = scene.labels(content, "clinical")
+    level = noise_sd_for_snr(free, truth > 0, protocol.snr)
+    assert np.array_equal(image, acquisition.magnitude(whole, np.random.default_rng(1), level))
+    assert np.array_equal(labels, truth)
+    assert (truth == 2).sum() > 100
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        wrong.RespiratoryGhosting(6.0),
+        wrong.Mistriggering(0.4),
+        wrong.Arrhythmia(0.2),
+        wrong.BloodFlow(1.0),
+        wrong.Banding(100.0),
+        wrong.Spikes(20.0, strength=0.05),
+        wrong.SmallFieldOfView(0.3),
+    ],
+    ids=lambda fault: fault.name,
+)
+def test_every_fault_shows(setting, fault):
+    clean, truth = _frame(setting)
+    image, labels = _frame(setting, faults=(fault,))
+    again, _ = _frame(setting, faults=(fault,))
+    assert np.array_equal(image, again)
+    assert image.shape == clean.shape == labels.shape == truth.shape
+    noise = np.std(_frame(setting, seed=2)[0] - clean)
+    assert np.std(image - clean) > 1.5 * noise
+
+
+def test_folding_leaves_labels_where_they_are(setting):
+    _, truth = _frame(setting)
+    _, labels = _frame(setting, faults=(wrong.SmallFieldOfView(0.35),))
+    # Points of the wider grid are the same but for rounding.
+    assert np.mean(labels != truth) < 0.002
+
+
+def test_breath_does_not_carry_the_image_off_its_labels(setting):
+    clean, _ = _frame(setting)
+    image, _ = _frame(setting, faults=(wrong.RespiratoryGhosting(9.0, direction=(1.0, 0.3)),))
+    likeness = np.fft.ifft2(np.fft.fft2(image) * np.conj(np.fft.fft2(clean))).real
+    rows, columns = np.unravel_index(likeness.argmax(), likeness.shape)
+    assert min(rows, SIZE - rows) <= 1 and min(columns, SIZE - columns) <= 1
+
+
+def test_labels_are_of_the_moment_that_late_triggers_saw(setting):
+    subject = setting[0]
+    late = 0.2 * subject.cycle_ms
+    _, labels = _frame(setting, 0.0, faults=(wrong.Mistriggering(1.0, delay_ms=(late, late)),))
+    _, diastole = _frame(setting, 0.0)
+    _, then = _frame(setting, 0.2)
+    assert np.mean(labels != then) < 0.25 * np.mean(labels != diastole)
+
+
+def test_states_no_line_looks_at_do_not_matter(setting):
+    subject, protocol, appearance, grid = setting
+    position = SlicePosition(
+        subject, protocol, appearance, grid, np.random.default_rng(1), faults=(wrong.Arrhythmia(0.2),)
+    )
+    hold = position._hold
+    schedule = hold.schedule.of_frames([9])
+    assert schedule.frames == 1 and np.array_equal(schedule.cardiac[0], hold.schedule.cardiac[9])
+    few = position._states(type(hold)(schedule, hold.trigger_delays_ms), 0.0)
+    all_states = position._states(hold, 0.0)
+    left_out = ~np.any(few, axis=(1, 2))
+    assert 0 < left_out.sum() < protocol.phases
+    assert np.array_equal(few[~left_out], all_states[~left_out])
+    encoding = position._receiver.acquisition.encoding
+    taken = [hold_samples(type(hold)(schedule, hold.trigger_delays_ms), states, encoding, protocol)
+             for states in (few, all_states)]  # fmt: skip
+    assert np.array_equal(*taken)
+
+
+def hold_samples(hold, states, encoding, protocol):
+    """Noise-free k-space of a breath hold."""
+    return hold.kspace(states, encoding, protocol, (), np.random.default_rng(0))[0]
+
+
+def test_accelerated_scans_amplify_noise_and_keep_the_snr(setting):
+    subject, protocol, appearance, grid = setting
+    fast = protocol.replace(acceleration=2)
+    draws = {}
+    for name, used in (("plain", protocol), ("fast", fast)):
+        position = SlicePosition(subject, used, appearance, grid, np.random.default_rng(3))
+        frames = [position.frame(0.3) for _ in range(24)]
+        draws[name] = np.std([image for image, _ in frames], axis=0, ddof=1)
+    heart = frames[0][1] > 0
+    assert draws["fast"][heart].mean() == pytest.approx(draws["plain"][heart].mean(), rel=0.05)
+    centre = subject.heart_frame.origin_mm + 0.5 * subject.heart_frame.lv_length_mm * subject.heart_frame.axes[2]
+    factor = noise_map_on(CoilArray.body_and_spine(protocol.coils, centre), grid, 2, fast.phase_axis)[0]
+    # Where there is signal, magnitude noise is that of its real part.
+    bright = draws["plain"] > 0.8 * draws["plain"][heart].mean()
+    ratio = (draws["fast"] / draws["plain"])[bright]
+    assert np.corrcoef(ratio, factor[bright])[0, 1] > 0.3
+
+
+def test_faults_are_drawn_and_recorded():
+    *_, records = draw_slices(np.random.SeedSequence(3), 4, size=64, sub_samples=1, fault_share=1.0)
+    assert all(record["faults"] for record in records)
+    for record in records:
+        for fault in record["faults"]:
+            wrong.fault_from_dict(fault)
+    *_, records = draw_slices(np.random.SeedSequence(3), 4, size=64, sub_samples=1, fault_share=0.0)
+    assert not any(record["faults"] for record in records)
+
+
+def test_kinds_of_faults():
+    protocol = Protocol.preset("siemens_1.5t")
+    seen = {fault.name for seed in range(200) for fault in draw_faults(np.random.default_rng(seed), protocol)}
+    assert seen == set(wrong.FAULTS) - {"drift"}
+    spoiled = protocol.replace(sequence="gre")
+    tagged = [draw_faults(np.random.default_rng(seed), spoiled, tagged=True) for seed in range(200)]
+    assert {fault.name for drawn in tagged for fault in drawn} == seen - {"banding", "flow"}
+
+
+@pytest.mark.parametrize("share", [-0.1, 1.2])
+def test_share_out_of_range(share):
+    with pytest.raises(InputError, match="fault_share"):
+        SliceRanges(fault_share=share)
