@@ -20,10 +20,12 @@ from CMRSimExtension.scanner.breath_hold import BreathHold, acquire_channels, li
 from CMRSimExtension.scanner.coils import CoilArray
 from CMRSimExtension.scanner.faults import Fault
 from CMRSimExtension.scanner.geometry import ImageGrid
+from CMRSimExtension.scanner.kspace import noise_gain_of
 from CMRSimExtension.scanner.multichannel import ChannelAcquisition, root_sum_of_squares
 from CMRSimExtension.scanner.noise import complex_noise
 from CMRSimExtension.scanner.nonuniform import NonuniformEncoding
 from CMRSimExtension.scanner.planning import finer_grid
+from CMRSimExtension.scanner.prescan import NOISE_READOUTS, reference_lines
 from CMRSimExtension.scanner.protocol import Protocol
 from CMRSimExtension.scanner.sense import noise_map_on
 from CMRSimExtension.scanner.trajectories import of_protocol
@@ -42,11 +44,15 @@ class Reception:
     kspace
         (frames, coils, acquired rows, acquired columns) complex64 with noise, or (frames, coils, samples) of radial
         frames, where it was asked for; else None.
+    reference
+        (coils, acquired rows, acquired columns) complex64: the reference scan of Cartesian parallel imaging
+        (`CMRSimExtension.scanner.prescan`), where k-space was asked for and is undersampled; else None.
     """
 
     images: NDArray[np.float32]
     breath_hold: BreathHold | None = None
     kspace: NDArray[np.complex64] | None = None
+    reference: NDArray[np.complex64] | None = None
 
 
 @dataclass(frozen=True)
@@ -155,6 +161,31 @@ class Receiver:
             return None
         return noise_map_on(self.array, grid, self.protocol.acceleration, self.protocol.phase_axis)
 
+    def noise_readouts(self, rng: np.random.Generator, noise_sd: float) -> NDArray[np.complex64]:
+        """What the channels hear without a pulse, for prewhitening: noise as in the samples of `receive`.
+
+        Parameters
+        ----------
+        rng
+            Source of the noise.
+        noise_sd
+            As for `receive`.
+
+        Returns
+        -------
+        array
+            (coils, readouts, samples) complex64, as many samples as a readout of k-space has.
+        """
+        if self.cartesian:
+            # Undersampling leaves the receiver's noise as it is.
+            encoding = self.acquisition.encoding
+            gain = noise_gain_of(encoding, self.protocol)
+            read = encoding.acquired_shape[1 if self.protocol.phase_axis == -2 else 0]
+        else:
+            spokes = self._spokes(0)
+            gain, read = spokes.noise_gain, spokes.trajectory.read
+        return complex_noise(rng, (self.protocol.coils, NOISE_READOUTS, read), noise_sd / gain)
+
     def receive(
         self,
         objects: NDArray[Any],
@@ -223,7 +254,9 @@ class Receiver:
             images[index] = np.abs(channels.reconstruct(samples))
             if self.keep_kspace:
                 kept.append(samples.astype(np.complex64))
-        return Reception(images, hold, np.stack(kept) if kept else None)
+        undersampled = self.keep_kspace and self.protocol.acceleration > 1
+        reference = reference_lines(channels, objects, rng, noise_sd) if undersampled else None
+        return Reception(images, hold, np.stack(kept) if kept else None, reference)
 
     def _receive_spokes(
         self, objects: NDArray[Any], grid: ImageGrid, rng: np.random.Generator, noise_sd: float

@@ -35,7 +35,10 @@ _RR_SPREAD = 0.02
 Progress = Callable[[float, str], None]
 """Called with the share done (0 to 1) and a line of text; may raise `Cancelled` to stop."""
 KspaceSink = Callable[[int, NDArray[np.complexfloating]], None]
-"""Called with a slice's index and its k-space."""
+"""Called with a slice's index and its k-space. One that has the methods ``take_noise`` and ``take_reference`` is handed
+the prescan too: ``take_noise(samples)``, before the first slice, the noise (coils, readouts, samples) of the series, and
+``take_reference(index, kspace)`` the reference scan (coils, acquired rows, acquired columns) of each slice that is
+undersampled for parallel imaging, see `CMRSimExtension.scanner.prescan`."""
 
 
 @dataclass(frozen=True)
@@ -191,6 +194,11 @@ class Run:
 
             _run_all(pool, start, slices)
             self.noise_sd = self._noise_level(diastole)
+            take_noise = getattr(self._on_kspace, "take_noise", None)
+            if take_noise is not None:
+                # A stream of its own, so that what is drawn for the slices does not depend on it.
+                rng = np.random.default_rng(self.seeds[0].spawn(1)[0])
+                take_noise(self.receiver.noise_readouts(rng, self.noise_sd))
             _run_all(pool, finish, slices)
         cycles = self.timing.cycle_ms.copy()
         for index, hold in self._holds.items():
@@ -271,8 +279,11 @@ class Run:
         if reception.breath_hold is not None:
             self._holds[index] = reception.breath_hold
         if self._on_kspace is not None and reception.kspace is not None:
+            take_reference = getattr(self._on_kspace, "take_reference", None)
             with self._lock:
                 self._on_kspace(index, reception.kspace)
+                if take_reference is not None and reception.reference is not None:
+                    take_reference(index, reception.reference)
         return reception.images
 
     def _keep(self, scene: SliceScene, content: VoxelContent, frame: int, index: int, phase: float) -> None:
