@@ -269,10 +269,13 @@ def _metadata(
 
 
 def _inference(network: str, settings: Mapping[str, Any], classes: int) -> dict[str, Any]:
+    """``python -m monai.bundle run --config_file configs/inference.json --dataset_dir D --output_dir O`` obeys it."""
     return {
+        "imports": ["$import torch", "$from CMRSimExtension.segmentation.bundle_run import segment_with_bundle"],
         "bundle_root": ".",
+        "dataset_dir": "images",
+        "output_dir": "../segmentations",
         "device": "$torch.device('cuda' if torch.cuda.is_available() else 'cpu')",
-        "imports": ["$import torch"],
         "network_def": {
             "_target_": "CMRSimExtension.networks.catalogue.build_network",
             "name": network,
@@ -281,6 +284,8 @@ def _inference(network: str, settings: Mapping[str, Any], classes: int) -> dict[
             **settings,
         },
         "checkpoint": f"$@bundle_root + '/{WEIGHTS}'",
+        "options": {"views": "four"},
+        "run": ["$segment_with_bundle(@bundle_root, @dataset_dir, @output_dir, @options)"],
     }
 
 
@@ -306,7 +311,12 @@ def _readme(name: str, description: str, own: Mapping[str, Any]) -> str:
     origin = _origin(own["training"])
     return (
         f"# {name}\n\n{description}\n\nFor research, not for clinical use. {origin[0].upper()}{origin[1:]}; the "
-        f"recipe is in `{METADATA}`.\n\n## Accuracy\n\n```\n{accuracy}\n```\n\n## Known failures\n\n{failures}\n"
+        f"recipe is in `{METADATA}`.\n\n"
+        "## Use\n\nIn 3D Slicer the CMRSegment module offers it; elsewhere\n\n```\n"
+        f"cmrsim segment FOLDER --model {name} --out LABELS\n"
+        f"python -m monai.bundle run --config_file {INFERENCE} --dataset_dir FOLDER --output_dir LABELS\n```\n\n"
+        "The second is run in this folder, with CMRSimExtension installed, and gives the same labels.\n\n"
+        f"## Accuracy\n\n```\n{accuracy}\n```\n\n## Known failures\n\n{failures}\n"
     )
 
 

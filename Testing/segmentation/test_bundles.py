@@ -2,16 +2,21 @@
 
 import json
 import re
+import warnings
 from pathlib import Path
 
+import nibabel
+import numpy as np
 import pytest
 import torch
+from scipy.ndimage import gaussian_filter
 
 from CMRSimExtension.command_line.main import main
 from CMRSimExtension.errors import FileFormatError, InputError
 from CMRSimExtension.networks.catalogue import build_network
 from CMRSimExtension.segmentation import registry
 from CMRSimExtension.segmentation.bundle import LICENCE, read_bundle, verify_bundle, write_bundle
+from CMRSimExtension.segmentation.bundle_run import segment_with_bundle
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 SMALL = {"widths": [8, 16], "detail_width": 4}
@@ -63,6 +68,34 @@ def test_monai_reads_the_bundles_configuration(bundle):
     parser.read_config(bundle / "configs" / "inference.json")
     built = parser.get_parsed_content("network_def", instantiate=True)
     built.load_state_dict(torch.load(bundle / "models" / "model.pt", weights_only=True))
+
+
+def test_monai_runs_a_bundle_as_cmrsim_segments(bundle, tmp_path):
+    import monai.bundle
+
+    images = tmp_path / "images"
+    images.mkdir()
+    rng = np.random.default_rng(5)
+    volume = gaussian_filter(rng.random((48, 48, 3)), (3.0, 3.0, 0.0)).astype(np.float32)
+    nibabel.save(nibabel.Nifti1Image(volume, np.diag([1.5, 1.5, 8.0, 1.0])), images / "one.nii.gz")
+    configuration = str(bundle / "configs" / "inference.json")
+    told = {"bundle_root": str(bundle), "dataset_dir": str(images), "options": {"views": "none"}}
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "parsing config_file")  # that a bundle's configuration is code
+        monai.bundle.run(config_file=configuration, output_dir=str(tmp_path / "labels"), **told)
+    assert main(["segment", str(images), "--model", str(bundle), "--views", "none", "--out", str(tmp_path / "o")]) == 0
+    first, second = (nibabel.load(tmp_path / folder / "one.nii.gz") for folder in ("labels", "o"))
+    assert np.array_equal(first.get_fdata(), second.get_fdata()) and np.array_equal(first.affine, second.affine)
+    verify_bundle(bundle)
+    with pytest.raises(InputError, match="lies in the bundle"):
+        segment_with_bundle(str(bundle), str(images), str(bundle / "labels"))
+    with pytest.raises(InputError, match="is no folder"):
+        segment_with_bundle(str(bundle), str(tmp_path / "nothing"), str(tmp_path / "p"))
+    with pytest.raises(InputError, match="colour"):
+        segment_with_bundle(str(bundle), str(images), str(tmp_path / "p"), {"colour": 1})
+    (images / "one.nii.gz").write_bytes(b"no image")
+    with pytest.raises(InputError, match="none of the 1 cases"):
+        segment_with_bundle(str(bundle), str(images), str(tmp_path / "p"))
 
 
 @pytest.mark.parametrize("name", ["models/model.pt", "configs/metadata.json", "LICENSE"])
