@@ -5,11 +5,8 @@
 ``X_fractions.nii.gz`` (x, y, z, t, tissue), ``X_kspace.h5`` (ISMRMRD raw data), and always ``X.json``.
 """
 
-import warnings
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,8 +14,7 @@ from numpy.typing import NDArray
 from CMRSimExtension.errors import CMRSimError, FileFormatError, InputError
 from CMRSimExtension.files.atomic import StagedFiles, check_writable
 from CMRSimExtension.files.nifti import NiftiImage, read_nifti, write_nifti
-from CMRSimExtension.files.sidecar import Sidecar, read_sidecar, sidecar_beside, sidecar_text
-from CMRSimExtension.files.third_party import GeometryWarning
+from CMRSimExtension.files.sidecar import read_sidecar, sidecar_beside, sidecar_text, with_sidecar
 from CMRSimExtension.scanner.geometry import ImageGrid
 from CMRSimExtension.simulation.cine import Cine
 
@@ -28,8 +24,6 @@ COMPANIONS = (*TRUTHS, "myocardium", "probabilities", "uncertainty")
 """What the commands write as ``X_<name>.nii.gz`` beside an image or label file ``X.nii.gz``."""
 _NRRD_ENDINGS = (".seg.nrrd", ".seq.nrrd", ".nrrd", ".nhdr")
 _ONE_FILE_SUFFIXES = (".nrrd", ".nhdr", ".h5", ".mrd", ".dcm")
-SINGLE_PRECISION_MM = 1e-3
-"""Positions further apart than this differ by more than NIfTI's single precision: 200 mm / 2^24, with room."""
 
 
 def base_path(path: Path, endings: tuple[str, ...] = NIFTI_ENDINGS) -> Path:
@@ -212,8 +206,8 @@ def read_cine(path: Path | str, truths: tuple[str, ...] = ("labels",)) -> Cine:
     Returns
     -------
     Cine
-        Geometry and times from the sidecar (double precision, per slice) where there is one that fits the file, from
-        the header elsewhere.
+        Geometry and times from the sidecar (double precision, per slice) where there is one that fits the file (see
+        `with_sidecar`), from the header elsewhere.
 
     Raises
     ------
@@ -231,10 +225,6 @@ def read_cine(path: Path | str, truths: tuple[str, ...] = ("labels",)) -> Cine:
             "they belong to"
         )
     shape = image.values.shape
-    sidecar = read_sidecar(sidecar_path(path))
-    record: dict[str, Any] = dict(sidecar.record) if sidecar else {}
-    if image.notes:
-        record["notes"] = [*record.get("notes", []), *image.notes]
     arrays = {truth: _companion_values(path, truth, shape, image.grid) for truth in truths}
     fractions = _float(arrays.get("fractions"))
     cine = Cine(
@@ -245,48 +235,9 @@ def read_cine(path: Path | str, truths: tuple[str, ...] = ("labels",)) -> Cine:
         anatomy=_labels(arrays, path, "anatomy"),
         displacement_mm=_float(arrays.get("motion")),
         fractions=None if fractions is None else np.ascontiguousarray(np.moveaxis(fractions, -1, 0)),
-        sidecar=record,
+        sidecar={"notes": image.notes} if image.notes else {},
     )
-    return with_sidecar(cine, sidecar, path.name)
-
-
-def with_sidecar(cine: Cine, sidecar: Sidecar | None, name: str) -> Cine:
-    """`cine` as read from a file, made exact by the sidecar beside it; a sidecar that does not fit is left out.
-
-    A sidecar fits when the shape is the same and the geometry agrees to single precision; where it does not, a
-    `GeometryWarning` says so and the file is believed.
-    """
-    if sidecar is None:
-        return cine
-    shape = cine.image.shape
-    if sidecar.shape is not None and sidecar.shape != shape:
-        warnings.warn(
-            f"the sidecar of {name} describes an image of shape {sidecar.shape}, the file has {shape}; its times and "
-            "geometry are not used", GeometryWarning, stacklevel=3,
-        )
-        return cine
-    grid = cine.grid
-    if sidecar.affine_ras is not None:
-        if np.allclose(sidecar.affine_ras, grid.affine_ras, rtol=0, atol=SINGLE_PRECISION_MM):
-            thickness = sidecar.slice_thickness_mm or grid.slice_thickness_mm
-            grid = ImageGrid(sidecar.affine_ras, grid.shape, thickness)
-        else:
-            warnings.warn(
-                f"the sidecar of {name} describes another geometry than the file; the file's is used",
-                GeometryWarning, stacklevel=3,
-            )
-    origins = cine.slice_origins_mm
-    if origins is not None and sidecar.slice_origins_mm is not None:
-        if np.allclose(sidecar.slice_origins_mm, origins, rtol=0, atol=SINGLE_PRECISION_MM):
-            origins = sidecar.slice_origins_mm
-    times = sidecar.times_ms
-    if times is not None and times.shape != (shape[1], shape[0]):
-        raise FileFormatError(f"the sidecar of {name} has times for {times.shape} (slices, frames), not for its image")
-    return replace(
-        cine, grid=grid, slice_origins_mm=origins, function=sidecar.function,
-        times_ms=times if times is not None else cine.times_ms,
-        heartbeats_ms=sidecar.heartbeats_ms if sidecar.heartbeats_ms is not None else cine.heartbeats_ms,
-    )
+    return with_sidecar(cine, read_sidecar(sidecar_path(path)), path.name, times="step")
 
 
 def check_cine(cine: Cine) -> None:

@@ -7,7 +7,7 @@ Every case is a 3D NIfTI volume, named after its cine and frame, with its labels
 import json
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -28,10 +28,9 @@ from CMRSimExtension.files.cine_files import (
     mean_step_ms,
     names_beside,
     refuse_uneven,
-    with_sidecar,
 )
 from CMRSimExtension.files.nifti import read_nifti, write_nifti
-from CMRSimExtension.files.sidecar import json_text, read_sidecar, sidecar_text
+from CMRSimExtension.files.sidecar import json_text, read_sidecar, sidecar_text, with_sidecar
 from CMRSimExtension.files.third_party import reading
 from CMRSimExtension.simulation.cine import Cine
 
@@ -170,8 +169,7 @@ def read_data_set(folder: Path | str, name: str | None = None) -> Cine:
         image=np.concatenate([image.values for image in images]).astype(np.float32), grid=first.grid,
         labels=labels if labels.any() else None,
     )
-    sidecar = read_sidecar(folder / "sidecars" / f"{name}.json")
-    return cine if sidecar is None else replace(with_sidecar(cine, sidecar, name), sidecar=sidecar.record)
+    return with_sidecar(cine, read_sidecar(folder / "sidecars" / f"{name}.json"), name)
 
 
 def _check(name: str, cine: Cine) -> None:

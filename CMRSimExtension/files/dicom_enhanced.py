@@ -63,7 +63,9 @@ def write_enhanced(cine: Cine, path: Path | str) -> list[Path]:
     dataset = enhanced_dataset(cine, values.pixels, values.key)
     with StagedFiles() as staged:
         save(dataset, staged.path(path))
-        text = sidecar_text(cine, {"image": path.name}, scale=values.scale, quantum=values.quantum)
+        text = sidecar_text(
+            cine, {"image": path.name}, scale=values.scale, quantum=values.quantum, stored=values.pixels
+        )
         staged.path(dicom_sidecar_path(path)).write_text(text, encoding="utf-8")
     return [path, dicom_sidecar_path(path)]
 

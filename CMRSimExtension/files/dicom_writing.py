@@ -71,7 +71,9 @@ def write_dicom(cine: Cine, folder: Path | str, origin: LabelOrigin | None = Non
             (temporary / "segmentation").mkdir()
             for f, dataset in segmentation_datasets(cine, images, origin=origin):
                 save(dataset, temporary / "segmentation" / f"frame{f + 1:03d}.dcm")
-        text = sidecar_text(cine, {"image": folder.name}, scale=values.scale, quantum=values.quantum)
+        text = sidecar_text(
+            cine, {"image": folder.name}, scale=values.scale, quantum=values.quantum, stored=values.pixels
+        )
         staged.path(sidecar).write_text(text, encoding="utf-8")
     return [folder, sidecar]
 

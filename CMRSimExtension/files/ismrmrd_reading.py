@@ -1,7 +1,6 @@
 """Reading ISMRMRD raw data; see `ismrmrd_writing` for what lies where in the file."""
 
 import json
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,8 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from CMRSimExtension.errors import FileFormatError
-from CMRSimExtension.files.cine_files import with_sidecar
-from CMRSimExtension.files.sidecar import read_sidecar, sidecar_beside
+from CMRSimExtension.files.sidecar import read_sidecar, sidecar_beside, with_sidecar
 from CMRSimExtension.files.third_party import reading
 from CMRSimExtension.scanner.geometry import ImageGrid
 from CMRSimExtension.simulation.cine import Cine
@@ -40,6 +38,7 @@ def read_ismrmrd(path: Path | str) -> Cine:
         header = CreateFromDocument(group["xml"][0])
         texts = {p.name: p.value for p in (header.userParameters.userParameterString if header.userParameters else [])}
         exact = json.loads(texts["cmrsim_cine"]) if "cmrsim_cine" in texts else None
+        reconstructed = False
         if "cine" in file and exact is not None:
             image = np.asarray(file["cine"]["data"], dtype=np.float32)
             image = image.reshape(-1, *image.shape[-2:])
@@ -50,6 +49,7 @@ def read_ismrmrd(path: Path | str) -> Cine:
             image = np.ascontiguousarray(np.moveaxis(image.reshape(slices, frames, *image.shape[1:]), 1, 0))
             heads = file["cine"]["header"][:]
         else:
+            reconstructed = True
             image, heads = _reconstruct(path, group, header)
             if exact is not None and exact["phase_direction"] == "columns":
                 image = np.ascontiguousarray(np.swapaxes(image, -1, -2))
@@ -65,8 +65,7 @@ def read_ismrmrd(path: Path | str) -> Cine:
         slice_origins_mm=None if exact is None or exact.get("slice_origins_mm") is None
         else np.array(exact["slice_origins_mm"]),
     )
-    sidecar = read_sidecar(sidecar_beside(path))
-    return cine if sidecar is None else replace(with_sidecar(cine, sidecar, path.name), sidecar=sidecar.record)
+    return with_sidecar(cine, read_sidecar(sidecar_beside(path)), path.name, reconstructed=reconstructed)
 
 
 def _reconstruct(path: Path, group: Any, header: Any) -> tuple[NDArray[np.float32], NDArray[Any]]:

@@ -5,7 +5,7 @@ files open there with their times, names, colours and terminology, without any s
 """
 
 import json
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +15,9 @@ from numpy.typing import NDArray
 from CMRSimExtension.anatomy.terminology import structure_of_segment, term_of
 from CMRSimExtension.errors import FileFormatError, InputError
 from CMRSimExtension.files.atomic import StagedFiles
-from CMRSimExtension.files.cine_files import as_labels, check_cine, refuse_uneven, with_sidecar
+from CMRSimExtension.files.cine_files import as_labels, check_cine, refuse_uneven
 from CMRSimExtension.files.nrrd_header import NrrdImage, read_nrrd, write_nrrd
-from CMRSimExtension.files.sidecar import read_sidecar, sidecar_beside, sidecar_text
+from CMRSimExtension.files.sidecar import TimesHeld, read_sidecar, sidecar_beside, sidecar_text, with_sidecar
 from CMRSimExtension.scanner.geometry import ImageGrid
 from CMRSimExtension.simulation.cine import Cine
 
@@ -102,7 +102,7 @@ def read_sequence(path: Path | str) -> Cine:
             if beside.values.shape != shape or not np.allclose(beside.affine_ras, image.affine_ras, atol=0.01):
                 raise FileFormatError(f"{target.name} does not lie on the grid of {path.name}; give each its own")
             labels[truth] = as_labels(beside.values, target.name)
-    times = _table(path, image, _SLICE_TIMES, (shape[1], shape[0]))
+    table = times = _table(path, image, _SLICE_TIMES, (shape[1], shape[0]))
     if times is None and shape[0] > 1:
         index = _index_values(image, shape[0])
         times = None if index is None else np.tile(index, (shape[1], 1))
@@ -111,11 +111,8 @@ def read_sequence(path: Path | str) -> Cine:
         heartbeats_ms=_table(path, image, _HEARTBEATS, (shape[1],)),
         labels=labels.get("labels"), anatomy=labels.get("anatomy"),
     )
-    sidecar = read_sidecar(sidecar_beside(path))
-    if sidecar is None:
-        return cine
-    exact = with_sidecar(cine, sidecar, path.name)
-    return replace(exact, sidecar=sidecar.record)
+    held: TimesHeld = "frames" if table is None else "slices"
+    return with_sidecar(cine, read_sidecar(sidecar_beside(path)), path.name, times=held)
 
 
 def write_segmentation(labels: NDArray[np.uint8], grid: ImageGrid, path: Path | str) -> list[Path]:
