@@ -9,6 +9,7 @@ from CMRSimExtension.command_line.console import Console
 from CMRSimExtension.errors import FileFormatError, InputError
 
 if TYPE_CHECKING:
+    from CMRSimExtension.segmentation.measured_sets import MeasuredSet
     from CMRSimExtension.simulation.cine import Cine
     from CMRSimExtension.tagging.options import Method
 
@@ -17,7 +18,8 @@ DESCRIPTION = """\
 list      the models that 'cmrsim segment --model' knows, shipped and added
 verify    check every file's SHA-256 and load the weights; all are checked, whichever fails
 add       copy a MONAI bundle folder into your own models (the folder CMRSIM_MODELS, or .cmrsim/models in your home)
-measure   run a model over labelled sets (a folder holding acdc, mms_A or mms_B) and print its accuracy
+measure   run a model over labelled sets (a folder holding acdc, mms_A or mms_B) or over simulated subjects, whose
+          labels are true, and print its accuracy
 
 What measure prints, each also written to table.txt with --out: the mean Dice of every set, by phase, slice position and
 pathology; where the wrong voxels are; and how far each set's labels lie beside its images: the mean distance, in pixels
@@ -30,6 +32,10 @@ medians and quartiles of Dice and the medians of the Hausdorff distance and its 
 Sets may lie flat or as they are published (a folder for each patient, with ACDC's Info.cfg); of files of several frames
 those with labels are compared. --only and --without take patterns of case names as the configurations of 'cmrsim train'
 do, to score the patients that a training left out, of an experiment of a paper for instance.
+
+--simulated N scans N random subjects with random scanners as whole short-axis stacks, at end diastole and end systole;
+none of them is in a training stream. Without --data it measures on these alone. --tag moving and --tag paper tag them
+afterwards as 'cmrsim tag' does, --tag scanned lays the tags into the tissue that is scanned.
 """
 EXAMPLES = """\
 examples:
@@ -37,6 +43,7 @@ examples:
   cmrsim models verify
   cmrsim models add my_bundle --name mine
   cmrsim models measure cine_sax --data ../shared/data --out accuracy
+  cmrsim models measure tagged_sax --simulated 20 --tag scanned --out accuracy
   cmrsim models measure runs/scratch --sets acdc --only "patient01[3-9]*,patient020*"
 """
 
@@ -65,7 +72,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     measure.add_argument("--without", metavar="PATTERNS", default="", help="leave out cases that match one of these")
     measure.add_argument("--every", type=int, default=1, metavar="N", help="take every Nth case only, for a quick look")
     measure.add_argument("--views", choices=("none", "four", "eight"), default="four")
-    measure.add_argument("--tag", choices=("moving", "paper"), help="tag the images first, as 'cmrsim tag' does")
+    measure.add_argument("--simulated", type=int, metavar="N", help="measure on N simulated subjects")
+    measure.add_argument("--seed", type=int, default=0, help="of the simulated subjects (default: 0)")
+    measure.add_argument(
+        "--tag", choices=("moving", "paper", "scanned"),
+        help="tag the images first, as 'cmrsim tag' does, or scan simulated subjects with tags",
+    )  # fmt: skip
     measure.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
     for action in actions.choices.values():
         # `cmrsim models ACTION --quiet` is as good as `cmrsim models --quiet ACTION`.
@@ -122,9 +134,6 @@ def _add(options: argparse.Namespace, console: Console) -> None:
 
 
 def _measure(options: argparse.Namespace, console: Console) -> None:
-    import os
-    from dataclasses import replace
-
     from CMRSimExtension.evaluation.agreement_figure import write_agreement_figure
     from CMRSimExtension.evaluation.case_values import agreement_table, agreements, write_values
     from CMRSimExtension.evaluation.overlap import write_rows
@@ -134,26 +143,17 @@ def _measure(options: argparse.Namespace, console: Console) -> None:
         accuracy_table,
         error_table,
         function_of,
-        known_sets,
         measure,
         offset_table,
         worst_cases,
     )
     from CMRSimExtension.segmentation.trained import model_of
 
-    data = options.data or os.environ.get("CMRSIM_DATA")
-    if not data:
-        raise InputError("measuring needs labelled images: give --data FOLDER or set CMRSIM_DATA")
     if options.every < 1:
         raise InputError(f"--every is {options.every}; it must be at least 1")
-    wanted = options.sets.split(",")
-    only, without = ([part.strip() for part in text.split(",") if part.strip()]
-                     for text in (options.only, options.without))
-    sets = [replace(entry, only=only, without=without) for entry in known_sets(Path(data)) if entry.name in wanted]
-    if not sets:
-        raise InputError(f"none of the sets {options.sets} lies in {data}")
+    sets = _sets(options)
     model = model_of(options.name)
-    change = _tagging(options.tag) if options.tag else None
+    change = _tagging(options.tag) if options.tag in ("moving", "paper") else None
     with console.progress("measuring") as report:
 
         def progress(share: float) -> bool:
@@ -195,6 +195,38 @@ def _measure(options: argparse.Namespace, console: Console) -> None:
                 else:
                     staged.remove(picture)  # of an older table in this folder
         console.say(f"rows, function, table, agreement and worst cases: {folder}")
+
+
+def _sets(options: argparse.Namespace) -> "list[MeasuredSet]":
+    """What `measure` is to run over."""
+    import os
+    from dataclasses import replace
+
+    from CMRSimExtension.segmentation.measured_sets import MeasuredSet, SimulatedSet, known_sets
+
+    scanned = options.tag == "scanned"
+    if scanned and options.simulated is None:
+        raise InputError("--tag scanned is for simulated subjects: give --simulated N, or choose moving or paper")
+    if scanned and options.data:
+        raise InputError("--tag scanned cannot lay tags into images of --data; leave one of them out")
+    # Simulated subjects alone need no data; a folder that only the environment names is then not asked for.
+    data = options.data or (os.environ.get("CMRSIM_DATA") if options.simulated is None else None)
+    if not data and options.simulated is None:
+        raise InputError("measuring needs labelled images: give --data FOLDER, set CMRSIM_DATA, or give --simulated N")
+    sets: list[MeasuredSet] = []
+    if options.simulated is not None:
+        sets.append(SimulatedSet(options.simulated, options.seed, scanned))
+    if data:
+        wanted = options.sets.split(",")
+        only, without = ([part.strip() for part in text.split(",") if part.strip()]
+                         for text in (options.only, options.without))
+        found = [replace(entry, only=only, without=without) for entry in known_sets(Path(data)) if entry.name in wanted]
+        if not found:
+            raise InputError(f"none of the sets {options.sets} lies in {data}")
+        sets += found
+    elif options.only or options.without:
+        raise InputError("--only and --without choose cases of --data; simulated subjects are chosen by --seed")
+    return sets
 
 
 def _tagging(method: "Method") -> "Callable[[Cine], Cine]":

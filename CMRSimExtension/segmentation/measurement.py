@@ -1,7 +1,5 @@
 """How accurate a model is on labelled data sets: the table, the rows behind it, and the worst cases to look at."""
 
-import re
-import warnings
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,43 +7,15 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from CMRSimExtension.errors import Cancelled, CMRSimWarning, InputError
+from CMRSimExtension.errors import Cancelled, InputError
 from CMRSimExtension.evaluation.case_values import CaseValue, function_values, patient_of
 from CMRSimExtension.evaluation.label_offset import dice_moved_back, mean_offset, slice_offsets
 from CMRSimExtension.evaluation.overlap import STRUCTURES, Comparison, compare, summarise
-from CMRSimExtension.evaluation.voxel_sizes import spacing_is_plausible
 from CMRSimExtension.files.display import LABEL_COLOURS
+from CMRSimExtension.segmentation.measured_sets import MeasuredSet
 from CMRSimExtension.segmentation.model import SegmentationModel
-from CMRSimExtension.segmentation.patient_frames import as_cines, read_patient
 from CMRSimExtension.segmentation.segment import segment
 from CMRSimExtension.simulation.cine import Cine
-from CMRSimExtension.training.labelled_folder import LabelledCase, choose_cases, find_cases
-
-
-@dataclass(frozen=True)
-class DataSet:
-    """A labelled set to measure on.
-
-    Attributes
-    ----------
-    name
-        What tables call it.
-    folder
-        See `training.labelled_folder.find_cases`.
-    labels_map
-        Its label numbers: a preset or a table.
-    spacing_trusted
-        Whether its voxel sizes are true; None where each file shows it (see `spacing_is_plausible`).
-    only, without
-        Names of the cases to take, or to leave out, as in `training.labelled_folder.FolderSource`.
-    """
-
-    name: str
-    folder: Path
-    labels_map: str
-    spacing_trusted: bool | None = True
-    only: Sequence[str] = ()
-    without: Sequence[str] = ()
 
 
 @dataclass(frozen=True)
@@ -78,32 +48,9 @@ class MeasuredCase:
     frame: str = ""
 
 
-_ACDC_GROUPS = ("DCM", "HCM", "MINF", "NOR", "RV")
-
-
-def known_sets(data: Path) -> list[DataSet]:
-    """The sets called acdc, mms_A and mms_B that lie in a data folder (copies of M&Ms may lack true voxel sizes).
-
-    Raises
-    ------
-    InputError
-        When none of them is there.
-    """
-    data = Path(data)
-    known = (
-        DataSet("acdc", data / "acdc", "acdc"),
-        DataSet("mms_A", data / "mms_A", "mms", spacing_trusted=None),
-        DataSet("mms_B", data / "mms_B", "mms", spacing_trusted=None),
-    )
-    there = [entry for entry in known if entry.folder.is_dir()]
-    if not there:
-        raise InputError(f"{data} holds none of the folders acdc, mms_A and mms_B; give the folder that does")
-    return there
-
-
 def measure(
     model: SegmentationModel,
-    sets: Iterable[DataSet],
+    sets: Iterable[MeasuredSet],
     *,
     device: str = "auto",
     views: str = "four",
@@ -122,6 +69,8 @@ def measure(
         Whether to compute Hausdorff distances (where voxel sizes are true); they cost more than the segmentation.
     every
         Take every n-th patient only, with all of its frames.
+    sets
+        Labelled folders, simulated subjects, or both.
     change
         Applied to each patient's end diastole and end systole, in this order, as a cine of two frames with its labels,
         before it is segmented: tagging, for instance. Without it each file is a case of its own.
@@ -138,78 +87,46 @@ def measure(
     InputError
         No case is left by `only` and `without` of the sets; a folder without labelled images.
     """
-    todo = [(entry, pair) for entry in sets for pair in _pairs(_chosen(entry))[::every]]
+    todo = [patient for entry in sets for patient in entry.patients(change is not None)[::every]]
     if not todo:
         raise InputError("no case of any set is left by what is to be taken only or left out; correct the patterns")
     rows: list[Comparison] = []
     cases: list[MeasuredCase] = []
-    for done, (entry, pair) in enumerate(todo):
+    for done, patient in enumerate(todo):
         if not progress(done / len(todo)):
             raise Cancelled("measuring was cancelled")
-        frames = read_patient(pair, entry.labels_map, first_is_end_diastole=entry.name == "acdc")
-        for members, cine in as_cines(frames, together=change is not None):
-            changed = cine if change is None else change(cine)
-            trusted = spacing_is_plausible(cine.grid) if entry.spacing_trusted is None else entry.spacing_trusted
-            found = segment(changed.image, cine.grid, model, device=device, views=views, spacing_trusted=trusted).labels
-            assert changed.labels is not None
+        for shown in patient():
+            cine = shown.cine if change is None else change(shown.cine)
+            found = segment(
+                cine.image, cine.grid, model, device=device, views=views, spacing_trusted=shown.trusted
+            ).labels
+            assert cine.labels is not None
             dx, dy, dz = cine.grid.spacing_mm
-            true_spacing = (dz, dy, dx) if trusted else None
-            for index, member in members:
-                name, group = f"{entry.name}/{member.case.name}", _pathology(entry, member.case)
-                frame = member.phase or str(member.index)
+            true_spacing = (dz, dy, dx) if shown.trusted else None
+            for frame in shown.frames:
+                predicted, reference = found[frame.index], cine.labels[frame.index]
                 part = compare(
-                    found[index],
-                    changed.labels[index],
+                    predicted,
+                    reference,
                     (float("nan"),) * 3 if true_spacing is None else true_spacing,
-                    case=name,
-                    frame=frame,
-                    pathology=group,
-                    phase=member.phase,
+                    case=frame.case,
+                    frame=frame.frame,
+                    pathology=shown.pathology,
+                    phase=frame.phase,
                     distances=distances,
-                    apex_first=member.apex_first,
+                    apex_first=frame.apex_first,
                 )
                 rows += part
                 overall = float(np.mean([row.dice for row in part if row.position == "volume"]))
+                named = "" if frame.alone else frame.frame
                 cases.append(
                     MeasuredCase(
-                        name,
-                        changed.image[index],
-                        changed.labels[index],
-                        found[index],
-                        overall,
-                        true_spacing,
-                        group,
-                        frame if len(member.image) > 1 else "",
+                        frame.case, cine.image[frame.index], reference, predicted, overall, true_spacing,
+                        shown.pathology, named,
                     )
-                )
+                )  # fmt: skip
     progress(1.0)
     return rows, cases
-
-
-def _chosen(entry: DataSet) -> list[LabelledCase]:
-    """The cases of a set that are to be measured; a `CMRSimWarning` names patterns that match none."""
-    cases = find_cases(entry.folder)
-    idle = [pattern for pattern in (*entry.only, *entry.without) if not choose_cases(cases, [pattern], ())]
-    if idle:
-        warnings.warn(f"no case of {entry.name} is called {' or '.join(idle)}", CMRSimWarning, stacklevel=3)
-    return choose_cases(cases, entry.only, entry.without)
-
-
-def _pairs(cases: Sequence[LabelledCase]) -> list[list[LabelledCase]]:
-    """Cases of the same patient together, as their names say it."""
-    groups: dict[str, list[LabelledCase]] = {}
-    for case in cases:
-        groups.setdefault(patient_of(case.name), []).append(case)
-    return list(groups.values())
-
-
-def _pathology(entry: DataSet, case: LabelledCase) -> str:
-    """What the set says of the patient; of ACDC's training set, where it says nothing, what its number stands for."""
-    numbered = re.search(r"(?:^|/)patient(\d+)(?:_|$)", case.name)
-    if case.pathology or entry.name != "acdc" or numbered is None:
-        return case.pathology
-    number = int(numbered[1])
-    return _ACDC_GROUPS[(number - 1) // 20] if 1 <= number <= 100 else ""
 
 
 def accuracy_table(rows: Sequence[Comparison]) -> str:

@@ -6,6 +6,7 @@ which knows no more of them than their labels and motion (true here, estimated i
 slices under the square root and a rigid grid, P4's physics-driven transform, with its settings varied.
 """
 
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -102,6 +103,20 @@ def draw_tagged_slices(
         return scan(subject, rng, limits, sub_samples, spacing_mm, images, labels)
 
     return fill(count, size, 2 * _STACK if drawn else limits.frames_per_slice, position)
+
+
+def draw_tagged_scan(
+    rng: np.random.Generator, spacing_mm: tuple[float, float] = (5.0, 11.0)
+) -> tuple[Protocol, Callable[[ImageGrid, float], TaggedAcquisition]]:
+    """A random scanner that lays tags at the R wave: its protocol, and the `preparation` that `simulate` takes."""
+    readout = _readout(rng)
+    protocol = _protocol(rng, readout)
+    spacing = _spacing(rng, spacing_mm, max(protocol.pixel_mm))
+
+    def preparation(grid: ImageGrid, cycle_ms: float) -> TaggedAcquisition:
+        return _preparation(rng, grid, readout, spacing)
+
+    return protocol, preparation
 
 
 def _train(rng: np.random.Generator) -> TagTrain:

@@ -12,7 +12,8 @@ from CMRSimExtension.errors import InputError
 from CMRSimExtension.evaluation.overlap import dice
 from CMRSimExtension.files.nifti import read_nifti, write_nifti
 from CMRSimExtension.segmentation.job import SegmentationOptions
-from CMRSimExtension.segmentation.measurement import MeasuredCase, function_of, known_sets, measure, offset_table
+from CMRSimExtension.segmentation.measured_sets import known_sets
+from CMRSimExtension.segmentation.measurement import MeasuredCase, function_of, measure, offset_table
 from CMRSimExtension.segmentation.trained import model_of
 from Testing.training.toy_slices import draw
 
@@ -185,6 +186,25 @@ def test_the_patients_that_a_training_left_out_are_measured_by_their_published_g
     assert "no case of acdc is called patiant9*" in said.err and "patient00*" not in said.err
     assert main([*command, "--only", "patient2*"]) == 2
     assert "no case of any set is left" in capsys.readouterr().err
+
+
+def test_a_model_is_measured_on_simulated_subjects_alone(models, tmp_path, capsys, monkeypatch):
+    # What the environment names is not asked for, or a quick look would take minutes.
+    monkeypatch.setenv("CMRSIM_DATA", str(tmp_path / "nothing_here"))
+    command = ["models", "measure", "toy", "--device", "cpu", "--views", "none", "--quiet"]
+    assert main([*command, "--simulated", "1", "--tag", "scanned", "--out", str(tmp_path / "out")]) == 0
+    said = capsys.readouterr()
+    assert "simulated all" in said.out and "simulated ES" in said.out
+    assert "simulated/subject000" in (tmp_path / "out" / "rows.csv").read_text()
+    for wrong, reason in (
+        (["--tag", "scanned"], "give --simulated N"),
+        (["--simulated", "0"], "at least 1"),
+        (["--simulated", "1", "--only", "patient*"], "chosen by --seed"),
+        (["--simulated", "1", "--tag", "scanned", "--data", str(tmp_path)], "leave one of them out"),
+        (["--simulated", "1", "--data", str(tmp_path)], "holds none of the folders"),
+    ):
+        assert main([*command, *wrong]) == 2
+        assert reason in capsys.readouterr().err
 
 
 def test_of_a_file_of_many_frames_those_with_labels_are_measured(models, tmp_path):

@@ -13,11 +13,11 @@ from CMRSimExtension.command_line.main import main
 from CMRSimExtension.errors import InputError
 from CMRSimExtension.files.cine_files import read_cine
 from CMRSimExtension.files.nifti import read_nifti
-from CMRSimExtension.segmentation import measurement
 from CMRSimExtension.segmentation.comparison import compare_files
 from CMRSimExtension.segmentation.folder import segment_folder
 from CMRSimExtension.segmentation.job import SegmentationOptions, frame_numbers, segment_file
-from CMRSimExtension.segmentation.measurement import DataSet, accuracy_table, error_table, measure, worst_cases
+from CMRSimExtension.segmentation.measured_sets import DataSet, SimulatedSet, known_sets
+from CMRSimExtension.segmentation.measurement import accuracy_table, error_table, measure, worst_cases
 from CMRSimExtension.slicer_bridge.batch import segmented_in_file
 from Testing.segmentation.conftest import heart_labels, picture
 
@@ -262,5 +262,37 @@ def test_the_command_answers_an_unknown_model_with_exit_code_2(cine, tmp_path, c
     assert "no_such" in capsys.readouterr().err
 
 
+def test_simulated_subjects_are_measured_on(oracle):
+    few = SimulatedSet(2, seed=4, sub_samples=1)
+    shown = [cine for patient in few.patients(True) for cine in patient()]
+    again = next(SimulatedSet(2, seed=4, sub_samples=1).patients(False)[1]())
+    other = next(SimulatedSet(2, seed=5, sub_samples=1).patients(False)[1]())
+    assert np.array_equal(shown[1].cine.image, again.cine.image)
+    assert shown[1].cine.image.shape != other.cine.image.shape or not np.array_equal(
+        shown[1].cine.image, other.cine.image
+    )
+    for entry in shown:
+        assert [frame.phase for frame in entry.frames] == ["ED", "ES"] and entry.pathology
+        pools = [(labels == 1).sum() for labels in entry.cine.labels]
+        assert pools[0] > pools[1] > 0
+        assert entry.cine.displacement_mm is not None
+    rows, cases = measure(oracle, [few], device="cpu", views="none")
+    assert [case.name for case in cases] == [f"simulated/subject{n:03d}" for n in (0, 0, 1, 1)]
+    assert {case.frame for case in cases} == {"ED", "ES"}
+    assert "simulated ED" in accuracy_table(rows) and all(case.spacing_mm for case in cases)
+
+
+def test_tags_are_scanned_into_simulated_subjects():
+    plain, tagged = (next(SimulatedSet(1, tagged=flag, sub_samples=1).patients(False)[0]()) for flag in (False, True))
+    assert plain.cine.sidecar["preparation"] is None and tagged.cine.sidecar["preparation"]
+    assert plain.pathology == tagged.pathology
+
+
+@pytest.mark.parametrize(("settings", "said"), [({"subjects": 0}, "at least 1"), ({"subjects": 1, "seed": -1}, "seed")])
+def test_simulated_sets_that_cannot_be(settings, said):
+    with pytest.raises(InputError, match=said):
+        SimulatedSet(**settings)
+
+
 def test_real_sets_are_known_by_their_folders(cmrsim_data):
-    assert {entry.name for entry in measurement.known_sets(cmrsim_data)} <= {"acdc", "mms_A", "mms_B"}
+    assert {entry.name for entry in known_sets(cmrsim_data)} <= {"acdc", "mms_A", "mms_B"}
