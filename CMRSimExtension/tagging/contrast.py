@@ -204,13 +204,16 @@ def _box(mask: NDArray[np.bool_]) -> tuple[slice, slice]:
 
 
 def _median_per_slice(image: Images, masks: NDArray[np.bool_]) -> Images | None:
-    values = np.array([np.median(i[m]) if m.sum() > 15 else np.nan for i, m in zip(image, masks, strict=True)])
+    pixels = masks.sum(axis=(1, 2))
+    values = np.array([np.median(i[m]) if n > 15 else np.nan for i, m, n in zip(image, masks, pixels, strict=True)])
     values[values <= 0] = np.nan
     known = np.flatnonzero(np.isfinite(values))
     if not len(known):
         return None
     relative = values[known] / np.median(values[known])
-    known = known[(relative >= SIMILAR[0]) & (relative <= SIMILAR[1])]
+    similar = known[(relative >= SIMILAR[0]) & (relative <= SIMILAR[1])]
+    # Of two slices that contradict each other neither is like their middle: the one that shows more of it is believed.
+    known = similar if len(similar) else known[[np.argmax(pixels[known])]]
     return np.interp(np.arange(len(values)), known, values[known])[:, None, None].astype(np.float32)
 
 

@@ -148,3 +148,14 @@ def test_atria_lose_their_tags_with_the_ventricles(simulated):
 
     assert tags(simulated.labels[1] == 2) > 0.5
     assert abs(tags(chambers)) < 0.2 and abs(tags(atria)) < 0.3
+
+
+def test_of_two_slices_that_contradict_each_other_the_larger_one_is_believed():
+    image, labels = np.ones((2, 20, 20), np.float32), np.zeros((2, 20, 20), np.uint8)
+    labels[0, 2:6, 2:8], labels[1, 2:12, 2:12] = 2, 2
+    labels[:, 14:19, 2:8] = 1
+    image[0], image[1] = 10.0, 100.0
+    image[:, 14:19, 2:8] = 300.0
+    levels = labelled_levels(image, labels)
+    np.testing.assert_allclose(levels.muscle.ravel(), [100.0, 100.0])
+    np.testing.assert_allclose(levels.blood.ravel(), [300.0, 300.0])
