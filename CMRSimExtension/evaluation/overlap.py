@@ -134,28 +134,6 @@ def slice_positions(reference: NDArray[np.integer]) -> dict[int, str]:
     return {int(index): POSITIONS[min(2, 3 * (int(index) - first) // count)] for index in shown}
 
 
-def begins_at_apex(reference: NDArray[np.integer]) -> bool:
-    """Whether slice 0 is apical, as the left ventricle's outline narrows towards the apex.
-
-    Parameters
-    ----------
-    reference
-        (slices, rows, columns) labels, or (frames, slices, rows, columns) of one heart: its fullest frame decides for
-        all, since a heart at end systole may be widest anywhere. An apical aneurysm wider than the base misleads this.
-
-    Returns
-    -------
-    bool
-        False also where fewer than two slices show the left ventricle.
-    """
-    if reference.ndim == 4:
-        reference = reference[int(np.argmax((reference == 1).sum(axis=(1, 2, 3))))]
-    area = np.isin(reference, (1, 2)).sum(axis=(1, 2))
-    shown = area[area > 0]
-    half = len(shown) // 2
-    return bool(half and shown[:half].mean() < shown[-half:].mean())
-
-
 def check_same_grid(predicted: NDArray, reference: NDArray, case: str = "") -> None:
     """Raise `InputError`, naming the case, unless both labels are (slices, rows, columns) of the same shape."""
     if predicted.shape != reference.shape or predicted.ndim != 3:
@@ -194,7 +172,7 @@ def compare(
     case, frame, pathology, phase
         What the rows say about themselves, see `Comparison`.
     apex_first
-        Whether slice 0 is the most apical (see `begins_at_apex`).
+        Whether slice 0 is the most apical (see `anatomy.stack_order.begins_at_apex`).
 
     Raises
     ------

@@ -7,8 +7,8 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from CMRSimExtension.anatomy.aha import SEGMENT_NAMES, VentricleAxes
+from CMRSimExtension.anatomy.stack_order import begins_at_apex
 from CMRSimExtension.errors import InputError
-from CMRSimExtension.evaluation.overlap import begins_at_apex
 from CMRSimExtension.scanner.geometry import ImageGrid
 
 FEWEST_SLICES = 3
@@ -53,7 +53,7 @@ def wall_thickness(
     rays
         Directions per slice.
     apex_first
-        Whether slice 0 is the most apical, not the most basal (see `overlap.begins_at_apex`).
+        Whether slice 0 is the most apical, not the most basal (see `anatomy.stack_order.begins_at_apex`).
 
     Raises
     ------

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from CMRSimExtension.anatomy.stack_order import begins_at_apex
 from CMRSimExtension.errors import InputError
 from CMRSimExtension.evaluation.agreement import Agreement
 from CMRSimExtension.evaluation.case_values import (
@@ -20,7 +21,7 @@ from CMRSimExtension.evaluation.case_values import (
     phases_of,
     wall_values,
 )
-from CMRSimExtension.evaluation.overlap import Comparison, begins_at_apex, compare, summarise
+from CMRSimExtension.evaluation.overlap import Comparison, compare, summarise
 from CMRSimExtension.evaluation.voxel_sizes import spacing_is_plausible
 from CMRSimExtension.files.cine_files import is_nifti_name, sidecar_path
 from CMRSimExtension.files.label_origin import SEGMENTATION_FORMAT

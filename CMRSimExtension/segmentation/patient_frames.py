@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from CMRSimExtension.anatomy.stack_order import begins_at_apex
 from CMRSimExtension.errors import InputError
 from CMRSimExtension.evaluation.case_values import phases_of
-from CMRSimExtension.evaluation.overlap import begins_at_apex
 from CMRSimExtension.files.third_party import GeometryWarning
 from CMRSimExtension.scanner.geometry import ImageGrid
 from CMRSimExtension.simulation.cine import Cine

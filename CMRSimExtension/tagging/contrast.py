@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from CMRSimExtension.anatomy.stack_order import basal_third, begins_at_apex
 from CMRSimExtension.errors import InputError
 from CMRSimExtension.tagging.motion import moving_mask
 from CMRSimExtension.tagging.registration import smooth
@@ -184,15 +185,11 @@ def steady(masks: NDArray[np.bool_]) -> NDArray[np.bool_]:
 
 
 def _basal_slices(labels: NDArray[np.uint8]) -> slice:
-    """From beyond the base to the end of the basal third of the slices with muscle; the larger end is the base."""
-    shown = np.flatnonzero((labels == 2).any(axis=(1, 2)))
-    if not len(shown):
+    """From beyond the base to the end of the basal third of the slices with muscle."""
+    basal = basal_third(labels)
+    if not len(basal):
         return slice(0, 0)
-    third = max(1, round(len(shown) / 3))
-    area = np.isin(labels[shown], (1, 2, 3)).sum(axis=(1, 2))
-    if area[:third].sum() >= area[-third:].sum():
-        return slice(0, int(shown[third - 1]) + 1)
-    return slice(int(shown[-third]), len(labels))
+    return slice(int(basal[-1]), len(labels)) if begins_at_apex(labels) else slice(0, int(basal[-1]) + 1)
 
 
 def _box(mask: NDArray[np.bool_]) -> tuple[slice, slice]:

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from CMRSimExtension.anatomy.stack_order import basal_third, begins_at_apex
 from CMRSimExtension.errors import InputError
 from CMRSimExtension.scanner.geometry import ImageGrid
 from CMRSimExtension.tagging.guidance import Channels, SegmentedDiastole, grey
@@ -65,8 +66,9 @@ class HeartMotion:
     region
         Slices of rows and of columns that the fields cover.
     descent
-        (frames, slices) 0 or 1: by how many slices the muscle of each slice of end diastole has moved towards the apex.
-        Where it is 1, `to_frame_px` leads into the next slice; `to_rest_px` stays within its own, always.
+        (frames, slices) 0, or 1 (-1 where the stack begins at the apex): by how many slices the muscle of each slice of
+        end diastole has moved towards the apex. `to_frame_px` leads into that slice; `to_rest_px` stays within its own,
+        always.
     shape
         (frames, slices, rows, columns) of the cine.
     """
@@ -210,14 +212,14 @@ def estimate_motion(
         to_rest = np.stack([r for _, r in finished], axis=1)
         descent = np.zeros((frames, slices), np.intp)
         searching = [t for t in range(1, frames) if per_frame[t] is None]
-        basal = _basal_slices(work_labels)
+        basal, step = _free_to_descend(work_labels)
         for frame, found in zip(
             searching,
-            pool.map(lambda t: _found_in_next_slice(work, work_labels, basal, t, fields[:, t]), searching),
+            pool.map(lambda t: _found_in_next_slice(work, work_labels, basal, step, t, fields[:, t]), searching),
             strict=True,
         ):
             for index, field in found:
-                descent[frame, index] = 1
+                descent[frame, index] = step
                 to_frame[:, frame, index : index + 1] = _finish(field, window, region, factor)[0]
     return HeartMotion(to_frame, to_rest, region, (frames, slices, *image.shape[2:]), descent)
 
@@ -248,19 +250,19 @@ def _one_round(
     return field
 
 
-def _basal_slices(labels: NDArray[np.uint8] | None) -> NDArray[np.intp]:
-    """The basal third of the slices with muscle, those whose muscle may have gone through to the next slice."""
+def _free_to_descend(labels: NDArray[np.uint8] | None) -> tuple[NDArray[np.intp], int]:
+    """The basal slices whose muscle may have gone through to the next slice, and where that lies from each."""
     if labels is None:
-        return np.empty(0, np.intp)
-    shown = np.flatnonzero((labels == 2).any(axis=(1, 2)))
-    basal = shown[: max(1, int(round(len(shown) / 3)))]
-    return basal[basal + 1 < len(labels)]
+        return np.empty(0, np.intp), 1
+    basal, step = basal_third(labels), -1 if begins_at_apex(labels) else 1
+    return basal[(basal + step >= 0) & (basal + step < len(labels))], step
 
 
 def _found_in_next_slice(
     work: NDArray[np.float32],
     labels: NDArray[np.uint8] | None,
     basal: NDArray[np.intp],
+    step: int,
     frame: int,
     field: Field,
 ) -> list[tuple[int, Field]]:
@@ -270,7 +272,7 @@ def _found_in_next_slice(
     diastole = SegmentedDiastole(work[0, basal], labels[basal])
     if not diastole.guides:
         return []
-    own, next_ones = work[frame, basal], work[frame, basal + 1]
+    own, next_ones = work[frame, basal], work[frame, basal + step]
     other: Field = np.zeros((2, *own.shape), np.float32)
     for number in range(1 + GUIDED_ROUNDS):
         other = _one_round(diastole, next_ones, None, other, number)

@@ -10,7 +10,6 @@ from scipy.spatial.distance import cdist
 from CMRSimExtension.errors import InputError
 from CMRSimExtension.evaluation.overlap import (
     Comparison,
-    begins_at_apex,
     compare,
     dice,
     hausdorff_mm,
@@ -78,27 +77,6 @@ def test_positions_are_turned_round_for_a_stack_that_begins_at_the_apex():
     rows = compare(predicted, labels, (8, 1, 1), distances=False, apex_first=True)
     by_position = {row.position: row.dice for row in rows if row.structure == "lv_myocardium"}
     assert by_position["apical"] == 0.0 and by_position["basal"] == 1.0
-
-
-@pytest.mark.parametrize("frames", [(), (3,)])
-def test_a_stack_whose_outline_widens_begins_at_the_apex(frames):
-    labels = np.zeros((4, 20, 20), int)
-    for index, size in enumerate((3, 5, 8, 8)):
-        labels[index, :size, :size] = 2
-    labels = np.broadcast_to(labels, (*frames, *labels.shape))
-    assert begins_at_apex(labels) and not begins_at_apex(labels[..., ::-1, :, :])
-
-
-def test_the_fullest_frame_tells_where_the_apex_is():
-    full, empty = np.zeros((4, 20, 20), int), np.zeros((4, 20, 20), int)
-    for index, size in enumerate((3, 5, 8, 8)):
-        full[index, :size, :size] = 1
-        empty[3 - index, : 2 * size, : 2 * size] = 2  # a thick wall that is widest at the other end
-    assert begins_at_apex(np.stack([empty, full])) and not begins_at_apex(empty)
-
-
-def test_a_single_slice_begins_at_no_apex():
-    assert not begins_at_apex(np.full((1, 8, 8), 2))
 
 
 def test_volumes_are_voxels_times_their_size():
