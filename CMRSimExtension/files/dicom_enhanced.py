@@ -16,6 +16,7 @@ from CMRSimExtension.files.dicom_identity import (
     heartbeats,
     is_simulated,
     protocol_values,
+    series_number,
     stored,
     study_dataset,
     uid,
@@ -81,7 +82,8 @@ def enhanced_dataset(cine: Cine, pixels: np.ndarray, key: str) -> Dataset:
     ds.update(study_dataset(cine, key))
     ds.SOPClassUID, ds.SOPInstanceUID = ENHANCED_MR_IMAGE, uid(key, "enhanced")
     ds.Modality = "MR"
-    ds.SeriesInstanceUID, ds.SeriesNumber, ds.InstanceNumber = uid(key, "enhanced series"), 2, 1
+    ds.SeriesInstanceUID, ds.InstanceNumber = uid(key, "enhanced series"), 1
+    ds.SeriesNumber = series_number(cine, enhanced=True)
     ds.SeriesDescription = series_description(cine)
     ds.BodyPartExamined, ds.PatientPosition = "HEART", "HFS"
     ds.ContentDate, ds.ContentTime = _TIMESTAMP[:8], _TIMESTAMP[8:]

@@ -10,11 +10,17 @@ from numpy.typing import NDArray
 
 from CMRSimExtension.errors import InputError
 from CMRSimExtension.files.preview import heartbeat_ms
+from CMRSimExtension.files.sidecar import json_text
 from CMRSimExtension.simulation.cine import Cine
 from CMRSimExtension.version import __version__
 
 WHITE = 4095
 """Largest stored value of a series (DESIGN section 6)."""
+
+SERIES_STEP = 1_000_000
+"""What is derived from one series of a study is numbered in steps of this, above the numbers that scanners give."""
+LARGEST_SERIES = 2**31 - 1 - 16 * SERIES_STEP
+"""Scanners' series with larger numbers count as not numbered: DICOM's integers end where what is derived would lie."""
 
 _LPS = np.diag([-1.0, -1.0, 1.0])
 
@@ -66,8 +72,12 @@ def stored(cine: Cine) -> Stored:
 
 def uid(key: str, *parts: object) -> str:
     """A UID of the form 2.25.<number> that follows from its arguments (DICOM PS3.5, B.2)."""
-    digest = hashlib.sha256("/".join([key, *map(str, parts)]).encode()).digest()
-    return f"2.25.{int.from_bytes(digest[:16], 'big')}"
+    return f"2.25.{_whole_number(key, *map(str, parts))}"
+
+
+def _whole_number(*parts: str) -> int:
+    """A number of 128 bits that follows from its arguments."""
+    return int.from_bytes(hashlib.sha256("/".join(parts).encode()).digest()[:16], "big")
 
 
 def _history(cine: Cine) -> Iterator[dict[str, Any]]:
@@ -106,6 +116,40 @@ def frame_of_reference(cine: Cine, key: str) -> str:
     return str(source_of(cine).get("frame_of_reference_uid") or uid(key, "space"))
 
 
+def series_number(cine: Cine, *, enhanced: bool = False) -> int:
+    """Number of a series of the cine's images; stacks of one study, and what is made of one stack, have different ones.
+
+    It is the lowest number that the scanner gave the series of the stack, or one that follows from their UIDs where the
+    record lacks it. `SERIES_STEP` above it is the enhanced object, and two steps higher each of them with simulated
+    tags. What was read from no series is numbered 1 to 4. (Segmentations: see `dicom_segments.series_number_of`.)
+    """
+    derived = 2 * bool(tagging_record(cine)) + enhanced
+    source = source_of(cine)
+    given = [n for n in source.get("series_numbers") or [] if isinstance(n, int) and 0 < n <= LARGEST_SERIES]
+    if given:
+        return min(given) + SERIES_STEP * derived
+    if source.get("series_uids"):
+        number = 1 + _whole_number(*sorted(map(str, source["series_uids"]))) % (SERIES_STEP - 1)
+        return number + SERIES_STEP * derived
+    return 1 + derived
+
+
+def _patient_id(cine: Cine, key: str) -> str:
+    """The same for all that was read from one study, or scanned of one simulated subject; no patient's."""
+    study = source_of(cine).get("study_uid")
+    simulated = is_simulated(cine)
+    if study:
+        key = hashlib.sha256(f"patient of study {study}".encode()).hexdigest()
+    elif simulated and (anatomy := _anatomy(cine)):
+        key = hashlib.sha256(f"subject {json_text(anatomy)}".encode()).hexdigest()
+    return f"CMRSIM-{'SIM' if simulated else 'CONVERTED'}-{key[:12].upper()}"
+
+
+def _anatomy(cine: Cine) -> dict[str, Any]:
+    """What the record says of the simulated subject; empty without one."""
+    return next((record["anatomy"] for record in _history(cine) if isinstance(record.get("anatomy"), dict)), {})
+
+
 def study_dataset(cine: Cine, key: str) -> Any:
     """Patient, study and equipment modules, and the marks, for every object of one cine."""
     from pydicom.dataset import Dataset
@@ -116,12 +160,10 @@ def study_dataset(cine: Cine, key: str) -> Any:
     if is_synthetic(cine):
         # Synthetic Data (0008,001C), DICOM PS3.3 C.12.1.
         ds.add_new(0x0008001C, "CS", "YES")
-    name = "SIM" if simulated else "CONVERTED"
-    ds.PatientName = f"{name}^CMRSIM"
-    ds.PatientID = f"CMRSIM-{name}-{key[:12].upper()}"
+    ds.PatientName = f"{'SIM' if simulated else 'CONVERTED'}^CMRSIM"
+    ds.PatientID = _patient_id(cine, key)
     ds.PatientBirthDate = ""
-    anatomy: dict[str, Any] = next((r["anatomy"] for r in _history(cine) if isinstance(r.get("anatomy"), dict)), {})
-    body = anatomy.get("parameters", {}).get("torso", {})
+    body = _anatomy(cine).get("parameters", {}).get("torso", {})
     ds.PatientSex = str(body.get("sex", ""))[:1]
     if "age_years" in body:
         ds.PatientAge = f"{min(999, int(body['age_years'])):03d}Y"

@@ -174,6 +174,7 @@ def _source(stack: DicomStack) -> dict[str, Any]:
         "study_uid": first.study_uid,
         "frame_of_reference_uid": first.frame_of_reference_uid,
         "series_uids": list(dict.fromkeys(frames[0].series_uid for frames in stack.images)),
+        "series_numbers": list(dict.fromkeys(frames[0].series_number for frames in stack.images)),
         "series_descriptions": list(dict.fromkeys(frames[0].series_description for frames in stack.images)),
     } | {name: value for name, value in first.protocol if value not in (None, "")}
 

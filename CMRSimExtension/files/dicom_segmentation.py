@@ -14,7 +14,7 @@ from CMRSimExtension.errors import FileFormatError, InputError
 from CMRSimExtension.files.dicom_identity import stored, uid
 from CMRSimExtension.files.dicom_images import SEGMENTATION, DicomImage, is_dicom
 from CMRSimExtension.files.dicom_references import as_one_image, as_one_series, refer_to_every_series, refer_to_frames
-from CMRSimExtension.files.dicom_segments import description_of, series_description_of
+from CMRSimExtension.files.dicom_segments import description_of, series_description_of, series_number_of
 from CMRSimExtension.files.label_origin import GIVEN, LabelOrigin, origin_of_own_labels
 from CMRSimExtension.files.third_party import reading
 from CMRSimExtension.scanner.geometry import ImageGrid
@@ -90,7 +90,7 @@ def segmentation_datasets(
                 segmentation_type=highdicom.seg.SegmentationTypeValues.BINARY,
                 segment_descriptions=[description_of(number, n, origin) for number, n in enumerate(present, 1)],
                 series_instance_uid=uid(key, "segmentation series"),
-                series_number=100,
+                series_number=series_number_of((of_slice[0] for of_slice in images), origin),
                 sop_instance_uid=uid(key, "segmentation", frame),
                 instance_number=frame + 1,
                 manufacturer="CMRSimExtension",

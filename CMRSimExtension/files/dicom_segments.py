@@ -1,13 +1,25 @@
 """How a DICOM segmentation describes its segments: names, codes, colours, and who made them."""
 
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
 
 from CMRSimExtension.anatomy.terminology import Code, term_of
-from CMRSimExtension.files.dicom_identity import uid
+from CMRSimExtension.files.dicom_identity import LARGEST_SERIES, SERIES_STEP, uid
 from CMRSimExtension.files.label_origin import LabelOrigin
 from CMRSimExtension.version import __version__
+
+
+def series_number_of(images: Iterable[Any], origin: LabelOrigin) -> int:
+    """Number of a series of segmentations of the `images` (pydicom data sets), another for each kind of origin.
+
+    Four steps above the lowest number of their series for true labels, eight for given ones, twelve for a network's:
+    images take no more than three steps (`dicom_identity.series_number`).
+    """
+    given = [int(image.get("SeriesNumber") or 0) for image in images]
+    steps = {"simulated": 4, "given": 8, "network": 12}[origin.kind]
+    return min((n for n in given if 0 < n <= LARGEST_SERIES + 3 * SERIES_STEP), default=0) + steps * SERIES_STEP
 
 
 def series_description_of(origin: LabelOrigin) -> str:

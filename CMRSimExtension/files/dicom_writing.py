@@ -15,6 +15,7 @@ from CMRSimExtension.files.dicom_identity import (
     is_simulated,
     mean_heart_rate,
     protocol_values,
+    series_number,
     source_of,
     stored,
     study_dataset,
@@ -137,7 +138,8 @@ def _dataset(
     ds.ImageType = ["ORIGINAL" if simulated else "DERIVED", "PRIMARY", "OTHER"]
     ds.Modality = "MR"
     ds.SeriesInstanceUID = uid(values.key, "series")
-    ds.SeriesNumber, ds.AcquisitionNumber, ds.InstanceNumber = 1, s + 1, s * frames + f + 1
+    ds.SeriesNumber = series_number(cine)
+    ds.AcquisitionNumber, ds.InstanceNumber = s + 1, s * frames + f + 1
     ds.SeriesDescription = series_description(cine)
     ds.BodyPartExamined = "HEART"
     ds.PatientPosition = "HFS"
