@@ -23,7 +23,7 @@ from CMRSimExtension.tagging.options import TagOptions
 from CMRSimExtension.tagging.pattern import TagPattern
 from CMRSimExtension.tagging.rendering import PlanarPattern
 from CMRSimExtension.tagging.simulated import motion_source
-from CMRSimExtension.tagging.tagged_frames import Images, Progress, TaggedFrames
+from CMRSimExtension.tagging.tagged_frames import MOST_LABEL, Images, Progress, TaggedFrames
 
 
 def tag_cine(
@@ -68,8 +68,8 @@ def tag_cine(
     Raises
     ------
     InputError
-        One frame where motion is asked for, tags under two pixels apart, labels of another shape or geometry, a
-        negative seed.
+        One frame where motion is asked for, tags under two pixels apart, labels of another shape or geometry, or
+        with numbers that are not whole or not from 0 to 254, a negative seed.
     """
     options = options or TagOptions()
     if seed < 0:
@@ -138,6 +138,9 @@ def _check(cine: Cine, labels: NDArray[np.integer] | None, labels_grid: ImageGri
             f"labels have the shape {np.shape(labels)}, the cine {cine.image.shape}; give labels of every frame, or of "
             f"end diastole alone {cine.image.shape[1:]}"
         )
+    for given in (labels, cine.labels):
+        if given is not None:
+            _check_numbers(np.asarray(given))
     if labels_grid is not None:
         if labels_grid.shape != cine.grid.shape:
             raise InputError(
@@ -150,6 +153,16 @@ def _check(cine: Cine, labels: NDArray[np.integer] | None, labels_grid: ImageGri
                 f"labels and cine have different geometry (affines differ by up to {away:.3g} mm); resample the labels "
                 "to the cine's grid"
             )
+
+
+def _check_numbers(labels: NDArray[np.integer]) -> None:
+    if not np.issubdtype(labels.dtype, np.integer):
+        raise InputError(f"labels are of type {labels.dtype}; label numbers are whole: convert them first")
+    if labels.size and not (0 <= labels.min() and labels.max() <= MOST_LABEL):
+        raise InputError(
+            f"labels go from {labels.min()} to {labels.max()}; choose numbers from 0 to {MOST_LABEL} (1 LV blood, 2 LV "
+            "myocardium, 3 RV blood)"
+        )
 
 
 def _motion(

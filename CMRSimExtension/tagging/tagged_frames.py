@@ -28,7 +28,10 @@ from CMRSimExtension.tagging.rendering import PlanarPattern, render, tissue_stat
 Progress = Callable[[float, str], None]
 Images = NDArray[np.float32]
 
-_MORE_BLOOD = np.uint8(255)
+MOST_LABEL = 254
+"""Highest label number that a series may have."""
+
+_MORE_BLOOD = np.uint8(MOST_LABEL + 1)
 """Stands for blood that nobody labelled, while a series is tagged."""
 
 

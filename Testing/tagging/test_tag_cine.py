@@ -215,6 +215,20 @@ def test_labels_that_lie_elsewhere_are_refused(beating):
         tag_cine(beating, labels=beating.labels, labels_grid=elsewhere)
 
 
+@pytest.mark.parametrize(
+    ("number", "kind", "said"),
+    [(255, np.uint8, "0 to 255"), (300, np.int16, "0 to 300"), (-1, np.int16, "-1 to"), (2, np.float32, "float32")],
+)
+def test_label_numbers_that_cannot_be_kept_are_refused(beating, number, kind, said):
+    labels = beating.labels.astype(kind)
+    labels[0, 0, 0, 0] = number
+    with pytest.raises(InputError, match=said):
+        tag_cine(beating, labels=labels)
+    if kind is not np.float32:
+        with pytest.raises(InputError, match=said):
+            tag_cine(replace(beating, labels=labels))
+
+
 def test_labels_of_another_shape_are_refused(beating):
     with pytest.raises(InputError, match="labels have the shape"):
         tag_cine(beating, labels=beating.labels[:2])
