@@ -40,6 +40,9 @@ from CMRSimExtension.simulation.cine import Cine
 from CMRSimExtension.version import __version__
 
 
+_ONE_FRAME = "one frame alone: its volumes and mass are called end-diastolic, whichever phase it is of"
+
+
 @dataclass(frozen=True)
 class SegmentationOptions:
     """How to segment.
@@ -308,7 +311,7 @@ def _record(
         "confidence": round(found.place.confidence, 4),
         "function": None if curves is None else curves.function.as_dict(),
         "ejection_fractions": result.ejection_fractions,
-        "notes": found.notes,
+        "notes": found.notes + ([_ONE_FRAME] if curves is not None and len(found.labels) == 1 else []),
     }
     if found.probabilities is not None:
         # Channel 0 is the background; the others are the model's classes.

@@ -65,6 +65,15 @@ def test_the_sidecar_holds_the_function_of_the_labels(cine, oracle, tmp_path, tr
     assert record["function"]["lv_ef_percent"] == pytest.approx(64.0, abs=4)  # 1 - 0.6^2, in area
 
 
+def test_the_sidecar_of_a_single_frame_says_what_its_volumes_are_called(cine, oracle, tmp_path, truth):
+    segment_file(cine, tmp_path / "all.nii.gz", oracle, PLAIN)
+    write(tmp_path / "es.nii.gz", picture(truth)[3:])
+    segment_file(tmp_path / "es.nii.gz", tmp_path / "one.nii.gz", oracle, PLAIN)
+    notes = {name: json.loads((tmp_path / f"{name}.json").read_text())["notes"] for name in ("all", "one")}
+    assert any("called end-diastolic" in note for note in notes["one"])
+    assert not any("called end-diastolic" in note for note in notes["all"])
+
+
 def test_the_sidecar_holds_wall_thickness_at_both_ends_of_the_beat(cine, oracle, tmp_path):
     _, result = segment_file(cine, tmp_path / "seg.nii.gz", oracle, PLAIN)
     wall = json.loads((tmp_path / "seg.json").read_text())["wall_thickness_mm"]
