@@ -5,6 +5,7 @@ files open there with their times, names, colours and terminology, without any s
 """
 
 import json
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,17 +14,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from CMRSimExtension.anatomy.terminology import structure_of_segment, term_of
-from CMRSimExtension.errors import FileFormatError, InputError
+from CMRSimExtension.errors import CMRSimWarning, FileFormatError, InputError
 from CMRSimExtension.files.atomic import StagedFiles
 from CMRSimExtension.files.cine_files import as_labels, check_cine, refuse_uneven
 from CMRSimExtension.files.nrrd_header import NrrdImage, read_nrrd, write_nrrd
+from CMRSimExtension.files.nrrd_times import frame_times
 from CMRSimExtension.files.sidecar import TimesHeld, read_sidecar, sidecar_beside, sidecar_text, with_sidecar
 from CMRSimExtension.scanner.geometry import ImageGrid
 from CMRSimExtension.simulation.cine import Cine
 
 ENDINGS = (".seq.nrrd", ".nrrd", ".nhdr")
-MS_PER_UNIT = {"ms": 1.0, "s": 1000.0}
-"""What Slicer's sequences count time in. Those whose index unit nobody set have seconds (vtkMRMLSequenceNode)."""
 _SLICE_TIMES, _HEARTBEATS = "cmrsim times ms", "cmrsim heartbeats ms"
 
 
@@ -102,16 +102,20 @@ def read_sequence(path: Path | str) -> Cine:
             if beside.values.shape != shape or not np.allclose(beside.affine_ras, image.affine_ras, atol=0.01):
                 raise FileFormatError(f"{target.name} does not lie on the grid of {path.name}; give each its own")
             labels[truth] = as_labels(beside.values, target.name)
-    table = times = _table(path, image, _SLICE_TIMES, (shape[1], shape[0]))
-    if times is None and shape[0] > 1:
-        index = _index_values(image, shape[0])
-        times = None if index is None else np.tile(index, (shape[1], 1))
+    times = _table(path, image, _SLICE_TIMES, (shape[1], shape[0]))
+    held: TimesHeld = "frames" if times is None else "slices"
+    notes = list(image.notes)
+    if times is None:
+        by_frame = frame_times(image.frame_axis, image.fields, shape[0])
+        notes += by_frame.notes
+        times = None if by_frame.times_ms is None else np.tile(by_frame.times_ms, (shape[1], 1))
+    for note in notes:
+        warnings.warn(f"{path.name}: {note}", CMRSimWarning, stacklevel=2)
     cine = Cine(
         image=np.ascontiguousarray(image.values, dtype=np.float32), grid=grid, times_ms=times,
         heartbeats_ms=_table(path, image, _HEARTBEATS, (shape[1],)),
-        labels=labels.get("labels"), anatomy=labels.get("anatomy"),
+        labels=labels.get("labels"), anatomy=labels.get("anatomy"), sidecar={"notes": notes} if notes else {},
     )
-    held: TimesHeld = "frames" if table is None else "slices"
     return with_sidecar(cine, read_sidecar(sidecar_beside(path)), path.name, times=held)
 
 
@@ -169,6 +173,8 @@ def read_segmentation(path: Path | str) -> Labels:
     if not segments:
         raise FileFormatError(f"{path.name} names no segments; it is a plain image, give it another ending")
     stored = as_labels(image.values, path.name)
+    for note in image.notes:
+        warnings.warn(f"{path.name}: {note}", CMRSimWarning, stacklevel=2)
     values = np.zeros((1, *stored.shape[1:]), np.uint8)
     for segment in segments:
         structure = structure_of_segment(segment.get("ID", ""), segment.get("Name", ""))
@@ -248,25 +254,6 @@ def _refuse_integers_only(path: Path, image: NrrdImage) -> None:
         raise FileFormatError(f"{path.name} is a segmentation, not an image; name it .seg.nrrd to convert its labels")
     if not np.all(np.isfinite(image.values)):
         raise FileFormatError(f"{path.name} holds NaN or infinite values; correct the image")
-
-
-def _index_values(image: NrrdImage, frames: int) -> NDArray[np.float64] | None:
-    """Times in ms from the index of the list axis; None where its unit is not one of time."""
-    factor = MS_PER_UNIT.get(image.list_unit)
-    if factor is None:
-        return None
-    for axis in (3, 0):
-        text = image.fields.get(f"axis {axis} index values")
-        if text is None:
-            continue
-        try:
-            values = np.array([float(v) for v in text.split()])
-        except ValueError:
-            return None
-        if len(values) == frames and np.all(np.isfinite(values)) and np.all(np.diff(values) > 0):
-            # An index that merely counts is not a time.
-            return None if np.array_equal(values, np.arange(frames)) else factor * values
-    return None
 
 
 def _table(path: Path, image: NrrdImage, key: str, shape: tuple[int, ...]) -> NDArray[np.float64] | None:

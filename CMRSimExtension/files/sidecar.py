@@ -191,7 +191,7 @@ def checksum(values: NDArray) -> str:
     """SHA-256 of (frames, slices, rows, columns) values as little-endian 32-bit floats, in this order."""
     digest = hashlib.sha256()
     for frame in values:
-        digest.update(np.ascontiguousarray(frame, dtype="<f4"))
+        digest.update(np.asarray(frame, dtype="<f4").tobytes())
     return digest.hexdigest()
 
 

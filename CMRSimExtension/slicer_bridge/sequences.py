@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from vtk.util.numpy_support import vtk_to_numpy
 
 from CMRSimExtension.errors import InputError
-from CMRSimExtension.files.nrrd_files import MS_PER_UNIT
+from CMRSimExtension.files.nrrd_times import MS_PER_UNIT
 from CMRSimExtension.scanner.geometry import ImageGrid
 from CMRSimExtension.simulation.cine import Cine
 from CMRSimExtension.slicer_bridge.hierarchy import place_beside
