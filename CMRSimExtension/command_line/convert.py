@@ -32,7 +32,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--format", choices=NAMED_FORMATS, help="format of OUT where its name does not say it")
     parser.add_argument("--reference", metavar="FILE", help="DICOM images that a segmentation belongs to")
     parser.add_argument("--series", metavar="NAME",
-                        help="which series (description or number) or case, where IN holds several")
+                        help="which DICOM series (number, several as 12,13,14, UID, description, or 'stack 2' as "
+                             "cmrsim info lists them) or case, where IN holds several")
 
 
 def run(options: argparse.Namespace, console: Console) -> None:

@@ -5,18 +5,26 @@ import argparse
 from CMRSimExtension.command_line.console import Console
 
 HELP = "what is in a file or folder of images"
-DESCRIPTION = "Say what an image file or a folder of DICOM images holds: size, geometry, times, labels, function."
+DESCRIPTION = """\
+Say what an image file or a folder of DICOM images holds: size, geometry, times, labels, function. Of a DICOM folder,
+list the series, and the stacks that they form or why they form none.
+"""
 EXAMPLES = """\
 examples:
   cmrsim info heart.nii.gz
   cmrsim info study_folder
+  cmrsim info study_folder --series 12,13,14
   cmrsim info heart.nii.gz --json
 """
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("file", metavar="FILE", help="image file, or folder of DICOM images")
-    parser.add_argument("--series", metavar="NAME", help="which series or case, where FILE holds several")
+    parser.add_argument(
+        "--series",
+        metavar="NAME",
+        help="which series (number, several as 12,13,14, UID, description, or 'stack 2') or case, of several in FILE",
+    )
     parser.add_argument("--json", action="store_true", help="as JSON, for other programs")
 
 

@@ -32,7 +32,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--out", metavar="X.nii.gz", required=True, help="label file to write, or a folder for a folder"
     )
-    parser.add_argument("--series", metavar="NAME", help="which series or case, where IN holds several")
+    parser.add_argument(
+        "--series", metavar="NAME",
+        help="which series (number, several as 12,13,14, UID, description, or 'stack 2' as cmrsim info lists them) or "
+        "case, where IN holds several",
+    )  # fmt: skip
     parser.add_argument(
         "--model", default="cine_sax", help="name of a model (see 'cmrsim models list') or bundle folder"
     )

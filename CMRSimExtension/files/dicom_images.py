@@ -3,8 +3,7 @@
 Positions here are LPS millimetres, as DICOM writes them; they become RAS where a cine is made of them.
 """
 
-import os
-from collections.abc import Iterator
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,12 +20,16 @@ SEGMENTATION = "1.2.840.10008.5.1.4.1.1.66.4"
 TRANSFERS = ("ON_RESONANCE", "OFF_RESONANCE", "NONE")
 """Values of Magnetization Transfer (PS3.3 C.8.13.5.6)."""
 
+MR_CLASSES = (MR_IMAGE, ENHANCED_MR_IMAGE)
+"""What scanners store MR images as; some programs store them again as other classes, and keep the modality."""
+
 _ELEMENTS = (
-    "SOPClassUID", "SOPInstanceUID", "StudyInstanceUID", "SeriesInstanceUID", "FrameOfReferenceUID", "Modality",
-    "SeriesNumber", "SeriesDescription", "InstanceNumber", "Rows", "Columns", "SamplesPerPixel",
-    "PhotometricInterpretation", "NumberOfFrames", "ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing",
-    "SliceThickness", "TriggerTime", "TemporalPositionIdentifier", "NumberOfTemporalPositions", "NominalInterval",
-    "CardiacNumberOfImages", "Manufacturer", "ManufacturerModelName", "MagneticFieldStrength", "RepetitionTime",
+    "ImageType", "ComplexImageComponent", "SOPClassUID", "SOPInstanceUID", "StudyInstanceUID", "SeriesInstanceUID",
+    "FrameOfReferenceUID", "Modality", "SeriesNumber", "SeriesDescription", "InstanceNumber", "Rows", "Columns",
+    "SamplesPerPixel", "PhotometricInterpretation", "NumberOfFrames", "ImagePositionPatient",
+    "ImageOrientationPatient", "PixelSpacing", "SliceThickness", "TriggerTime",
+    "TemporalPositionIdentifier", "NumberOfTemporalPositions", "NominalInterval", "CardiacNumberOfImages",
+    "Manufacturer", "ManufacturerModelName", "MagneticFieldStrength", "RepetitionTime",
     "EchoTime", "FlipAngle", "SAR", "ScanningSequence", "SequenceVariant", "ScanOptions", "ImagingFrequency",
     "PixelBandwidth", "SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence",
 )
@@ -47,6 +50,10 @@ class DicomImage:
         Identifiers.
     series_number, series_description
         As shown to operators.
+    image_type
+        Words of Image Type (of a frame, its Frame Type), as ``("ORIGINAL", "PRIMARY", "M")``; empty where absent.
+    component
+        "magnitude", "phase", "real", "imaginary" or "mixed", in so far as the header says it; else empty.
     rows, columns
         Matrix.
     orientation
@@ -76,6 +83,8 @@ class DicomImage:
     frame_of_reference_uid: str
     series_number: int
     series_description: str
+    image_type: tuple[str, ...]
+    component: str
     rows: int
     columns: int
     orientation: tuple[float, ...]
@@ -88,33 +97,6 @@ class DicomImage:
     heartbeat_ms: float | None
     announced: int | None
     protocol: tuple[tuple[str, Any], ...]
-
-
-def find_images(path: Path) -> list[DicomImage]:
-    """Every MR image in the file or below the folder `path`; files that are not DICOM are passed over.
-
-    Raises
-    ------
-    InputError
-        Nothing there, or no DICOM MR image in it.
-    FileFormatError
-        A DICOM file is damaged, is not MR, or lacks what gives it a place in space.
-    """
-    if not path.exists():
-        raise InputError(f"{path} does not exist; check the name")
-    images: list[DicomImage] = []
-    others: set[str] = set()
-    for file in [path] if path.is_file() else _files_below(path):
-        if is_dicom(file):
-            images += _images_of(file, others)
-    if not images:
-        found = f"; there is {', '.join(sorted(others))}" if others else ""
-        raise InputError(f"{path} holds no DICOM MR image{found}; give the folder of a cine series")
-    if others - {"SEG"}:
-        raise InputError(
-            f"{path} mixes MR images with {', '.join(sorted(others - {'SEG'}))}; give a folder of MR images alone"
-        )
-    return images
 
 
 def is_dicom(file: Path) -> bool:
@@ -138,40 +120,38 @@ def read_header(file: Path) -> Any:
         return dataset
 
 
-def _files_below(folder: Path) -> Iterator[Path]:
-    for where, folders, names in os.walk(folder):
-        folders.sort()
-        for name in sorted(names):
-            yield Path(where) / name
+def images_of(file: Path, dataset: Any) -> list[DicomImage]:
+    """The MR image, or the frames of the enhanced MR image, whose header is `dataset` (see `read_header`).
 
-
-def _images_of(file: Path, others: set[str]) -> list[DicomImage]:
-    dataset = read_header(file)
+    Raises
+    ------
+    FileFormatError
+        It is truncated or damaged, a colour image, or lacks what gives it a place in space.
+    """
     with reading(file, "a DICOM MR image"):
-        modality = str(dataset.get("Modality", ""))
-        if "SOPClassUID" not in dataset:
-            # A DICOMDIR or the like: an index, not an image.
-            return []
-        if dataset.SOPClassUID not in (MR_IMAGE, ENHANCED_MR_IMAGE) and (modality != "MR" or not dataset.get("Rows")):
-            others.add(modality or str(dataset.SOPClassUID.name))
-            return []
-        if modality not in ("MR", ""):
-            others.add(modality)
-            return []
-        if not dataset.get("Rows") or not dataset.get("Columns"):
-            raise FileFormatError(f"{file.name} is an MR image without a number of rows and columns; it is truncated, "
-                                  "copy or export it again")
-        samples, colour = int(dataset.get("SamplesPerPixel", 1)), str(dataset.get("PhotometricInterpretation"))
-        if samples != 1 or colour != "MONOCHROME2":
-            raise FileFormatError(
-                f"{file.name} is {colour} with {samples} samples per pixel; a grey image (MONOCHROME2) is needed"
-            )
-        if "PerFrameFunctionalGroupsSequence" in dataset:
-            return _enhanced(file, dataset)
-        if int(dataset.get("NumberOfFrames", 1) or 1) > 1:
-            raise FileFormatError(f"{file.name} has several frames but no place in space for each; export it as "
-                                  "classic or enhanced MR")
-        return [_classic(file, dataset)]
+        try:
+            return _images_of(file, dataset)
+        except FileFormatError as error:
+            if file.name in str(error):
+                raise
+            raise FileFormatError(f"{file.name}: {error}") from error
+
+
+def _images_of(file: Path, dataset: Any) -> list[DicomImage]:
+    if not dataset.get("Rows") or not dataset.get("Columns"):
+        raise FileFormatError(f"{file.name} is an MR image without a number of rows and columns; it is truncated, "
+                              "copy or export it again")
+    samples, colour = int(dataset.get("SamplesPerPixel", 1)), str(dataset.get("PhotometricInterpretation"))
+    if samples != 1 or colour != "MONOCHROME2":
+        raise FileFormatError(
+            f"{file.name} is {colour} with {samples} samples per pixel; a grey image (MONOCHROME2) is needed"
+        )
+    if "PerFrameFunctionalGroupsSequence" in dataset:
+        return _enhanced(file, dataset)
+    if int(dataset.get("NumberOfFrames", 1) or 1) > 1:
+        raise FileFormatError(f"{file.name} has several frames but no place in space for each; export it as "
+                              "classic or enhanced MR")
+    return [_classic(file, dataset)]
 
 
 def _classic(file: Path, dataset: Any) -> DicomImage:
@@ -215,7 +195,7 @@ def _enhanced(file: Path, dataset: Any) -> list[DicomImage]:
     for index, frame in enumerate(frames):
         measures, cardiac = group(frame, "PixelMeasuresSequence"), group(frame, "CardiacSynchronizationSequence")
         content, timing = group(frame, "FrameContentSequence"), group(frame, "MRTimingAndRelatedParametersSequence")
-        modifier = group(frame, "MRImagingModifierSequence")
+        modifier, kind = group(frame, "MRImagingModifierSequence"), group(frame, "MRImageFrameTypeSequence")
         images.append(_checked(file, DicomImage(
             path=file, frame=index, enhanced=True,
             position=_numbers(group(frame, "PlanePositionSequence"), "ImagePositionPatient", 3),
@@ -233,21 +213,44 @@ def _enhanced(file: Path, dataset: Any) -> list[DicomImage]:
                 ("magnetization_transfer", _one_of(modifier, "MagnetizationTransfer", TRANSFERS)),
                 ("blood_signal_nulling", _one_of(modifier, "BloodSignalNulling", ("YES", "NO"))),
             ),
-            **(_identity(dataset) | {"instance_number": index + 1}),
+            **(_identity(dataset) | {"instance_number": index + 1} | _kind(kind, "FrameType", dataset)),
         )))
     return images
 
 
 def _identity(dataset: Any) -> dict[str, Any]:
-    return {
+    sop_uid = str(dataset.get("SOPInstanceUID") or dataset.file_meta.get("MediaStorageSOPInstanceUID") or "")
+    if not sop_uid:
+        raise FileFormatError("the image has no SOP Instance UID (0008,0018), nor a Media Storage SOP Instance UID "
+                              "(0002,0003), by which images are told apart; export it again")
+    return _kind(dataset, "ImageType", dataset) | {
         "study_uid": str(dataset.get("StudyInstanceUID", "")), "series_uid": str(dataset.get("SeriesInstanceUID", "")),
-        "sop_uid": str(dataset.get("SOPInstanceUID", "")),
+        "sop_uid": sop_uid,
         "frame_of_reference_uid": str(dataset.get("FrameOfReferenceUID", "")),
         "series_number": _whole(dataset, "SeriesNumber") or 0,
         "series_description": str(dataset.get("SeriesDescription", "") or ""),
         "rows": int(dataset.Rows), "columns": int(dataset.Columns),
         "instance_number": _whole(dataset, "InstanceNumber") or 0,
     }
+
+
+_COMPONENTS = {"M": "magnitude", "P": "phase", "R": "real", "I": "imaginary", "MAG": "magnitude", "PHASE": "phase",
+               "VELOCITY": "phase", "MAGNITUDE": "magnitude", "REAL": "real", "IMAGINARY": "imaginary"}
+
+
+def _kind(dataset: Any, name: str, whole: Any) -> dict[str, Any]:
+    """`image_type` and `component` of an image, or of a frame of the object `whole`.
+
+    Enhanced images have Complex Image Component (PS3.3 C.8.13.3.1.2). For classic ones it is the third value of Image
+    Type, or one after it: Siemens writes M, P, R or I, Philips M_FFE, PHASE MAP, VELOCITY MAP and the like.
+    """
+    value = dataset.get(name) or whole.get("ImageType") or ()
+    words = tuple(str(word).strip().upper() for word in ([value] if isinstance(value, str) else value))
+    component = str(dataset.get("ComplexImageComponent") or whole.get("ComplexImageComponent") or "").lower()
+    if not component:
+        heads = (re.split(r"[_ ]", word)[0] for word in words[2:])
+        component = next((_COMPONENTS[head] for head in heads if head in _COMPONENTS), "")
+    return {"image_type": words, "component": component}
 
 
 def _protocol(dataset: Any, timing: Any) -> tuple[tuple[str, Any], ...]:

@@ -10,9 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from CMRSimExtension.errors import CMRSimWarning, FileFormatError, MissingDependencyError
+from CMRSimExtension.files.dicom_choice import choose_stack
+from CMRSimExtension.files.dicom_folders import find_files
 from CMRSimExtension.files.dicom_images import DicomImage
 from CMRSimExtension.files.dicom_segmentation import labels_beside
-from CMRSimExtension.files.dicom_stacks import DicomStack, build_stack, choose_stack, is_even
+from CMRSimExtension.files.dicom_stacks import DicomStack, build_stack, is_even, series_numbers
 from CMRSimExtension.files.sidecar import read_sidecar, sidecar_beside, true_values, with_sidecar
 from CMRSimExtension.files.third_party import GeometryWarning, reading
 from CMRSimExtension.scanner.geometry import ImageGrid
@@ -39,12 +41,13 @@ def read_dicom(path: Path | str, series: str | None = None) -> Cine:
         Folder, searched with all below it, or one file. Several enhanced objects of one study, space and kind form a
         stack just as several classic series do.
     series
-        Description or number of the series meant, where the folder holds several stacks.
+        Which stack is meant, where the folder holds several: see `choose_stack`.
 
     Returns
     -------
     Cine
-        Slices sorted from base to apex by their positions, frames by trigger time; times per slice.
+        Slices sorted from base to apex by their positions, frames by trigger time; times per slice. Its record has
+        ``notes`` where times that some images lack are left out.
 
     Raises
     ------
@@ -52,13 +55,19 @@ def read_dicom(path: Path | str, series: str | None = None) -> Cine:
         Nothing to read there, or several stacks and none was named.
     FileFormatError
         Missing phases, duplicate instances, two spacings, damaged or undecodable files.
+
+    Warns
+    -----
+    CMRSimWarning
+        What else the folder holds was passed over, or some images lack their times.
     """
     path = Path(path)
-    stack = build_stack(choose_stack(path, series))
+    files = find_files(path)
+    stack = build_stack(choose_stack(files, series))
     cine = cine_of(stack)
     if path.is_dir():
         cine = _scaled_alike(cine, stack)
-        cine = replace(cine, labels=labels_beside(path, cine, stack.images))
+        cine = replace(cine, labels=labels_beside(files.segmentations, cine, stack.images))
     return with_sidecar(cine, read_sidecar(dicom_sidecar_path(path)), path.name)
 
 
@@ -86,13 +95,16 @@ def cine_of(stack: DicomStack) -> Cine:
             f"the slices are not evenly spaced ({', '.join(f'{g:.2f}' for g in gaps)} mm); their positions are kept "
             "one by one, and only DICOM and the sidecar can hold them", GeometryWarning, stacklevel=2,
         )
+    times, heartbeats, notes = _timing(stack)
+    for note in notes:
+        warnings.warn(note, CMRSimWarning, stacklevel=2)
     return Cine(
         image=image,
         grid=ImageGrid(affine, (slices, first.rows, first.columns), first.thickness or step),
-        times_ms=_table([[i.trigger_ms for i in of_slice] for of_slice in stack.images]) if frames > 1 else None,
-        heartbeats_ms=_table([of_slice[0].heartbeat_ms for of_slice in stack.images]),
+        times_ms=times,
+        heartbeats_ms=heartbeats,
         slice_origins_mm=None if even else origins,
-        sidecar={"source": _source(stack)},
+        sidecar={"source": _source(stack)} | ({"notes": notes} if notes else {}),
     )
 
 
@@ -159,6 +171,29 @@ def _refuse_undecodable(path: Path, dataset: Any) -> None:
         raise MissingDependencyError(
             f"{path.name} is compressed as {syntax.name}, which no installed decoder reads; {cure}"
         )
+
+
+def _timing(stack: DicomStack) -> tuple[NDArray[np.float64] | None, NDArray[np.float64] | None, list[str]]:
+    """(slices, frames) trigger times, (slices,) heartbeats, each None unless all are known, and notes on what lacks."""
+    images = [image for frames in stack.images for image in frames]
+    times = _table([[image.trigger_ms for image in frames] for frames in stack.images])
+    beats = [next((i.heartbeat_ms for i in frames if i.heartbeat_ms is not None), None) for frames in stack.images]
+    notes = []
+    left_out = ("the times of all frames are left out, and those slices are in the order of their temporal positions "
+                "or instance numbers")
+    lacking = [image for image in images if image.trigger_ms is None]
+    if lacking and len(lacking) < len(images):
+        notes.append(f"{len(lacking)} of {len(images)} images (of series {series_numbers(lacking)}) have no trigger "
+                     f"time, so {left_out}")
+    still = [] if times is None else [s for s, row in enumerate(times) if len(row) > 1 and len(set(row)) == 1]
+    if still:
+        times = None
+        notes.append(f"all images of slice {', '.join(map(str, still))} have the same trigger time, so {left_out}")
+    without = [frames[0] for frames, beat in zip(stack.images, beats) if beat is None]
+    if without and len(without) < len(beats):
+        notes.append(f"{len(without)} of {len(beats)} slices (of series {series_numbers(without)}) have no nominal "
+                     "interval, so the lengths of all heartbeats are left out")
+    return times, _table(beats), notes
 
 
 def _table(values: Sequence[Any]) -> NDArray[np.float64] | None:

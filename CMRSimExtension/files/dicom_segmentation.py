@@ -10,9 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from CMRSimExtension.anatomy.terminology import structure_of_code, structure_of_segment
-from CMRSimExtension.errors import FileFormatError, InputError
+from CMRSimExtension.errors import CMRSimWarning, FileFormatError, InputError
 from CMRSimExtension.files.dicom_identity import stored, uid
-from CMRSimExtension.files.dicom_images import SEGMENTATION, DicomImage, is_dicom
+from CMRSimExtension.files.dicom_images import DicomImage
 from CMRSimExtension.files.dicom_references import as_one_image, as_one_series, refer_to_every_series, refer_to_frames
 from CMRSimExtension.files.dicom_segments import description_of, series_description_of, series_number_of
 from CMRSimExtension.files.label_origin import GIVEN, LabelOrigin, origin_of_own_labels
@@ -179,10 +179,12 @@ def _reference_datasets(
     """`images` and `numbers` of `segmentation_datasets`, in the order of the labels' slices."""
     import pydicom
 
+    from CMRSimExtension.files.dicom_choice import choose_stack
+    from CMRSimExtension.files.dicom_folders import find_files
     from CMRSimExtension.files.dicom_reading import cine_of
-    from CMRSimExtension.files.dicom_stacks import build_stack, choose_stack
+    from CMRSimExtension.files.dicom_stacks import build_stack
 
-    stack = build_stack(choose_stack(reference, series))
+    stack = build_stack(choose_stack(find_files(reference), series))
     space = cine_of(stack).grid
     if space.shape != grid.shape:
         raise InputError(f"the labels have {grid.shape} slices, rows and columns, the images of {reference} "
@@ -211,11 +213,14 @@ def _reference_datasets(
             np.array([[image.frame for image in frames] for frames in chosen]))
 
 
-def labels_beside(folder: Path, cine: Cine, stack: Sequence[Sequence[DicomImage]]) -> NDArray[np.uint8] | None:
-    """Labels from the segmentations below `folder` that refer to the images of `stack`; None where there are none.
+def labels_beside(
+    segmentations: Sequence[Path], cine: Cine, stack: Sequence[Sequence[DicomImage]]
+) -> NDArray[np.uint8] | None:
+    """Labels from those of the segmentations that refer to the images of `stack`; None where there are none.
 
     A plane refers to an image by its Derivation Image Sequence; segmentations of other images, or without it, and
-    segments that no such plane belongs to, are left alone, whatever they are of.
+    segments that no such plane belongs to, are left alone, whatever they are of. A `CMRSimWarning` says how many
+    segmentations were, and which are so damaged that they do not tell.
 
     Raises
     ------
@@ -224,28 +229,34 @@ def labels_beside(folder: Path, cine: Cine, stack: Sequence[Sequence[DicomImage]
     """
     where = {(image.sop_uid, image.frame): (f, s) for s, frames in enumerate(stack) for f, image in enumerate(frames)}
     labels = np.zeros(cine.image.shape, np.uint8)
-    any_found = False
-    for path in sorted(p for p in folder.rglob("*") if p.is_file()):
-        if is_dicom(path):
-            any_found |= _read_into(labels, path, where)
-    return labels if any_found else None
+    found = [_read_into(labels, path, where) for path in sorted(segmentations)]
+    others = found.count(False)
+    if others:
+        warnings.warn(f"{others} DICOM segmentation{'s do' if others > 1 else ' does'} not refer to these images; no "
+                      "labels were read from there", CMRSimWarning, stacklevel=3)
+    return labels if any(found) else None
 
 
-def _read_into(labels: NDArray[np.uint8], path: Path, where: dict[tuple[str, int], tuple[int, int]]) -> bool:
+def _read_into(
+    labels: NDArray[np.uint8], path: Path, where: dict[tuple[str, int], tuple[int, int]]
+) -> bool | None:
+    """Whether the segmentation refers to images `where` says, and was read; None where it is too damaged to tell."""
     import pydicom
 
+    try:
+        with reading(path, "a DICOM segmentation"):
+            dataset = pydicom.dcmread(path)
+            referring = [
+                (index, number, places)
+                for index, (number, sources) in enumerate(_planes(dataset))
+                if (places := [where[source] for source in sources if source in where])
+            ]
+    except FileFormatError as error:
+        warnings.warn(f"{error}; no labels were read from it", CMRSimWarning, stacklevel=4)
+        return None
+    if not referring:
+        return False
     with reading(path, "a DICOM segmentation"):
-        header = pydicom.dcmread(path, stop_before_pixels=True, specific_tags=["SOPClassUID"])
-        if header.get("SOPClassUID") != SEGMENTATION:
-            return False
-        dataset = pydicom.dcmread(path)
-        referring = [
-            (index, number, places)
-            for index, (number, sources) in enumerate(_planes(dataset))
-            if (places := [where[source] for source in sources if source in where])
-        ]
-        if not referring:
-            return False
         pixels = np.asarray(dataset.pixel_array)
         planes = pixels[None] if pixels.ndim == 2 else pixels
         used = {number for _, number, _ in referring}

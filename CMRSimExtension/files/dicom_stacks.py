@@ -1,16 +1,17 @@
 """DICOM images put together to stacks: several series, each of one slice, become one 4D cine."""
 
 import re
-from collections import defaultdict
-from collections.abc import Sequence
+from collections import Counter, defaultdict
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from CMRSimExtension.errors import FileFormatError, InputError
-from CMRSimExtension.files.dicom_images import DicomImage, find_images
+from CMRSimExtension.errors import FileFormatError
+from CMRSimExtension.files.dicom_folders import find_files
+from CMRSimExtension.files.dicom_images import DicomImage
 
 SAME_PLACE_MM = 0.02
 """Positions closer than this are one slice: scanners write them with six digits, 0.001 mm at 200 mm."""
@@ -46,53 +47,67 @@ class DicomStack:
         """(slices, 3) position of each slice's first pixel."""
         return np.array([frames[0].position for frames in self.images])
 
+    @property
+    def announced(self) -> int:
+        """How many images of each slice the scanner says it made; 0 where it says nothing."""
+        return _announced([image for frames in self.images for image in frames])
+
     def title(self) -> str:
         """One line that tells this stack from others."""
-        numbers = sorted({frames[0].series_number for frames in self.images})
-        series = f"series {numbers[0]}" if len(numbers) == 1 else f"series {', '.join(map(str, numbers))}"
-        return (f"{self.first.series_description or 'no description'} ({series}): {len(self.images)} slices of "
-                f"{len(self.images[0])} frames, {self.first.columns} x {self.first.rows}")
+        component = self.first.component if self.first.component != "magnitude" else ""
+        slices = len(self.images)
+        return (f"{self.first.series_description or 'no description'} (series "
+                f"{series_numbers([frames[0] for frames in self.images])}{', ' * bool(component)}{component}): "
+                f"{slices} slice{'s' * (slices > 1)} of {len(self.images[0])} frames, {self.first.columns} x "
+                f"{self.first.rows}")
+
+
+def series_numbers(images: Sequence[DicomImage]) -> str:
+    """The series numbers of `images`, in order, as "12, 13"."""
+    return ", ".join(map(str, sorted({image.series_number for image in images})))
 
 
 def find_stacks(path: Path) -> list[list[DicomImage]]:
-    """The images of `path`, divided into what can be one stack each: same study, space, direction and kind of series.
+    """The images of `path`, divided as by `stacks_of`.
 
     Raises
     ------
     InputError, FileFormatError
-        As `find_images`, or the same image is there twice.
+        As `find_files`.
     """
-    images = find_images(path)
-    _refuse_copies(images)
-    groups: list[list[DicomImage]] = []
-    for image in images:
-        for group in groups:
-            if _belongs(image, group[0]):
-                group.append(image)
-                break
-        else:
-            groups.append([image])
-    return sorted(groups, key=lambda group: min(image.series_number for image in group))
+    return stacks_of(find_files(path).images)
 
 
-def choose_stack(path: Path, series: str | None = None) -> list[DicomImage]:
-    """The one stack of `path`, or the one that `series` names by its description or series number.
+def stacks_of(images: Sequence[DicomImage]) -> list[list[DicomImage]]:
+    """Images divided into what may be one stack each, in the order of series numbers; magnitude before phase images.
 
-    Raises
-    ------
-    InputError
-        There are several and none, or more than one, was named.
+    Those of one stack are of one study, space, direction and image type (magnitude, phase, ...), and of one series or
+    of several whose descriptions differ in their last number alone.
     """
-    groups = find_stacks(path)
-    if series is not None:
-        named = [g for g in groups if any(series in (str(i.series_number), i.series_description) for i in g)]
-        if not named:
-            raise InputError(f"{path} has no series {series!r}; it has {_list(groups)}")
-        groups = named
-    if len(groups) > 1:
-        raise InputError(f"{path} holds mixed series that do not form one stack: {_list(groups)}; name one with "
-                         "--series, or give its folder alone")
-    return groups[0]
+    return _divided(images, lambda a, b: (
+        in_one_space(a, b) and a.image_type[:3] == b.image_type[:3]
+        and (a.series_uid == b.series_uid or kind_of(a.series_description) == kind_of(b.series_description))
+    ))
+
+
+def in_one_space(image: DicomImage, other: DicomImage) -> bool:
+    """Whether two images may be of one stack whatever their series are called: study, space, direction, component."""
+    if (image.study_uid, image.frame_of_reference_uid) != (other.study_uid, other.frame_of_reference_uid):
+        return False
+    ours, theirs = np.reshape(image.orientation, (2, 3)), np.reshape(other.orientation, (2, 3))
+    return image.component == other.component and bool(np.all(np.sum(ours * theirs, axis=1) > _PARALLEL))
+
+
+def kind_of(description: str) -> str:
+    """A description without the counters that operators and scanners put behind it."""
+    return re.sub(r"[\s_\-]*(sl(ice)?)?[\s_\-]*\d*$", "", description.strip().lower())
+
+
+def places_of(images: Sequence[DicomImage]) -> list[list[DicomImage]]:
+    """Images divided by where they lie: those of one slice together."""
+    return _divided(images, lambda a, b: in_one_space(a, b) and bool(
+        np.linalg.norm(np.subtract(a.position, b.position)) < SAME_PLACE_MM
+    ))
 
 
 def build_stack(images: Sequence[DicomImage]) -> DicomStack:
@@ -101,9 +116,10 @@ def build_stack(images: Sequence[DicomImage]) -> DicomStack:
     Raises
     ------
     FileFormatError
-        Two pixel spacings or matrices, two images of one slice and time, slices with different numbers of frames, or
-        fewer frames than the scanner announced.
+        The same image twice, two pixel spacings or matrices, two images of one slice and time, two series of one
+        slice, slices with different numbers of frames, or fewer frames than the scanner announced.
     """
+    _refuse_copies(images)
     _refuse_unequal(images)
     normal = np.cross(images[0].orientation[:3], images[0].orientation[3:])
     if normal @ _APEXWARDS_LPS < 0:
@@ -136,7 +152,7 @@ def build_stack(images: Sequence[DicomImage]) -> DicomStack:
             f"missing phases: slice {odd} (series {ordered[odd][0].series_number}{_file(ordered[odd][0])}) has "
             f"{counts[odd]} images where others have {most}; export the study again"
         )
-    announced = max((image.announced or 0 for image in images), default=0)
+    announced = _announced(images)
     if counts[0] < announced:
         raise FileFormatError(f"missing phases: {counts[0]} images of each slice are here, the scanner made "
                               f"{announced}; export the study again")
@@ -152,18 +168,26 @@ def is_even(origins_mm: NDArray[np.float64]) -> bool:
     return bool(np.all(np.linalg.norm(origins_mm - places, axis=1) < EVEN_MM))
 
 
-def _belongs(image: DicomImage, other: DicomImage) -> bool:
-    if (image.study_uid, image.frame_of_reference_uid) != (other.study_uid, other.frame_of_reference_uid):
-        return False
-    if image.series_uid != other.series_uid and _kind(image) != _kind(other):
-        return False
-    ours, theirs = np.reshape(image.orientation, (2, 3)), np.reshape(other.orientation, (2, 3))
-    return bool(np.all(np.sum(ours * theirs, axis=1) > _PARALLEL))
+def _divided(
+    images: Sequence[DicomImage], together: Callable[[DicomImage, DicomImage], bool]
+) -> list[list[DicomImage]]:
+    """Groups of images of which each goes together with the first; their order does not depend on file names."""
+    groups: list[list[DicomImage]] = []
+    for image in images:
+        for group in groups:
+            if together(image, group[0]):
+                group.append(image)
+                break
+        else:
+            groups.append([image])
+    return sorted(groups, key=lambda group: (
+        min(image.series_number for image in group), group[0].component not in ("", "magnitude"), group[0].component,
+        group[0].image_type[:3], min((image.series_uid, image.instance_number, image.position) for image in group),
+    ))
 
 
-def _kind(image: DicomImage) -> str:
-    """The description without the counters that operators and scanners put behind it."""
-    return re.sub(r"[\s_\-]*(sl(ice)?)?[\s_\-]*\d*$", "", image.series_description.strip().lower())
+def _announced(images: Sequence[DicomImage]) -> int:
+    return max((image.announced or 0 for image in images), default=0)
 
 
 def _refuse_copies(images: Sequence[DicomImage]) -> None:
@@ -194,6 +218,7 @@ def _in_time(frames: list[DicomImage]) -> list[DicomImage]:
     """Frames of one slice in order of time."""
     if len(frames) == 1:
         return frames
+    _refuse_repetitions(frames)
     triggers = [frame.trigger_ms for frame in frames]
     if all(t is not None for t in triggers) and len(set(triggers)) > 1:
         keys = [float(t) for t in triggers if t is not None]
@@ -207,16 +232,42 @@ def _in_time(frames: list[DicomImage]) -> list[DicomImage]:
         if keys[a] == keys[b]:
             first, second = frames[a], frames[b]
             if first.series_uid != second.series_uid:
-                numbers = sorted((first.series_number, second.series_number))
-                raise FileFormatError(
-                    f"mixed series: series {numbers[0]} and {numbers[1]} both hold the slice at {_place(first)}; give "
-                    "one of them"
-                )
+                raise _both_hold(first, second)
             raise FileFormatError(
                 f"duplicate instances: {first.path.name} and {second.path.name} are the same slice at the same {what} "
                 f"({keys[a]:g}); give one image type of one acquisition"
             )
-    return [frames[i] for i in order]
+    ordered = [frames[i] for i in order]
+    known = [frame for frame in ordered if frame.trigger_ms is not None]
+    for before, after in zip(known, known[1:]):
+        if float(before.trigger_ms or 0.0) > float(after.trigger_ms or 0.0):
+            lacking = next(frame for frame in frames if frame.trigger_ms is None)
+            raise FileFormatError(
+                f"{lacking.path.name} has no trigger time, and the {what}s, which would tell its place, contradict the "
+                f"trigger times of the others ({before.trigger_ms:g} ms before {after.trigger_ms:g} ms); export the "
+                "series again"
+            )
+    return ordered
+
+
+def _refuse_repetitions(frames: Sequence[DicomImage]) -> None:
+    """Refuse two series of one slice, unless each series is of one phase."""
+    counts = Counter(frame.series_uid for frame in frames)
+    if len(counts) > 1 and max(counts.values()) > 1:
+        first, second = (next(frame for frame in frames if frame.series_uid == uid) for uid in list(counts)[:2])
+        raise _both_hold(first, second)
+
+
+def _both_hold(first: DicomImage, second: DicomImage) -> FileFormatError:
+    first, second = sorted((first, second), key=lambda image: (image.series_number, image.series_uid))
+    names = [str(image.series_number) for image in (first, second)]
+    if names[0] == names[1]:
+        names = [image.series_uid for image in (first, second)]
+    return FileFormatError(
+        f"mixed series: series {first.series_number} and {second.series_number} both hold the slice at "
+        f"{_place(first)}; name one of them with --series ({names[0]} or {names[1]}), together with the other series "
+        "of the stack, as 12,13,14"
+    )
 
 
 def _file(image: DicomImage) -> str:
@@ -226,10 +277,3 @@ def _file(image: DicomImage) -> str:
 
 def _place(image: DicomImage) -> str:
     return "(" + ", ".join(f"{v:.1f}" for v in image.position) + ") mm"
-
-
-def _list(groups: Sequence[Sequence[DicomImage]]) -> str:
-    return "; ".join(
-        f"{g[0].series_description or 'no description'} (series "
-        f"{', '.join(str(n) for n in sorted({i.series_number for i in g}))}, {len(g)} images)" for g in groups
-    )

@@ -7,29 +7,37 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from CMRSimExtension.errors import FileFormatError
+from CMRSimExtension.errors import CMRSimError, FileFormatError
 from CMRSimExtension.files import data_sets
 from CMRSimExtension.files.cine_files import mean_step_ms
-from CMRSimExtension.files.dicom_images import DicomImage
-from CMRSimExtension.files.dicom_stacks import build_stack, find_stacks
-from CMRSimExtension.files.formats import labels_of, read_content
+from CMRSimExtension.files.dicom_choice import name_of, unusable_by_series
+from CMRSimExtension.files.dicom_folders import counts_of, find_files
+from CMRSimExtension.files.dicom_images import DicomImage, is_dicom
+from CMRSimExtension.files.dicom_reading import cine_of
+from CMRSimExtension.files.dicom_stacks import DicomStack, build_stack, places_of, stacks_of
+from CMRSimExtension.files.formats import labels_of, read_content, read_image
 from CMRSimExtension.scanner.geometry import ImageGrid
 from CMRSimExtension.simulation.cine import Cine
 
 
 def describe(path: Path | str, series: str | None = None) -> dict[str, Any]:
-    """What lies at `path`, as JSON-able values; of a folder with several stacks or cines, which there are.
+    """What lies at `path`, as JSON-able values.
+
+    Of a DICOM folder, which series there are, and the one cine that they form, or which stacks; of a data set with
+    several cines, their names; of one file of a DICOM series, that image.
 
     Raises
     ------
     InputError, FileFormatError
-        As the readers.
+        As the readers; but a DICOM folder in which something can be read is listed, whatever is wrong with the rest.
     """
     path = Path(path)
     if path.is_dir() and not data_sets.is_data_set(path) and series is None:
-        stacks = find_stacks(path)
-        if len(stacks) > 1:
-            return {"file": path.name, "stacks": {str(n): _stack(images) for n, images in enumerate(stacks, 1)}}
+        return _describe_folder(path)
+    if path.is_file() and series is None and is_dicom(path):
+        images = find_files(path).images
+        if not images[0].enhanced:
+            return _describe_image(images[0])
     if path.is_dir() and data_sets.is_data_set(path) and series is None:
         names = data_sets.cine_names(path)
         if len(names) > 1:
@@ -95,9 +103,76 @@ def describe_text(found: dict[str, Any], indent: str = "") -> str:
     for key, value in found.items():
         if isinstance(value, dict):
             lines += [f"{indent}{_words(key)}", describe_text(value, indent + "  ")]
+        elif isinstance(value, list) and value and isinstance(value[0], dict):
+            lines += [f"{indent}{_words(key)}", *_table(value, indent + "  ")]
         else:
             lines.append(f"{indent}{_words(key):<{width}}  {_value(value)}")
     return "\n".join(lines)
+
+
+def _table(rows: Sequence[dict[str, Any]], indent: str) -> list[str]:
+    """A line of headings and one for each row."""
+    cells = [[_words(key) for key in rows[0]], *([_value(value) for value in row.values()] for row in rows)]
+    widths = [max(map(len, column)) for column in zip(*cells)]
+    return [indent + "  ".join(f"{cell:<{width}}" for cell, width in zip(line, widths)).rstrip() for line in cells]
+
+
+def _describe_folder(path: Path) -> dict[str, Any]:
+    """Series and stacks of a DICOM folder, or its cine where it is one."""
+    files = find_files(path)
+    stacks, trouble = stacks_of(files.images), None
+    listed: dict[str, Any] = {"series": _series(files.images)}
+    if files.others:
+        listed["other_objects"] = [
+            {"modality": modality, "kind": kind, "files": count}
+            for (modality, kind), count in counts_of(files.others).items()
+        ]
+    if files.unusable:
+        listed["unusable_files"] = [
+            {"series": members[0].series_number, "description": members[0].series_description, "files": len(members),
+             "reason": str(members[0].error)} for members in unusable_by_series(files)
+        ]
+    if len(stacks) == 1:
+        try:
+            return {"file": path.name} | describe_cine(read_image(path)) | listed
+        except CMRSimError as error:
+            trouble = str(error)
+    found: dict[str, Any] = {"file": path.name} | listed | {
+        "stacks": {f"stack_{number}": _stack(images) for number, images in enumerate(stacks, 1)}
+    }
+    if trouble is not None and trouble not in str(found["stacks"]):
+        found["cannot_be_read"] = trouble
+    return found
+
+
+def _series(images: Sequence[DicomImage]) -> list[dict[str, Any]]:
+    """A row for each series and image type."""
+    kinds: dict[tuple[Any, ...], list[DicomImage]] = {}
+    for image in images:
+        kind = (image.series_number, image.series_uid, image.image_type[:3], image.component)
+        kinds.setdefault(kind, []).append(image)
+    rows = []
+    for (number, uid, words, component), members in sorted(kinds.items()):
+        places = places_of(members)
+        phases = sorted({len(place) for place in places})
+        rows.append({
+            "number": number, "description": members[0].series_description,
+            "image_type": "\\".join(words), "component": component, "images": len(members), "slices": len(places),
+            "phases": phases[0] if len(phases) == 1 else phases, "uid": uid,
+        })
+    return rows
+
+
+def _describe_image(image: DicomImage) -> dict[str, Any]:
+    """One file of a classic series."""
+    found = {"file": image.path.name} | describe_cine(cine_of(DicomStack(((image,),))))
+    found |= {"series_number": image.series_number, "series_description": image.series_description,
+              "image_type": "\\".join(image.image_type), "instance_number": image.instance_number,
+              "trigger_time_ms": image.trigger_ms}
+    if (image.announced or 0) > 1:
+        found["note"] = (f"one image of series {image.series_number}, of which the scanner made {image.announced}; "
+                         "give the folder for the cine")
+    return found
 
 
 def _label_report(labels: NDArray[np.uint8], grid: ImageGrid) -> dict[str, Any]:
@@ -118,11 +193,11 @@ def _label_name(number: int) -> str:
     return term_of(number).name if number <= max(Structure) else "unknown"
 
 
-def _stack(images: Sequence[DicomImage]) -> dict[str, Any]:
+def _stack(images: Sequence[DicomImage]) -> str:
     try:
-        return {"stack": build_stack(images).title()}
+        return build_stack(images).title()
     except FileFormatError as error:
-        return {"stack": f"cannot be read: {error}"}
+        return f"{name_of(images)} cannot be read: {error}"
 
 
 def _direction(axis: np.ndarray) -> list[float]:

@@ -8,7 +8,7 @@ import numpy as np
 import pydicom
 import pytest
 
-from CMRSimExtension.errors import CMRSimError, FileFormatError, InputError, MissingDependencyError
+from CMRSimExtension.errors import CMRSimError, CMRSimWarning, FileFormatError, InputError, MissingDependencyError
 from CMRSimExtension.files.dicom_enhanced import write_enhanced
 from CMRSimExtension.files.dicom_reading import read_dicom
 from CMRSimExtension.files.dicom_stacks import build_stack, find_stacks
@@ -76,6 +76,55 @@ def test_without_trigger_times_the_temporal_position_orders_the_frames(series, s
     assert cine.times_ms is None
     scale = 4095 / small_cine.image.max()
     np.testing.assert_allclose(cine.image, small_cine.image * scale, atol=0.51)  # half a stored value
+
+
+def test_times_that_one_image_lacks_are_left_out_with_a_note(series, change):
+    before = read_dicom(series)
+    change(series / "slice02_frame003.dcm", TriggerTime=None)
+    with pytest.warns(CMRSimWarning, match=r"1 of 18 images \(of series 1\) have no trigger time, so the times of all"):
+        cine = read_dicom(series)
+    assert cine.times_ms is None and "1 of 18 images" in cine.sidecar["notes"][0]
+    np.testing.assert_array_equal(cine.image, before.image)
+
+
+def test_an_image_whose_place_in_time_is_contradicted_is_refused(series, change):
+    for number, path in enumerate(sorted(series.glob("slice02*"), reverse=True)):
+        change(path, InstanceNumber=number, TemporalPositionIdentifier=None)
+    change(series / "slice02_frame003.dcm", TriggerTime=None)
+    with pytest.raises(FileFormatError, match="slice02_frame003.dcm has no trigger time, and the instance numbers"):
+        read_dicom(series)
+
+
+def test_one_trigger_time_for_all_frames_is_no_time(series, change):
+    before = read_dicom(series).image
+    for path in series.iterdir():
+        change(path, TriggerTime="0")
+    with pytest.warns(CMRSimWarning, match="all images of slice 0, 1, 2 have the same trigger time"):
+        cine = read_dicom(series)
+    assert cine.times_ms is None
+    np.testing.assert_array_equal(cine.image, before)
+
+
+def test_a_single_frame_keeps_its_time(series, small_cine, change):
+    for path in series.iterdir():
+        if path.stem.endswith("004"):
+            change(path, CardiacNumberOfImages=1, NumberOfTemporalPositions=1)
+        else:
+            path.unlink()
+    cine = read_dicom(series)
+    np.testing.assert_allclose(cine.times_ms, small_cine.times_ms[:, 3:4])
+
+
+def test_a_heartbeat_that_one_slice_lacks_is_noted(series, change):
+    for path in series.glob("slice02*"):
+        change(path, NominalInterval=None)
+    with pytest.warns(CMRSimWarning, match=r"1 of 3 slices .* have no nominal interval"):
+        assert read_dicom(series).heartbeats_ms is None
+
+
+def test_a_heartbeat_that_the_first_frame_lacks_is_that_of_the_others(series, small_cine, change):
+    change(series / "slice02_frame001.dcm", NominalInterval=None)
+    assert read_dicom(series).heartbeats_ms[1] == small_cine.heartbeats_ms[1]
 
 
 def test_missing_spacing_between_slices_changes_nothing(series, small_cine, change):
