@@ -16,9 +16,10 @@ from CMRSimExtension.simulation.cine import Cine
 
 
 class KspaceStore:
-    """Takes slices in any order, as the scan finishes them, and writes them in theirs.
+    """Takes slices in any order, as the scan finishes them, and writes them in theirs, with noise and reference scans.
 
-    Use it in a ``with`` block; call it with a slice's index and k-space.
+    Use it in a ``with`` block; call it with a slice's index and k-space. It is a `CMRSimExtension.simulation.run`
+    ``KspaceSink`` that takes the prescan too.
 
     Parameters
     ----------
@@ -32,18 +33,30 @@ class KspaceStore:
     def __call__(self, index: int, kspace: NDArray[np.complexfloating]) -> None:
         np.save(self._path(index), kspace)
 
+    def take_noise(self, samples: NDArray[np.complexfloating]) -> None:
+        """Keep the noise (coils, readouts, samples) of the series."""
+        np.save(self._noise, samples)
+
+    def take_reference(self, index: int, kspace: NDArray[np.complexfloating]) -> None:
+        """Keep the reference scan (coils, acquired rows, acquired columns) of a slice."""
+        np.save(self._path(index, "reference-"), kspace)
+
     def write(self, cine: Cine, path: Path) -> None:
         """Write the raw data of `cine` to exactly `path`."""
         from CMRSimExtension.files.ismrmrd_writing import write_raw
 
         protocol = Protocol.from_dict(cine.sidecar["protocol"])
+        noise = np.load(self._noise) if self._noise.exists() else None
         if protocol.trajectory == "cartesian":
             holds = cine.sidecar["breath_holds"]
             schedules = [LineSchedule.from_dict(hold["schedule"]) for hold in holds] if holds else None
+            references = self._slices("reference-") if self._path(0, "reference-").exists() else None
             write_raw(
-                cine, path, self._slices(), phase_direction=protocol.phase_direction, schedules=schedules)
+                cine, path, self._slices(), phase_direction=protocol.phase_direction, schedules=schedules, noise=noise,
+                references=references)
         else:
-            write_raw(cine, path, self._slices(), trajectory=lambda frame: of_protocol(protocol, frame))
+            write_raw(
+                cine, path, self._slices(), trajectory=lambda frame: of_protocol(protocol, frame), noise=noise)
 
     def __enter__(self) -> "KspaceStore":
         return self
@@ -53,11 +66,15 @@ class KspaceStore:
     ) -> None:
         shutil.rmtree(self._folder, ignore_errors=True)
 
-    def _path(self, index: int) -> Path:
-        return self._folder / f"{index}.npy"
+    @property
+    def _noise(self) -> Path:
+        return self._folder / "noise.npy"
 
-    def _slices(self) -> Iterator[NDArray[np.complexfloating]]:
+    def _path(self, index: int, kind: str = "") -> Path:
+        return self._folder / f"{kind}{index}.npy"
+
+    def _slices(self, kind: str = "") -> Iterator[NDArray[np.complexfloating]]:
         index = 0
-        while self._path(index).exists():
-            yield np.load(self._path(index))
+        while self._path(index, kind).exists():
+            yield np.load(self._path(index, kind))
             index += 1

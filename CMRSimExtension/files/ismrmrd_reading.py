@@ -1,4 +1,4 @@
-"""Reading ISMRMRD raw data; see `ismrmrd_writing` for what lies where in the file."""
+"""Reading ISMRMRD raw data; see `ismrmrd_writing` for what lies where in the files written here."""
 
 import json
 from pathlib import Path
@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from CMRSimExtension.errors import FileFormatError
+from CMRSimExtension.files.ismrmrd_reconstruction import reconstruct
 from CMRSimExtension.files.sidecar import read_sidecar, sidecar_beside, with_sidecar
 from CMRSimExtension.files.third_party import reading
 from CMRSimExtension.scanner.geometry import ImageGrid
@@ -24,7 +25,8 @@ def read_ismrmrd(path: Path | str) -> Cine:
     InputError
         No such file.
     FileFormatError
-        It is damaged, has no header, or holds k-space that is not a fully sampled Cartesian 2D cine.
+        It is damaged, has no header, or holds k-space of which `CMRSimExtension.files.ismrmrd_reconstruction` makes no
+        images: other than of one Cartesian 2D cine, lines missing, or undersampled without reference lines.
     """
     import h5py
     from ismrmrd.xsd import CreateFromDocument
@@ -50,7 +52,7 @@ def read_ismrmrd(path: Path | str) -> Cine:
             heads = file["cine"]["header"][:]
         else:
             reconstructed = True
-            image, heads = _reconstruct(path, group, header)
+            image, heads = reconstruct(path.name, group, header)
             if exact is not None and exact["phase_direction"] == "columns":
                 image = np.ascontiguousarray(np.swapaxes(image, -1, -2))
         if exact is not None:
@@ -68,49 +70,13 @@ def read_ismrmrd(path: Path | str) -> Cine:
     return with_sidecar(cine, read_sidecar(sidecar_beside(path)), path.name, reconstructed=reconstructed)
 
 
-def _reconstruct(path: Path, group: Any, header: Any) -> tuple[NDArray[np.float32], NDArray[Any]]:
-    """Root-sum-of-squares images (frames, slices, rows, columns) of fully sampled Cartesian k-space."""
-    encoding = header.encoding[0]
-    if encoding.trajectory.value != "cartesian" or encoding.encodedSpace.matrixSize.z > 1:
-        raise FileFormatError(f"{path.name} holds {encoding.trajectory.value} or 3D k-space; reconstruct it with its "
-                              "own tools first, this reads Cartesian 2D cines")
-    data = group["data"][:]
-    head = data["head"]
-    lines, slices, frames = (int(head["idx"][n].max()) + 1 for n in ("kspace_encode_step_1", "slice", "phase"))
-    reads, coils = int(head["number_of_samples"].max()), int(head["active_channels"].max())
-    wanted = encoding.reconSpace.matrixSize
-    columns, rows = int(wanted.x), int(wanted.y)
-    if min(columns, rows) < 1 or frames * slices * rows * columns > 2**31 or reads > columns or lines > rows:
-        raise FileFormatError(f"{path.name} has a k-space of {lines} x {reads} for images of {rows} x {columns}; "
-                              "oversampled or damaged, reconstruct it with its own tools first")
-    filled = np.zeros((slices, frames, lines), dtype=bool)
-    for index in head["idx"]:
-        filled[index["slice"], index["phase"], index["kspace_encode_step_1"]] = True
-    if not filled.all():
-        raise FileFormatError(f"{path.name} lacks {int((~filled).sum())} of {filled.size} k-space lines; reconstruct "
-                              "it with a method that fills them")
-    image = np.zeros((frames, slices, rows, columns), np.float32)
-    by_slice = [np.flatnonzero(head["idx"]["slice"] == s) for s in range(slices)]
-    top, left = rows // 2 - lines // 2, columns // 2 - reads // 2
-    for s, indices in enumerate(by_slice):
-        samples = np.zeros((frames, coils, rows, columns), np.complex64)
-        for i in indices:
-            index = head["idx"][i]
-            line = data["data"][i].view(np.complex64).reshape(coils, reads)
-            samples[index["phase"], :, top + index["kspace_encode_step_1"], left:left + reads] = line
-        spatial = np.fft.fftshift(np.fft.ifft2(np.fft.ifftshift(samples, axes=(-2, -1))), axes=(-2, -1))
-        image[:, s] = np.sqrt((np.abs(spatial * rows * columns) ** 2).sum(axis=1))
-    firsts = np.array([head[indices[0]] for indices in by_slice], dtype=head.dtype)
-    return image, firsts
-
-
 def _affine_of(
     path: Path, header: Any, heads: NDArray[Any], shape: tuple[int, ...]
 ) -> tuple[NDArray[np.float64], float]:
     """Geometry from the headers of slices (or images) alone; the read direction runs along the columns' index."""
-    space = header.encoding[0].reconSpace
     slices, rows, columns = shape[1:]
     firsts = np.array([heads[np.flatnonzero(heads["idx"]["slice"] == s)[0]] for s in range(slices)], dtype=heads.dtype)
+    space = header.encoding[int(firsts["encoding_space_ref"][0])].reconSpace
     x, y = (_LPS @ firsts[0][name].astype(np.float64) for name in ("read_dir", "phase_dir"))
     dx, dy = space.fieldOfView_mm.x / columns, space.fieldOfView_mm.y / rows
     positions = firsts["position"].astype(np.float64) @ _LPS

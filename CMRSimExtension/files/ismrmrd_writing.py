@@ -3,12 +3,18 @@
 In the file: the group ``dataset`` with the XML header and the acquisitions, line by line; the group ``cine`` with the
 images. ISMRMRD positions are LPS millimetres. The k-space sample 0 lies in the middle (index n // 2) and is the mean of
 the image; a centred, zero-filled inverse Fourier transform, times the number of its pixels, gives the image, whose
-pixel (rows // 2, columns // 2) lies at the position of the acquisition. Radial readouts carry their positions (kx, ky),
-x along the columns' index, as fractions of the encoded matrix (-0.5 to 0.5).
+pixel (rows // 2, columns // 2) lies at the position of the acquisition. Lines keep their index in the whole of k-space,
+that of its middle is the encoding limits' centre; with partial Fourier the limits begin at the first line acquired.
+Radial readouts carry their positions (kx, ky), x along the columns' index, as fractions of the encoded matrix (-0.5 to
+0.5).
+
+With the noise of the scan the file begins with readouts of noise (flag IS_NOISE_MEASUREMENT), of the channels'
+covariance in the data. With a reference scan each slice begins with all lines of k-space, at the average of the
+heartbeat (IS_PARALLEL_CALIBRATION; the header's calibration mode is ``separate``): prewhitened with the former,
+sensitivities from the latter unfold the images. Neither is an image's line.
 """
 
-import json
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,22 +25,21 @@ from CMRSimExtension.errors import InputError
 from CMRSimExtension.files.atomic import StagedFiles
 from CMRSimExtension.files.cine_files import check_cine
 from CMRSimExtension.files.dicom_identity import protocol_values
+from CMRSimExtension.files.ismrmrd_acquisitions import TICK_MS, Acquisitions, place_of, ticks, to_pixel_in_the_middle
+from CMRSimExtension.files.ismrmrd_header import dwell_us, header_of
 from CMRSimExtension.files.sidecar import sidecar_beside, sidecar_text
-from CMRSimExtension.physics.bloch import GAMMA_BAR_HZ_PER_T
 from CMRSimExtension.scanner.segmented import LineSchedule
 from CMRSimExtension.scanner.trajectories import Trajectory
 from CMRSimExtension.simulation.cine import Cine
 
 ENDINGS = (".h5", ".mrd")
-_LPS = np.diag([-1.0, -1.0, 1.0])
-_FIRST_IN_SLICE, _LAST_IN_SLICE = 1 << 6, 1 << 7
-_TICK_MS = 2.5
-"""Time stamps count ticks of this length, as the vendors' do."""
 
 
 def write_ismrmrd(
     cine: Cine, path: Path | str, kspace: Iterable[NDArray[np.complexfloating]] | None = None, *,
     phase_direction: str = "rows", trajectory: Callable[[int], Trajectory] | None = None,
+    noise: NDArray[np.complexfloating] | None = None,
+    references: Iterable[NDArray[np.complexfloating]] | None = None,
 ) -> list[Path]:
     """Write raw data and images, with a sidecar beside them.
 
@@ -44,7 +49,7 @@ def write_ismrmrd(
         Images, geometry and times.
     path
         Name ending in .h5 or .mrd.
-    kspace, phase_direction, trajectory
+    kspace, phase_direction, trajectory, noise, references
         As for `write_raw`.
 
     Returns
@@ -63,7 +68,9 @@ def write_ismrmrd(
     check_cine(cine)
     sidecar = sidecar_beside(path)
     with StagedFiles() as staged:
-        write_raw(cine, staged.path(path), kspace, phase_direction=phase_direction, trajectory=trajectory)
+        write_raw(
+            cine, staged.path(path), kspace, phase_direction=phase_direction, trajectory=trajectory, noise=noise,
+            references=references)
         staged.path(sidecar).write_text(sidecar_text(cine, {"image": path.name}), encoding="utf-8")
     return [path, sidecar]
 
@@ -71,7 +78,8 @@ def write_ismrmrd(
 def write_raw(
     cine: Cine, path: Path, kspace: Iterable[NDArray[np.complexfloating]] | None = None, *,
     phase_direction: str = "rows", trajectory: Callable[[int], Trajectory] | None = None,
-    schedules: Sequence[LineSchedule] | None = None,
+    schedules: Sequence[LineSchedule] | None = None, noise: NDArray[np.complexfloating] | None = None,
+    references: Iterable[NDArray[np.complexfloating]] | None = None,
 ) -> None:
     """Write raw data and images to exactly `path`.
 
@@ -93,57 +101,59 @@ def write_raw(
     schedules
         For each slice, when each line was acquired, where that is known: lines then come in the order in which they
         were acquired and carry their own time after the R wave, the time since the series began (breath holds follow
-        each other without a pause), and their heartbeat as ISMRMRD's segment. Otherwise they come frame by frame and
-        carry the time of their frame.
+        each other without a pause, but for the reference lines in between), and their heartbeat as ISMRMRD's segment.
+        Otherwise they come frame by frame and carry the time of their frame.
+    noise
+        (coils, readouts, samples) of noise alone, from the receiver that acquired `kspace`.
+    references
+        For each slice a reference scan (coils, acquired rows, acquired columns) of Cartesian k-space, taken in turn
+        with `kspace`; lines that were not acquired are zero.
 
     Raises
     ------
     InputError
-        k-space does not fit the images, or holds NaN.
+        k-space does not fit the images, noise or references do not fit k-space, or one of them holds NaN.
     """
     import h5py
 
     made = kspace is None
     slices = _transformed(cine) if kspace is None else kspace
     paths = None if trajectory is None else [trajectory(frame) for frame in range(cine.image.shape[0])]
+    if references is not None and (made or paths is not None):
+        raise InputError("a reference scan belongs to Cartesian k-space; leave references out")
+    before = None if references is None else iter(references)
+    repetition = protocol_values(cine)["repetition_time_ms"]
     with h5py.File(path, "w") as file:
         group = file.create_group("dataset")
         shape: tuple[int, int, int] | None = None
-        count, acquired, clock = 0, 0, _Clock()
+        acquisitions = Acquisitions(
+            cine, phase_direction, paths, 0.0, TICK_MS if repetition is None else float(repetition))
+        count = 0
         for s, samples in enumerate(slices):
             if paths is not None:
                 samples = samples.reshape(*samples.shape[:2], paths[0].spokes, paths[0].read)
-            shape = _check_kspace(cine, samples, s, shape)
-            centred = samples if made else _to_pixel_in_the_middle(cine, samples, paths)
+            found = _check_kspace(cine, samples, s, shape)
+            if shape is None:
+                reads = found[1] if acquisitions.swapped else found[2]
+                acquisitions.dwell_us = dwell_us(cine, reads)
+                _create(group, samples.shape[0] * max(found[1:]))
+                if noise is not None:
+                    _append(group, acquisitions.noise(_checked_noise(noise, found[0]), schedules is not None))
+            shape = found
+            reference = None if before is None else _next_reference(before, s, shape)
+            if not made:
+                samples = to_pixel_in_the_middle(cine, samples, paths)
+                reference = None if reference is None else to_pixel_in_the_middle(cine, reference, None)
             schedule = None if schedules is None else schedules[s]
-            began_ms = 0.0 if schedule is None else clock.begin(schedule)
-            data = _acquisitions(cine, centred, s, phase_direction, paths, schedule, began_ms)
-            data["head"]["scan_counter"] = acquired + 1 + np.arange(len(data))
-            acquired += len(data)
-            _append(group, data)
+            for data in acquisitions.slice(samples, s, schedule, reference):
+                _append(group, data)
             count = s + 1
         if shape is None or count != cine.grid.shape[0]:
             raise InputError(f"k-space has {count} slices, the images have {cine.grid.shape[0]}; give one for each")
         xml = group.create_dataset("xml", shape=(1,), dtype=h5py.special_dtype(vlen=bytes))
-        xml[0] = _header(cine, shape, phase_direction, made, paths)
+        xml[0] = header_of(
+            acquisitions, shape, made=made, has_noise=noise is not None, has_reference=before is not None)
         _write_images(file.create_group("cine"), cine)
-
-
-class _Clock:
-    """When the breath hold of each slice begins: with the heartbeat after the last one of the slice before, or later
-    where that slice's lines ran over."""
-
-    def __init__(self) -> None:
-        self._beats_end_ms = self._last_line_ms = 0.0
-
-    def begin(self, schedule: LineSchedule) -> float:
-        """Time of the slice's first R wave, ms after the first line of the series."""
-        lines = schedule.since_start_ms
-        earliest = self._last_line_ms - float(lines.min())
-        began = max(self._beats_end_ms, earliest) if self._beats_end_ms else earliest
-        self._beats_end_ms = began + float(schedule.durations_ms.sum())
-        self._last_line_ms = began + float(lines.max()) + _TICK_MS
-        return began
 
 
 def _transformed(cine: Cine) -> Iterable[NDArray[np.complexfloating]]:
@@ -168,149 +178,41 @@ def _check_kspace(
     return found  # type: ignore[return-value]
 
 
-def _to_pixel_in_the_middle(
-    cine: Cine, samples: NDArray[np.complexfloating], paths: list[Trajectory] | None
+def _checked_noise(noise: NDArray[np.complexfloating], coils: int) -> NDArray[np.complexfloating]:
+    if noise.ndim != 3 or noise.shape[0] != coils:
+        raise InputError(f"noise has the shape {noise.shape}; (coils = {coils}, readouts, samples) is needed")
+    if not np.all(np.isfinite(noise)):
+        raise InputError("the noise holds NaN or infinite values; nothing was written")
+    return noise
+
+
+def _next_reference(
+    references: Iterator[NDArray[np.complexfloating]], s: int, shape: tuple[int, int, int]
 ) -> NDArray[np.complexfloating]:
-    """From image samples in the centres of their cells (`scanner.kspace`) to one in the middle: half a pixel."""
-    rows, columns = cine.image.shape[2:]
-    per_cycle = [0.5 / n if n % 2 == 0 else 0.0 for n in (rows, columns)]
-    if paths is None:
-        lines, reads = samples.shape[-2:]
-        along_lines, along_reads = np.arange(lines) - lines // 2, np.arange(reads) - reads // 2
-        cycles = per_cycle[0] * along_lines[:, None] + per_cycle[1] * along_reads
-        return np.asarray(samples * np.exp(2j * np.pi * cycles))
-    cycles = np.stack([(p.positions @ per_cycle).reshape(p.spokes, p.read) for p in paths])
-    return np.asarray(samples * np.exp(2j * np.pi * cycles)[:, None])
+    reference = next(references, None)
+    if reference is None:
+        raise InputError(f"there are {s} reference scans and more slices; give one for each")
+    if reference.shape != shape:
+        raise InputError(f"the reference scan of slice {s} has the shape {reference.shape}, k-space {shape}; they must "
+                         "agree")
+    if not np.all(np.isfinite(reference)) or not reference.any():
+        raise InputError(f"the reference scan of slice {s} is empty, or holds NaN or infinite values; nothing was "
+                         "written")
+    return reference
 
 
-def _acquisitions(
-    cine: Cine, samples: NDArray[np.complexfloating], s: int, phase_direction: str, paths: list[Trajectory] | None,
-    schedule: LineSchedule | None, began_ms: float,
-) -> NDArray[Any]:
-    """Structured array of every readout of one slice, whose breath hold `began_ms` after the series."""
+def _create(group: Any, expected: int) -> None:
+    """An empty table of acquisitions, in pieces of about the length that is `expected` to be written at once."""
     from ismrmrd.hdf5 import acquisition_dtype
 
-    swap = phase_direction == "columns" and paths is None
-    if swap:
-        samples = np.swapaxes(samples, -1, -2)
-    coils, reads = samples.shape[1], samples.shape[3]
-    packed = np.ascontiguousarray(samples, dtype=np.complex64)
-    frame, line = np.nonzero(np.any(packed != 0, axis=(1, 3)))
-    if paths is None and frame.size == 0:
-        frame, line = (index.reshape(-1) for index in np.indices(packed.shape[::2][:2]))
-    if schedule is not None:
-        order = np.argsort(schedule.since_start_ms[frame, line], kind="stable")
-        frame, line = frame[order], line[order]
-    data = np.zeros(len(frame), dtype=acquisition_dtype)
-    head = data["head"]
-    place = _place(cine, s)
-    head["version"], head["number_of_samples"], head["center_sample"] = 1, reads, reads // 2
-    head["available_channels"] = head["active_channels"] = coils
-    head["trajectory_dimensions"] = 0 if paths is None else 2
-    for index in range(min(coils, 1024)):
-        head["channel_mask"][:, index // 64] |= np.uint64(1 << (index % 64))
-    head["position"], head["slice_dir"] = place["position"], place["slice_dir"]
-    head["read_dir"], head["phase_dir"] = place["y" if swap else "x"], place["x" if swap else "y"]
-    head["idx"]["slice"], head["idx"]["phase"], head["idx"]["kspace_encode_step_1"] = s, frame, line
-    first, last = np.unique(frame, return_index=True)[1], np.unique(frame[::-1], return_index=True)[1]
-    head["flags"][first] |= np.uint64(_FIRST_IN_SLICE)
-    head["flags"][len(frame) - 1 - last] |= np.uint64(_LAST_IN_SLICE)
-    if schedule is not None:
-        head["idx"]["segment"] = schedule.heartbeat[frame, line]
-        head["physiology_time_stamp"][:, 0] = _ticks(schedule.since_r_wave_ms[frame, line])
-        head["acquisition_time_stamp"] = _ticks(began_ms + schedule.since_start_ms[frame, line])
-    elif cine.times_ms is not None:
-        head["physiology_time_stamp"][:, 0] = _ticks(cine.times_ms[s][frame])
-    empty = np.zeros(0, np.float32)
-    for index, (f, n) in enumerate(zip(frame, line)):
-        data["data"][index] = np.ascontiguousarray(packed[f, :, n]).view(np.float32).reshape(-1)
-        data["traj"][index] = empty if paths is None else _positions(paths[f], int(n))
-    return data
-
-
-def _ticks(time_ms: NDArray[np.floating]) -> NDArray[np.uint32]:
-    return np.rint(time_ms / _TICK_MS).astype(np.uint32)
-
-
-def _positions(path: Trajectory, spoke: int) -> NDArray[np.float32]:
-    """(read * 2,) positions (kx, ky) of one spoke as fractions of the encoded matrix."""
-    rows_columns = path.positions[spoke * path.read:(spoke + 1) * path.read]
-    return np.ascontiguousarray(rows_columns[:, ::-1] / path.read, dtype=np.float32).reshape(-1)
+    pieces = (max(1, min(1024, expected)),)
+    group.create_dataset("data", shape=(0,), dtype=acquisition_dtype, maxshape=(None,), chunks=pieces)
 
 
 def _append(group: Any, data: NDArray[Any]) -> None:
-    if "data" not in group:
-        group.create_dataset("data", data=data, maxshape=(None,), chunks=(max(1, min(1024, len(data))),))
-        return
     before = group["data"].shape[0]
     group["data"].resize(before + len(data), axis=0)
     group["data"][before:] = data
-
-
-def _place(cine: Cine, s: int) -> dict[str, NDArray[np.float64]]:
-    """Directions, and the position of pixel (rows // 2, columns // 2) of slice `s`, in LPS."""
-    affine = cine.grid.affine_ras
-    origin = affine[:3, 3] + s * affine[:3, 2] if cine.slice_origins_mm is None else cine.slice_origins_mm[s]
-    rows, columns = cine.grid.shape[1:]
-    centre = origin + affine[:3, 0] * (columns // 2) + affine[:3, 1] * (rows // 2)
-    x, y = (affine[:3, axis] / np.linalg.norm(affine[:3, axis]) for axis in (0, 1))
-    return {"position": _LPS @ centre, "x": _LPS @ x, "y": _LPS @ y, "slice_dir": _LPS @ np.cross(x, y)}
-
-
-def _header(
-    cine: Cine, shape: tuple[int, int, int], phase_direction: str, made: bool, paths: list[Trajectory] | None
-) -> bytes:
-    from ismrmrd import xsd
-
-    coils, rows, columns = shape
-    swap = phase_direction == "columns" and paths is None
-    lines, reads = (columns, rows) if swap else (rows, columns)
-    dx, dy, dz = cine.grid.spacing_mm
-    frames, slices, out_rows, out_columns = cine.image.shape
-    across, down = out_columns * dx, out_rows * dy
-    fov_x, fov_y = (down, across) if swap else (across, down)
-    recon_x, recon_y = (out_rows, out_columns) if swap else (out_columns, out_rows)
-
-    def space(x: int, y: int) -> Any:
-        return xsd.encodingSpaceType(
-            matrixSize=xsd.matrixSizeType(x=x, y=y, z=1),
-            fieldOfView_mm=xsd.fieldOfViewMm(x=fov_x, y=fov_y, z=cine.grid.slice_thickness_mm))
-
-    def limit(count: int, centre: int = 0) -> Any:
-        return xsd.limitType(minimum=0, maximum=count - 1, center=centre)
-
-    protocol = protocol_values(cine)
-    field = None if protocol["field_t"] is None else float(protocol["field_t"])
-    exact = {
-        "frames": frames, "slices": slices, "affine_ras": cine.grid.affine_ras.tolist(),
-        "slice_thickness_mm": cine.grid.slice_thickness_mm, "kspace_from_magnitude_images": made,
-        "phase_direction": "columns" if swap else "rows",
-        "times_ms": None if cine.times_ms is None else cine.times_ms.tolist(),
-        "heartbeats_ms": None if cine.heartbeats_ms is None else cine.heartbeats_ms.tolist(),
-        "slice_origins_mm": None if cine.slice_origins_mm is None else cine.slice_origins_mm.tolist(),
-    }
-
-    def values(name: str) -> list[float]:
-        return [float(protocol[name])] if protocol[name] is not None else []
-
-    header = xsd.ismrmrdHeader(
-        version=2,
-        # ISMRMRD wants this number; 0 is no field's, where a guess could be taken for the truth.
-        experimentalConditions=xsd.experimentalConditionsType(
-            H1resonanceFrequency_Hz=0 if field is None else round(GAMMA_BAR_HZ_PER_T * field)),
-        acquisitionSystemInformation=xsd.acquisitionSystemInformationType(
-            systemVendor="CMRSimExtension", systemFieldStrength_T=field, receiverChannels=coils),
-        encoding=[xsd.encodingType(
-            encodedSpace=space(reads, lines if paths is None else reads), reconSpace=space(recon_x, recon_y),
-            trajectory=xsd.trajectoryType.CARTESIAN if paths is None else xsd.trajectoryType.RADIAL,
-            encodingLimits=xsd.encodingLimitsType(
-                kspace_encoding_step_1=limit(lines, lines // 2), slice=limit(slices), phase=limit(frames)))],
-        sequenceParameters=xsd.sequenceParametersType(
-            TR=values("repetition_time_ms"), TE=values("echo_time_ms"), flipAngle_deg=values("flip_angle_deg")),
-        userParameters=xsd.userParametersType(userParameterString=[
-            xsd.userParameterStringType(name="cmrsim_cine", value=json.dumps(exact))]),
-    )
-    return str(xsd.ToXML(header)).encode("utf-8")
 
 
 def _write_images(group: Any, cine: Cine) -> None:
@@ -326,12 +228,12 @@ def _write_images(group: Any, cine: Cine) -> None:
     heads["image_index"] = np.arange(frames * slices) % 65535 + 1
     for s in range(slices):
         part = slice(s * frames, (s + 1) * frames)
-        place = _place(cine, s)
+        place = place_of(cine, s)
         for name, key in (("position", "position"), ("read_dir", "x"), ("phase_dir", "y"), ("slice_dir", "slice_dir")):
             heads[name][part] = place[key]
         heads["slice"][part], heads["phase"][part] = s, np.arange(frames)
         if cine.times_ms is not None:
-            heads["physiology_time_stamp"][part, 0] = _ticks(cine.times_ms[s])
+            heads["physiology_time_stamp"][part, 0] = ticks(cine.times_ms[s])
     images = np.moveaxis(cine.image, 1, 0).reshape(-1, 1, 1, rows, columns)
     group.create_dataset("data", data=np.ascontiguousarray(images, dtype=np.float32))
     group.create_dataset("header", data=heads)

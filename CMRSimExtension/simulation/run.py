@@ -36,9 +36,9 @@ Progress = Callable[[float, str], None]
 """Called with the share done (0 to 1) and a line of text; may raise `Cancelled` to stop."""
 KspaceSink = Callable[[int, NDArray[np.complexfloating]], None]
 """Called with a slice's index and its k-space. One that has the methods ``take_noise`` and ``take_reference`` is handed
-the prescan too: ``take_noise(samples)``, before the first slice, the noise (coils, readouts, samples) of the series, and
-``take_reference(index, kspace)`` the reference scan (coils, acquired rows, acquired columns) of each slice that is
-undersampled for parallel imaging, see `CMRSimExtension.scanner.prescan`."""
+the prescan too (`CMRSimExtension.scanner.prescan`): ``take_noise(samples)``, before the first slice, the noise (coils,
+readouts, samples) of the series, and ``take_reference(index, kspace)`` the reference scan (coils, acquired rows,
+acquired columns) of each slice that is undersampled for parallel imaging."""
 
 
 @dataclass(frozen=True)

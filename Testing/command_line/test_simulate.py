@@ -224,8 +224,9 @@ def test_k_space_is_written_as_raw_data_beside_the_image(tmp_path, trajectory):
     assert sorted(p.name for p in tmp_path.iterdir()) == ["X.json", "X.nii.gz", "X_kspace.h5"]
     np.testing.assert_array_equal(read_ismrmrd(tmp_path / "X_kspace.h5").image, read_cine(path).image)
     with ismrmrd.File(tmp_path / "X_kspace.h5", "r") as file:
-        line = file["dataset"].acquisitions[0]
-        assert line.active_channels == 3
+        noise, line = file["dataset"].acquisitions[0], file["dataset"].acquisitions[64]
+        assert noise.is_flag_set(ismrmrd.ACQ_IS_NOISE_MEASUREMENT) and not line.flags & noise.flags
+        assert line.active_channels == noise.active_channels == 3
         assert line.trajectory_dimensions == (0 if trajectory == "cartesian" else 2)
         if trajectory != "cartesian":
             assert np.abs(line.traj).max() == pytest.approx(0.5, abs=0.02)
