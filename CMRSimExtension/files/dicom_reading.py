@@ -15,7 +15,7 @@ from CMRSimExtension.files.dicom_folders import find_files
 from CMRSimExtension.files.dicom_images import DicomImage
 from CMRSimExtension.files.dicom_segmentation import labels_beside
 from CMRSimExtension.files.dicom_stacks import DicomStack, build_stack, is_even, series_numbers
-from CMRSimExtension.files.sidecar import read_sidecar, sidecar_beside, true_values, with_sidecar
+from CMRSimExtension.files.sidecar import Sidecar, checksum, read_sidecar, sidecar_beside, true_values, with_sidecar
 from CMRSimExtension.files.third_party import GeometryWarning, reading
 from CMRSimExtension.scanner.geometry import ImageGrid
 from CMRSimExtension.simulation.cine import Cine
@@ -219,7 +219,8 @@ def _scaled_alike(cine: Cine, stack: DicomStack) -> Cine:
     objects = {image.path for frames in stack.images for image in frames if image.enhanced}
     if len(objects) < 2 or dict(stack.first.protocol).get("manufacturer") != "CMRSimExtension":
         return cine
-    sidecars = {path: sidecar for path in objects if (sidecar := read_sidecar(dicom_sidecar_path(path))) is not None}
+    beside = {path: read_sidecar(dicom_sidecar_path(path)) for path in objects}
+    sidecars = {path: s for path, s in beside.items() if s is not None and _was_written_with(s, path, cine, stack)}
     lacking = sorted(path.name for path in objects - sidecars.keys())
     if lacking:
         warnings.warn(
@@ -233,3 +234,19 @@ def _scaled_alike(cine: Cine, stack: DicomStack) -> Cine:
             sidecar = sidecars[header.path]
             image[f, s] = true_values(image[f, s], sidecar.scale, sidecar.quantum)
     return replace(cine, image=image)
+
+
+def _was_written_with(sidecar: Sidecar, path: Path, cine: Cine, stack: DicomStack) -> bool:
+    """Whether the sidecar's checksum is that of the enhanced object `path`; true where it has none."""
+    if sidecar.sha256 is None:
+        return True
+    pictures = {
+        header.frame: cine.image[f, s]
+        for s, frames in enumerate(stack.images) for f, header in enumerate(frames) if header.path == path
+    }
+    frames, slices = (0, 0) if sidecar.shape is None else sidecar.shape[:2]
+    if sorted(pictures) != list(range(frames * slices)):
+        return False
+    # The object holds its frames slice by slice, the checksum is over the slices frame by frame.
+    values = np.array([[pictures[s * frames + f] for s in range(slices)] for f in range(frames)])
+    return sidecar.sha256 == checksum(values)

@@ -11,6 +11,7 @@ import pytest
 
 from CMRSimExtension.errors import CMRSimWarning, FileFormatError
 from CMRSimExtension.files.cine_files import write_cine
+from CMRSimExtension.files.dicom_enhanced import write_enhanced
 from CMRSimExtension.files.dicom_reading import read_dicom
 from CMRSimExtension.files.dicom_writing import write_dicom
 from CMRSimExtension.files.formats import Content, format_of, read_image, write_content
@@ -174,3 +175,23 @@ def test_a_scale_that_nothing_can_have_is_damage(cine, tmp_path, scale):
     change(write(cine, tmp_path, "series"), "stored_values", {"stored_over_true": scale})
     with pytest.raises(FileFormatError, match="times the true ones"):
         read_image(tmp_path / "series")
+
+
+def test_the_scale_of_one_object_of_several_is_taken_from_its_own_sidecar_alone(cine, tmp_path):
+    source = {"study_uid": "1.2.3", "frame_of_reference_uid": "1.2.4"}
+    for s in range(3):
+        affine = np.array(cine.grid.affine_ras)
+        affine[:3, 3] += s * affine[:3, 2]
+        grid = ImageGrid(affine, (1, *cine.grid.shape[1:]), cine.grid.slice_thickness_mm)
+        part = replace(
+            cine, image=cine.image[:, s:s + 1], times_ms=cine.times_ms[s:s + 1], grid=grid,
+            heartbeats_ms=cine.heartbeats_ms[s:s + 1], sidecar={"source": source},
+        )
+        write_enhanced(part, tmp_path / "study" / f"{s}.dcm")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        # Slices of several objects come from base to apex.
+        np.testing.assert_array_equal(read_dicom(tmp_path / "study").image, cine.image[:, ::-1])
+    shutil.copy(tmp_path / "study" / "0.dcm.json", tmp_path / "study" / "2.dcm.json")
+    with pytest.warns(CMRSimWarning, match="no .json beside 2.dcm tells the scale"):
+        assert read_dicom(tmp_path / "study").image.max() == 4095
