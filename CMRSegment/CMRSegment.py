@@ -158,6 +158,7 @@ class CMRSegmentWidget(ModulePanel):
     def onUpdateFunction(self, checked: bool = False) -> None:
         with slicer.util.tryWithErrorDisplay(_("Function could not be measured."), waitCursor=True):
             nodes = self.logic.updateFunction(self._parameterNode)
+            self.ui.applyStatusLabel.text = nodes.note or ""
             show_chart_and_table(None if nodes.curves is None else nodes.curves.chart, nodes.table)
 
     def _makeTask(self) -> Task:

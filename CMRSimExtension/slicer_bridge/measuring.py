@@ -10,6 +10,7 @@ import slicer
 from numpy.typing import NDArray
 
 from CMRSimExtension.errors import InputError
+from CMRSimExtension.evaluation.coverage import coverage_note
 from CMRSimExtension.evaluation.function import FunctionCurves, function_from_labels, normal_ranges
 from CMRSimExtension.evaluation.voxel_sizes import spacing_is_plausible
 from CMRSimExtension.evaluation.wall_thickness import wall_of_heartbeat
@@ -25,10 +26,21 @@ CHART_ROLE = ATTRIBUTE_PREFIX + "VolumeCurves"
 
 @dataclass(frozen=True)
 class FunctionNodes:
-    """Table of function, and the chart of volumes over time; None for a single frame."""
+    """Function as nodes.
+
+    Attributes
+    ----------
+    table
+        Of function.
+    curves
+        The chart of volumes over time; None for a single frame.
+    note
+        What is missing at the ends of the stack (`evaluation.coverage`), or None where nothing is.
+    """
 
     table: Any
     curves: CurveNodes | None
+    note: str | None = None
 
 
 def add_function(
@@ -102,7 +114,7 @@ def update_function(segmentation: Any, person: Mapping[str, Any]) -> FunctionNod
     for what, node in _named_nodes(segmentation).items():
         if what in names:  # a scene gives no name twice of itself
             node.SetName(names[what])
-    return nodes
+    return replace(nodes, note=coverage_note(labels, function.frames))
 
 
 def _series(segmentation: Any) -> list[Any]:

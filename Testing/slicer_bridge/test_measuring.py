@@ -1,5 +1,7 @@
 """Function follows the corrections of a segmentation."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import slicer
@@ -71,6 +73,18 @@ def test_who_it_is_gives_indexed_values(segmented):
     values = function_of_table(update_function(segmented.proxy, person).table)
     # Mosteller: sqrt(180 * 80 / 3600) = 2 m2.
     assert values["lv_edv_ml_per_m2"] == pytest.approx(values["lv_edv_ml"] / 2.0, abs=0.011)
+
+
+def test_a_ventricle_that_leaves_the_stack_is_told(segmented, cine, scene):
+    shown = np.flatnonzero(np.isin(cine.labels, (1, 2)).any(axis=(0, 2, 3)))
+    whole = shown[0] > 0 and shown[-1] < cine.grid.shape[0] - 1
+    assert (update_function(segmented.proxy, NOBODY).note is None) == whole
+    volume = scene.AddNewNodeByClass("vtkMRMLScalarVolumeNode", "cut")
+    middle = len(cine.labels[0]) // 2
+    cut = replace(cine.grid, shape=(1, *cine.grid.shape[1:]))
+    fill_volume(volume, cine.image[0, middle : middle + 1], cut)
+    nodes = update_function(add_segmentation(cine.labels[0, middle : middle + 1], cut, "Cut", source=volume), NOBODY)
+    assert "of that slice, not of the ventricle" in nodes.note
 
 
 def test_a_single_frame_has_volumes_and_no_curve(scene, cine):
