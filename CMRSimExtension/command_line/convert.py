@@ -4,6 +4,7 @@ import argparse
 from pathlib import Path
 
 from CMRSimExtension.command_line.console import Console
+from CMRSimExtension.command_line.series_option import add_series_option
 
 HELP = "from any image format to any other"
 DESCRIPTION = """\
@@ -31,9 +32,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("output", metavar="OUT", help="file or folder to write; a folder must be new or empty")
     parser.add_argument("--format", choices=NAMED_FORMATS, help="format of OUT where its name does not say it")
     parser.add_argument("--reference", metavar="FILE", help="DICOM images that a segmentation belongs to")
-    parser.add_argument("--series", metavar="NAME",
-                        help="which DICOM series (number, several as 12,13,14, UID, description, or 'stack 2' as "
-                             "cmrsim info lists them) or case, where IN holds several")
+    add_series_option(parser)
 
 
 def run(options: argparse.Namespace, console: Console) -> None:

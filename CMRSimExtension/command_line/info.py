@@ -3,6 +3,7 @@
 import argparse
 
 from CMRSimExtension.command_line.console import Console
+from CMRSimExtension.command_line.series_option import add_series_option
 
 HELP = "what is in a file or folder of images"
 DESCRIPTION = """\
@@ -20,11 +21,7 @@ examples:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("file", metavar="FILE", help="image file, or folder of DICOM images")
-    parser.add_argument(
-        "--series",
-        metavar="NAME",
-        help="which series (number, several as 12,13,14, UID, description, or 'stack 2') or case, of several in FILE",
-    )
+    add_series_option(parser)
     parser.add_argument("--json", action="store_true", help="as JSON, for other programs")
 
 

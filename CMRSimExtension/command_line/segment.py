@@ -4,6 +4,7 @@ import argparse
 from pathlib import Path
 
 from CMRSimExtension.command_line.console import Console
+from CMRSimExtension.command_line.series_option import add_series_option
 from CMRSimExtension.person import SEX_SPELLINGS
 
 HELP = "segment LV, myocardium and RV of a cine"
@@ -32,11 +33,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--out", metavar="X.nii.gz", required=True, help="label file to write, or a folder for a folder"
     )
-    parser.add_argument(
-        "--series", metavar="NAME",
-        help="which series (number, several as 12,13,14, UID, description, or 'stack 2' as cmrsim info lists them) or "
-        "case, where IN holds several",
-    )  # fmt: skip
+    add_series_option(parser)
     parser.add_argument(
         "--model", default="cine_sax", help="name of a model (see 'cmrsim models list') or bundle folder"
     )

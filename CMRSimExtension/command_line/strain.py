@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from CMRSimExtension.command_line.console import Console
+from CMRSimExtension.command_line.series_option import add_series_option
 
 if TYPE_CHECKING:
     from CMRSimExtension.strain.series import StrainSeries
@@ -27,7 +28,7 @@ examples:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("input", metavar="IN", help="cine or tagged cine")
     parser.add_argument("--out", metavar="T.csv", required=True, help="table to write; pictures are named after it")
-    parser.add_argument("--series", metavar="NAME", help="which series or case, where IN holds several")
+    add_series_option(parser)
     parser.add_argument("--labels", metavar="L", help="labels of every frame, or of end diastole (default: beside IN)")
     parser.add_argument("--labels-map", metavar="MAP", help="what the labels mean (as cmrsim tag)")
     parser.add_argument("--method", choices=("truth", "harp", "registration"),

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from CMRSimExtension.command_line.console import Console
+from CMRSimExtension.command_line.series_option import add_series_option
 
 HELP = "turn any cine into tagged CMR"
 DESCRIPTION = """\
@@ -29,7 +30,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("input", metavar="IN", nargs="+",
                         help="cine (file, DICOM folder), or two volumes: end diastole and end systole")
     parser.add_argument("--out", metavar="X.nii.gz", required=True, help="image to write; the rest is named after it")
-    parser.add_argument("--series", metavar="NAME", help="which series or case, where IN holds several")
+    add_series_option(parser)
     parser.add_argument("--labels", metavar="L", nargs="+",
                         help="labels of every frame, or of end diastole alone (default: those beside IN)")
     parser.add_argument("--labels-map", metavar="MAP",
