@@ -4,6 +4,8 @@ NumPy 2 is its own array API namespace. torch is reached through ``array-api-com
 torch tensor is met.
 """
 
+from collections.abc import Callable
+from functools import cache
 from types import ModuleType
 from typing import Any
 
@@ -11,12 +13,15 @@ import numpy as np
 
 from CMRSimExtension.errors import InputError, MissingDependencyError
 
-__all__ = ["array_namespace", "as_arrays", "is_torch", "to_numpy"]
+__all__ = [
+    "array_namespace", "as_arrays", "beside", "complex_dtype", "is_torch", "linear", "on_device_of", "real_dtype",
+    "to_numpy",
+]  # fmt: skip
 
 
 def is_torch(value: object) -> bool:
-    """Whether `value` is a torch tensor, found out without importing torch."""
-    return type(value).__module__.split(".", 1)[0] == "torch"
+    """Whether `value` is a torch tensor (or of a class made from it), found out without importing torch."""
+    return any(base.__module__ == "torch" and base.__name__ == "Tensor" for base in type(value).__mro__)
 
 
 def array_namespace(*values: object) -> ModuleType:
@@ -74,6 +79,97 @@ def as_arrays(*values: Any) -> tuple[ModuleType, list[Any]]:
             array = xp.astype(array, dtype)
         converted.append(array)
     return xp, converted
+
+
+def real_dtype(array: Any) -> Any:
+    """The real floating type of an array's precision: float32 for float32 and complex64, else float64."""
+    xp = array_namespace(array)
+    return xp.float32 if array.dtype in (xp.float32, xp.complex64) else xp.float64
+
+
+def complex_dtype(array: Any) -> Any:
+    """The complex type of an array's precision: complex64 for float32 and complex64, else complex128."""
+    xp = array_namespace(array)
+    return xp.complex64 if array.dtype in (xp.float32, xp.complex64) else xp.complex128
+
+
+def beside(value: Any, like: Any) -> Any:
+    """A NumPy array as a constant of the library and on the device of `like`.
+
+    Floating-point values take the precision of `like`, so that a table never changes what is computed with it; whole
+    numbers and truth values keep their type. Tensors are handed back as they are.
+    """
+    if is_torch(value):
+        return value
+    xp, array = array_namespace(like), np.asarray(value)
+    if array.dtype.kind in "fc":
+        # NumPy's own types: the precision is changed before anything is sent to a device.
+        single = real_dtype(like) == xp.float32
+        kinds = {"f": (np.float32, np.float64), "c": (np.complex64, np.complex128)}[array.dtype.kind]
+        array = array.astype(kinds[0] if single else kinds[1], copy=False)
+    if not is_torch(like):
+        return array if xp is np else xp.asarray(array)
+    import torch
+
+    # A constant first met in inference mode must serve a training step later.
+    with torch.inference_mode(False):
+        return torch.asarray(np.array(array), device=like.device)
+
+
+def on_device_of(array: Any) -> dict[str, Any]:
+    """Keywords with which a new array comes to lie where `array` does; none for NumPy."""
+    return {"device": array.device} if is_torch(array) else {}
+
+
+def linear(values: Any, apply: Callable[[Any], Any], adjoint: Callable[[Any], Any]) -> Any:
+    """`apply` of `values`, a linear operator whose gradient is `adjoint`.
+
+    With this the gradient of an operator is the adjoint that it comes with, whatever the operator is made of.
+
+    Parameters
+    ----------
+    values
+        (..., whatever the operator acts on). Tensors are taken as complex.
+    apply, adjoint
+        The operator and its adjoint, from and to complex arrays, batched over leading axes. They meet tensors without
+        gradients.
+
+    Returns
+    -------
+    array
+        Tensors can be differentiated, any number of times, forwards and backwards, and mapped with ``torch.vmap``.
+    """
+    if not is_torch(values):
+        return apply(values)
+    return _linear_function().apply(values.to(complex_dtype(values)), apply, adjoint)
+
+
+@cache
+def _linear_function() -> Any:
+    import torch
+
+    class Linear(torch.autograd.Function):
+        @staticmethod
+        def forward(values: Any, apply: Any, adjoint: Any) -> Any:
+            return apply(values)
+
+        @staticmethod
+        def setup_context(ctx: Any, inputs: Any, output: Any) -> None:
+            _, ctx.operator, ctx.adjoint = inputs
+
+        @staticmethod
+        def backward(ctx: Any, *gradients: Any) -> Any:
+            return Linear.apply(gradients[0], ctx.adjoint, ctx.operator), None, None
+
+        @staticmethod
+        def jvp(ctx: Any, *tangents: Any) -> Any:
+            return Linear.apply(tangents[0], ctx.operator, ctx.adjoint)
+
+        @staticmethod
+        def vmap(info: Any, in_dims: Any, values: Any, apply: Any, adjoint: Any) -> Any:
+            return Linear.apply(values.movedim(in_dims[0], 0), apply, adjoint), 0
+
+    return Linear
 
 
 def to_numpy(value: Any) -> np.ndarray:

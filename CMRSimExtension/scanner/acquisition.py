@@ -1,18 +1,20 @@
 """From the signal of a finely sampled object to the magnitude images that the scanner's console shows.
 
 This is the fast path: receive channels are taken as combined, and their noise follows the combined law instead of being
-drawn channel by channel.
+drawn channel by channel. NumPy arrays give NumPy arrays; torch tensors give tensors, on their device and
+differentiably.
 """
 
-from collections.abc import Iterator
+import math
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from CMRSimExtension.errors import InputError
+from CMRSimExtension.physics.array_namespace import array_namespace, beside, is_torch
 from CMRSimExtension.scanner.kspace import CartesianEncoding, homodyne, noise_gain_of
 from CMRSimExtension.scanner.noise import ColouredChiSquare, complex_noise, noise_sd_for_snr
 from CMRSimExtension.scanner.protocol import Protocol
@@ -57,17 +59,11 @@ class Acquisition:
     def _homodyne(self) -> bool:
         return self.protocol.partial_fourier < 1 and self.protocol.partial_fourier_method == "homodyne"
 
-    def noise_free(self, objects: NDArray[Any]) -> NDArray[np.float32]:
+    def noise_free(self, objects: Any) -> Any:
         """Magnitude images (..., rows, columns) of objects (..., fine rows, fine columns), without noise."""
         return self._run(objects, None, 0.0)
 
-    def magnitude(
-        self,
-        objects: NDArray[Any],
-        rng: np.random.Generator,
-        noise_sd: float,
-        noise_map: NDArray[np.floating] | None = None,
-    ) -> NDArray[np.float32]:
+    def magnitude(self, objects: Any, rng: np.random.Generator, noise_sd: Any, noise_map: Any = None) -> Any:
         """Magnitude images with noise.
 
         Images come out the same whatever the number handed in at once, as long as their order is the same and `rng` is
@@ -78,9 +74,10 @@ class Acquisition:
         objects
             (..., fine rows, fine columns) real or complex signal.
         rng
-            Source of the noise.
+            Source of the noise, for arrays and tensors alike: a tensor's noise is drawn as NumPy's and sent to it.
         noise_sd
-            SD of the real part of the noise in the image (`noise_sd_for_snr`), before magnitude is taken.
+            SD of the real part of the noise in the image (`noise_sd_for_snr`), before magnitude is taken. Beside
+            tensors it may be one, without axes, and is followed by gradients.
         noise_map
             (rows, columns) factor on `noise_sd`, as parallel imaging makes it (`CMRSimExtension.scanner.sense`), or
             None for the same noise everywhere.
@@ -88,102 +85,87 @@ class Acquisition:
         Returns
         -------
         array
-            (..., rows, columns) float32.
+            (..., rows, columns) float32; a tensor of the precision of `objects` where these are one.
         """
-        if not (np.isfinite(noise_sd) and noise_sd >= 0):
-            raise InputError(f"noise_sd is {noise_sd}; it must be finite and not negative")
+        level = float(noise_sd.detach() if is_torch(noise_sd) else noise_sd)
+        if not (math.isfinite(level) and level >= 0):
+            raise InputError(f"noise_sd is {level}; it must be finite and not negative")
         return self._run(objects, rng, noise_sd, noise_map)
 
-    def _run(
-        self,
-        objects: NDArray[Any],
-        rng: np.random.Generator | None,
-        noise_sd: float,
-        noise_map: NDArray[np.floating] | None = None,
-    ) -> NDArray[np.float32]:
-        objects = np.asarray(objects)
+    def _run(self, objects: Any, rng: np.random.Generator | None, noise_sd: Any, noise_map: Any = None) -> Any:
+        objects = objects if is_torch(objects) else np.asarray(objects)
         if objects.ndim < 2:
-            raise InputError(f"objects have shape {objects.shape}; at least (rows, columns) are needed")
-        stack = objects.reshape(-1, *objects.shape[-2:])
-        images = np.empty((len(stack), *self.protocol.matrix), dtype=np.float32)
-        for chunk in _chunks(len(stack)):
-            images[chunk] = self._some(stack[chunk], rng, noise_sd, noise_map)
-        return images.reshape(*objects.shape[:-2], *self.protocol.matrix)
+            raise InputError(f"objects have shape {tuple(objects.shape)}; at least (rows, columns) are needed")
+        return self._in_chunks(objects, lambda stack: self._some(stack, rng, noise_sd, noise_map))
 
-    def _some(
-        self,
-        stack: NDArray[Any],
-        rng: np.random.Generator | None,
-        noise_sd: float,
-        noise_map: NDArray[np.floating] | None,
-    ) -> NDArray[np.float32]:
+    def _in_chunks(self, stack: Any, work: Callable[[Any], Any]) -> Any:
+        """`work` on (images, ...) of an array (..., rows, columns), a few at a time."""
+        xp, leading, matrix = array_namespace(stack), stack.shape[:-2], self.protocol.matrix
+        flat = xp.reshape(stack, (-1, *stack.shape[-2:]))
+        if is_torch(stack):
+            # The same chunks as NumPy's, so that the noise is drawn in the same order.
+            images = xp.concat([work(flat[chunk]) for chunk in _chunks(len(flat))], axis=0)
+        else:
+            images = np.empty((len(flat), *matrix), dtype=np.float32)
+            for chunk in _chunks(len(flat)):
+                images[chunk] = work(flat[chunk])
+        return xp.reshape(images, (*leading, *matrix))
+
+    def _some(self, stack: Any, rng: np.random.Generator | None, noise_sd: Any, noise_map: Any) -> Any:
         encoding = self.encoding
-        if stack.dtype not in (np.complex64, np.float32):
+        if not is_torch(stack) and stack.dtype not in (np.complex64, np.float32):
             stack = stack.astype(np.complex64 if np.iscomplexobj(stack) else np.float32)
         noisy = rng is not None and noise_sd > 0
         if not noisy and not self._homodyne:
-            return np.abs(encoding.image(stack))
+            return array_namespace(stack).abs(encoding.image(stack))
         return self._reconstructed(encoding.forward(stack), rng, noise_sd, noise_map)
 
     def from_kspace(
-        self,
-        kspace: NDArray[Any],
-        rng: np.random.Generator | None = None,
-        noise_sd: float = 0.0,
-        noise_map: NDArray[np.floating] | None = None,
-    ) -> NDArray[np.float32]:
+        self, kspace: Any, rng: np.random.Generator | None = None, noise_sd: Any = 0.0, noise_map: Any = None
+    ) -> Any:
         """Magnitude images (..., rows, columns) with noise, of noise-free k-space (..., acquired rows, columns).
 
         For k-space that was put together line by line (`CMRSimExtension.scanner.segmented`).
         """
-        stack = kspace.reshape(-1, *kspace.shape[-2:])
-        images = np.empty((len(stack), *self.protocol.matrix), dtype=np.float32)
-        for chunk in _chunks(len(stack)):
-            images[chunk] = self._reconstructed(stack[chunk].copy(), rng, noise_sd, noise_map)
-        return images.reshape(*kspace.shape[:-2], *self.protocol.matrix)
+        return self._in_chunks(kspace, lambda stack: self._reconstructed(stack, rng, noise_sd, noise_map))
 
-    def _reconstructed(
-        self,
-        kspace: NDArray[Any],
-        rng: np.random.Generator | None,
-        noise_sd: float,
-        noise_map: NDArray[np.floating] | None = None,
-    ) -> NDArray[np.float32]:
-        """Magnitude of k-space (images, ...), which is overwritten."""
-        encoding = self.encoding
+    def _reconstructed(self, kspace: Any, rng: np.random.Generator | None, noise_sd: Any, noise_map: Any) -> Any:
+        """Magnitude of k-space (images, ...)."""
+        encoding, xp = self.encoding, array_namespace(kspace)
         if rng is None or not noise_sd > 0:
-            return np.abs(self._image(kspace)).astype(np.float32, copy=False)
-        noise = complex_noise(rng, kspace.shape, noise_sd / noise_gain_of(encoding, self.protocol))
-        if encoding.sampled is not None:
-            noise *= encoding.sampled
-        if noise_map is None:
-            kspace += noise
-            images = np.abs(self._image(kspace))
+            return xp.abs(self._image(kspace))
+        noise = encoding.masked(
+            complex_noise(rng, tuple(kspace.shape), noise_sd / noise_gain_of(encoding, self.protocol), kspace)
+        )
+        scale = None if noise_map is None else beside(noise_map, kspace)
+        if scale is None:
+            noise += kspace
+            images = xp.abs(self._image(noise))
         else:
-            scale = np.asarray(noise_map, dtype=np.float32)
-            images = np.abs(self._image(kspace) + scale * encoding.reconstruct(noise))
+            images = xp.abs(self._image(kspace) + scale * encoding.reconstruct(noise))
         if self._other_channels is not None:
-            others = self._other_channels.draw(rng, len(images))
-            images **= 2
-            images += np.float32(noise_sd**2) * (others if noise_map is None else others * scale**2)
-            np.sqrt(images, out=images)
-        return np.asarray(images, dtype=np.float32)
+            others = self._other_channels.draw(rng, len(images), images) * noise_sd**2
+            if scale is not None:
+                others *= scale**2
+            others += images**2
+            images = xp.sqrt(others)
+        return images
 
-    def _image(self, kspace: NDArray[Any]) -> NDArray[Any]:
+    def _image(self, kspace: Any) -> Any:
         if self._homodyne:
             return homodyne(kspace, self.encoding, self.protocol.phase_axis, self.protocol.partial_fourier)
-        return np.asarray(self.encoding.reconstruct(kspace))
+        return self.encoding.reconstruct(kspace)
 
 
 def acquire(
-    objects: NDArray[Any],
+    objects: Any,
     protocol: Protocol,
     rng: np.random.Generator,
     *,
-    heart_mask: NDArray[np.bool_] | None = None,
-    noise_sd: float | None = None,
+    heart_mask: Any = None,
+    noise_sd: Any = None,
     workers: int = 1,
-) -> NDArray[np.float32]:
+) -> Any:
     """Magnitude images of finely sampled objects: acquired resolution, Gibbs ringing, zero-filling and noise.
 
     Parameters
@@ -205,7 +187,7 @@ def acquire(
     Returns
     -------
     array
-        (..., rows, columns) float32.
+        (..., rows, columns) float32; a tensor of the precision of `objects` where these are one.
 
     Raises
     ------
@@ -214,7 +196,7 @@ def acquire(
     """
     if (heart_mask is None) == (noise_sd is None):
         raise InputError("give either heart_mask or noise_sd: one of them must set the noise")
-    objects = np.asarray(objects)
+    objects = objects if is_torch(objects) else np.asarray(objects)
     acquisition = Acquisition(protocol, (int(objects.shape[-2]), int(objects.shape[-1])), workers)
     if noise_sd is None:
         assert heart_mask is not None

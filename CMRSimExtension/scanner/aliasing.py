@@ -3,9 +3,9 @@
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from CMRSimExtension.errors import InputError
+from CMRSimExtension.physics.array_namespace import array_namespace, beside, on_device_of
 from CMRSimExtension.scanner.geometry import ImageGrid
 
 
@@ -24,10 +24,10 @@ def widen(grid: ImageGrid, phase_direction: str, pixels: int) -> ImageGrid:
     return ImageGrid(affine, shape, grid.slice_thickness_mm)
 
 
-def fold(objects: NDArray[Any], phase_direction: str, pixels: int) -> NDArray[Any]:
+def fold(objects: Any, phase_direction: str, pixels: int) -> Any:
     """Objects (..., rows, columns) of a widened grid as a narrow field of view sees them: what sticks out wraps around.
 
-    Exact: k-space samples 1/FOV apart see the sum over all shifts by the field of view.
+    Exact: k-space samples 1/FOV apart see the sum over all shifts by the field of view. NumPy or torch, differentiably.
 
     Parameters
     ----------
@@ -38,15 +38,19 @@ def fold(objects: NDArray[Any], phase_direction: str, pixels: int) -> NDArray[An
     kept = objects.shape[axis] - 2 * pixels
     if kept < 1:
         raise InputError(f"{objects.shape[axis]} samples less {pixels} on both ends leave nothing; fold fewer")
-    along = np.moveaxis(objects, axis, 0)
-    folded = np.zeros((kept, *along.shape[1:]), dtype=objects.dtype)
-    place = (np.arange(len(along)) - pixels) % kept
-    np.add.at(folded, place, along)
-    return np.moveaxis(folded, 0, axis)
+    xp = array_namespace(objects)
+    along = xp.moveaxis(objects, axis, 0)
+    # Whole fields of view beside each other, the object's own among them, with zeros where the object ends.
+    fields = 1 + 2 * -(-pixels // kept)
+    border = ((fields - 1) * kept // 2 - pixels, *along.shape[1:])
+    zeros = xp.zeros(border, dtype=along.dtype, **on_device_of(along))
+    whole = xp.reshape(xp.concat([zeros, along, zeros], axis=0), (fields, kept, *along.shape[1:]))
+    return xp.moveaxis(xp.sum(whole, axis=0, dtype=along.dtype), 0, axis)
 
 
-def fold_adjoint(folded: NDArray[Any], phase_direction: str, pixels: int) -> NDArray[Any]:
+def fold_adjoint(folded: Any, phase_direction: str, pixels: int) -> Any:
     """The adjoint of `fold`: the folded image, repeated over what sticks out."""
     axis = -2 if phase_direction == "rows" else -1
     kept = folded.shape[axis]
-    return np.take(folded, (np.arange(kept + 2 * pixels) - pixels) % kept, axis=axis)
+    place = (np.arange(kept + 2 * pixels) - pixels) % kept
+    return array_namespace(folded).take(folded, beside(place, folded), axis=axis)

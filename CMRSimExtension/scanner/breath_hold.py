@@ -1,13 +1,14 @@
 """One slice's breath hold: heartbeats, triggers, breath and sparks put into k-space, line by line."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.ndimage import shift
 
+from CMRSimExtension.physics.array_namespace import array_namespace, beside, is_torch
 from CMRSimExtension.scanner.faults import Fault
 from CMRSimExtension.scanner.kspace import CartesianEncoding
 from CMRSimExtension.scanner.multichannel import ChannelAcquisition
@@ -90,12 +91,12 @@ class BreathHold:
 
     def kspace(
         self,
-        objects: NDArray[Any],
+        objects: Any,
         encoding: CartesianEncoding,
         protocol: Protocol,
         faults: Sequence[Fault],
         rng: np.random.Generator,
-    ) -> tuple[NDArray[Any], list[dict[str, Any]]]:
+    ) -> tuple[Any, list[dict[str, Any]]]:
         """Noise-free k-space of every frame, and the spikes in it.
 
         Parameters
@@ -104,7 +105,7 @@ class BreathHold:
             (phases, ..., fine rows, fine columns) at evenly spaced cardiac phases from 0; a single one is a heart that
             stands still.
         """
-        states = np.stack([encoding.forward(state) for state in objects])
+        states = _of_all(objects, encoding.forward)
         samples = assemble(states, self.schedule, protocol)
         spikes: list[dict[str, Any]] = []
         for fault in faults:
@@ -120,7 +121,7 @@ def line_by_line(protocol: Protocol, faults: Sequence[Fault]) -> list[str]:
 
 
 def acquire_channels(
-    objects: NDArray[Any],
+    objects: Any,
     acquisition: ChannelAcquisition,
     faults: Sequence[Fault],
     rng: np.random.Generator,
@@ -128,7 +129,7 @@ def acquire_channels(
     cycle_ms: float,
     noise_sd: float = 0.0,
     hold: BreathHold | None = None,
-) -> tuple[Iterator[NDArray[Any]], BreathHold]:
+) -> tuple[Iterator[Any], BreathHold]:
     """Every channel's noisy k-space (coils, acquired rows, acquired columns), frame after frame, and what happened.
 
     The breath moves the body through the coils, which stay where they are. Hand each k-space to
@@ -150,16 +151,14 @@ def acquire_channels(
         samples, found = fault.kspace(samples, rng)
         spikes += found
 
-    def frames() -> Iterator[NDArray[Any]]:
+    def frames() -> Iterator[Any]:
         for frame in samples:
             yield acquisition.with_noise(frame, rng, noise_sd)
 
     return frames(), BreathHold(plan.schedule, plan.trigger_delays_ms, spikes)
 
 
-def _through_fixed_coils(
-    objects: NDArray[Any], acquisition: ChannelAcquisition, schedule: LineSchedule
-) -> NDArray[Any]:
+def _through_fixed_coils(objects: Any, acquisition: ChannelAcquisition, schedule: LineSchedule) -> Any:
     """(frames, coils, acquired rows, acquired columns) noise-free k-space of a body that moves, coils that do not.
 
     Tissue that the breath has moved by d is heard with the sensitivity of where it is then, S(r + d). Sensitivities
@@ -172,18 +171,32 @@ def _through_fixed_coils(
     for way in _ways(moved):
         share = moved @ way / (way @ way)
         terms[0] = (maps, terms[0][1] - share)
-        steps = (0.0, *(-way / np.array(acquisition.object_pixel_mm)))
-        terms.append((shift(maps, steps, order=1, mode="nearest").astype(maps.dtype, copy=False), share))
-    total: NDArray[Any] | None = None
+        terms.append((_moved(maps, *(-way / np.array(acquisition.object_pixel_mm))), share))
+    total: Any = None
     for sensitivities, weight in terms:
-        states = np.stack([acquisition.encoded(state, sensitivities) for state in objects])
+        states = _of_all(objects, partial(acquisition.encoded, sensitivities=sensitivities))
         part = assemble(states, schedule, protocol)
         if len(terms) > 1:
-            lines = np.expand_dims(weight, (1, 3) if protocol.phase_axis == -2 else (1, 2))
-            part = part * lines.astype(part.real.dtype)
+            part = part * beside(np.expand_dims(weight, (1, 3) if protocol.phase_axis == -2 else (1, 2)), part)
         total = part if total is None else total + part
-    assert total is not None
     return total
+
+
+def _of_all(objects: Any, encode: Callable[[Any], Any]) -> Any:
+    """k-space (phases, ...) of objects (phases, ...): tensors at once, NumPy's one by one, which stay in cache."""
+    return encode(objects) if is_torch(objects) else np.stack([encode(state) for state in objects])
+
+
+def _moved(maps: Any, rows: float, columns: float) -> Any:
+    """(coils, rows, columns) maps as seen from this many samples away, linearly interpolated; edges go on."""
+    for axis, step in ((-2, rows), (-1, columns)):
+        xp, last = array_namespace(maps), maps.shape[axis] - 1
+        place = np.clip(np.arange(last + 1) - step, 0, last)
+        low = np.minimum(np.floor(place).astype(np.int64), max(last - 1, 0))
+        share = beside((place - low)[:, None] if axis == -2 else place - low, maps)
+        first, second = (xp.take(maps, beside(index, maps), axis=axis) for index in (low, np.minimum(low + 1, last)))
+        maps = first + share * (second - first)
+    return maps
 
 
 def _ways(moved: NDArray[np.float64]) -> list[NDArray[np.float64]]:

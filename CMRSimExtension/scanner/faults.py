@@ -25,6 +25,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from CMRSimExtension.errors import InputError
+from CMRSimExtension.physics.array_namespace import array_namespace, as_arrays, is_torch, on_device_of
 from CMRSimExtension.physics.flow import dephasing, inflow_enhancement
 from CMRSimExtension.scanner.off_resonance import OffResonanceField
 from CMRSimExtension.scanner.protocol import Protocol
@@ -68,11 +69,9 @@ class Fault:
         """The static field with the fault in it."""
         return field
 
-    def blood(
-        self, velocity_mm_s: NDArray[np.floating], normal: NDArray[np.floating], protocol: Protocol
-    ) -> NDArray[np.float64]:
+    def blood(self, velocity_mm_s: Any, normal: Any, protocol: Protocol) -> Any:
         """(n,) factor on the signal of blood moving at velocities (n, 3) RAS through slices with this normal."""
-        return np.ones(len(velocity_mm_s))
+        return array_namespace(velocity_mm_s).ones(len(velocity_mm_s), **on_device_of(velocity_mm_s))
 
     def heartbeats(self, durations_ms: NDArray[np.float64], rng: np.random.Generator) -> NDArray[np.float64]:
         """(heartbeats,) R-R intervals of one breath hold."""
@@ -90,7 +89,7 @@ class Fault:
         """States of the lines of one slice."""
         return schedule
 
-    def kspace(self, samples: NDArray[Any], rng: np.random.Generator) -> tuple[NDArray[Any], list[dict[str, Any]]]:
+    def kspace(self, samples: Any, rng: np.random.Generator) -> tuple[Any, list[dict[str, Any]]]:
         """Samples (frames, ..., rows, columns) with the fault in them, and what was done to them."""
         return samples, []
 
@@ -234,20 +233,19 @@ class BloodFlow(Fault):
     unit: ClassVar[str] = "(times)"
     limits: ClassVar[tuple[float, float]] = (0.0, 5.0)
 
-    def blood(
-        self, velocity_mm_s: NDArray[np.floating], normal: NDArray[np.floating], protocol: Protocol
-    ) -> NDArray[np.float64]:
-        velocity = self.amount * np.asarray(velocity_mm_s, dtype=np.float64)
-        fading = dephasing(np.linalg.norm(velocity, axis=-1), disorder=self.disorder)
+    def blood(self, velocity_mm_s: Any, normal: Any, protocol: Protocol) -> Any:
+        xp, (velocity, through) = as_arrays(velocity_mm_s, normal)
+        velocity = self.amount * velocity
+        fading = dephasing(xp.linalg.vector_norm(velocity, axis=-1), disorder=self.disorder)
         fresh = inflow_enhancement(
             *((1441.0, 290.0) if protocol.field_t == 1.5 else (1664.0, 275.0)),
-            velocity @ np.asarray(normal, dtype=np.float64),
+            velocity @ through,
             slice_thickness_mm=protocol.slice_thickness_mm,
             repetition_time_ms=protocol.repetition_time_ms,
             flip_angle_deg=protocol.flip_angle_deg,
             sequence=protocol.sequence,
         )
-        return np.asarray(fresh * fading)
+        return fresh * fading
 
 
 @dataclass(frozen=True)
@@ -288,9 +286,11 @@ class Spikes(Fault):
     unit: ClassVar[str] = "in each slice"
     limits: ClassVar[tuple[float, float]] = (0.0, 1000.0)
 
-    def kspace(self, samples: NDArray[Any], rng: np.random.Generator) -> tuple[NDArray[Any], list[dict[str, Any]]]:
-        largest = float(np.abs(samples).max())
-        spiked, truth = samples.copy(), []
+    def kspace(self, samples: Any, rng: np.random.Generator) -> tuple[Any, list[dict[str, Any]]]:
+        xp = array_namespace(samples)
+        # Where a spark falls and how large it is does not follow the object: it has no gradient.
+        largest = float(xp.max(xp.abs(samples.detach() if is_torch(samples) else samples)))
+        spiked, truth = xp.asarray(samples, copy=True), []
         for _ in range(int(rng.poisson(self.amount))):
             frame, row, column = (int(rng.integers(n)) for n in (samples.shape[0], *samples.shape[-2:]))
             value = self.strength * largest * np.exp(2j * np.pi * rng.uniform())

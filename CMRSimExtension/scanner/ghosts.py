@@ -10,9 +10,9 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from CMRSimExtension.errors import InputError
+from CMRSimExtension.physics.array_namespace import array_namespace
 
 _USUAL = 0.03
 """Median modulation, as a share of the signal: leaves copies of blood of a twentieth of the myocardium's signal."""
@@ -48,12 +48,13 @@ class PulsationGhosts:
         modulation = float(np.clip(_USUAL * np.exp(0.8 * rng.standard_normal()), 0.0, 0.25))
         return cls(modulation, float(rng.uniform(6.0, 60.0)), float(rng.uniform(0.0, 2.0 * np.pi)))
 
-    def of(self, pulsating: NDArray[np.complex64], axis: int, pixel_mm: float) -> NDArray[np.complex64]:
+    def of(self, pulsating: Any, axis: int, pixel_mm: float) -> Any:
         """Copies of the `pulsating` signal (rows, columns) for phase encoding along `axis`; pixels are `pixel_mm`."""
         steps = max(1, round(self.shift_mm / pixel_mm))
-        turn = np.complex64(0.5 * self.modulation * np.exp(1j * self.phase_rad))
-        copies = turn * np.roll(pulsating, steps, axis)
-        copies += turn.conjugate() * np.roll(pulsating, -steps, axis)
+        roll = array_namespace(pulsating).roll
+        turn = complex(0.5 * self.modulation * np.exp(1j * self.phase_rad))
+        copies = turn * roll(pulsating, steps, axis=axis)
+        copies += turn.conjugate() * roll(pulsating, -steps, axis=axis)
         return copies
 
     def as_dict(self) -> dict[str, Any]:

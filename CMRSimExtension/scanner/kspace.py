@@ -16,7 +16,7 @@ import scipy.fft
 from numpy.typing import NDArray
 
 from CMRSimExtension.errors import InputError
-from CMRSimExtension.physics.array_namespace import array_namespace, is_torch
+from CMRSimExtension.physics.array_namespace import array_namespace, beside, complex_dtype, linear, on_device_of
 from CMRSimExtension.scanner.protocol import Protocol
 
 
@@ -75,7 +75,7 @@ class CartesianEncoding:
     sampled: NDArray[np.bool_] | None = None
     window: NDArray[np.floating] | None = None
     workers: int = 1
-    _tables: dict[Any, Any] = field(default_factory=dict, repr=False, compare=False)
+    _tables: dict[Any, Any] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         for axis, name in enumerate(("rows", "columns")):
@@ -105,34 +105,60 @@ class CartesianEncoding:
     def forward(self, objects: Any) -> Any:
         """k-space (..., acquired rows, acquired columns) of objects (..., rows, columns)."""
         self._expect(objects, self.object_shape, "object")
-        table = self._table("forward", objects)
-        return _each(objects, self.acquired_shape, lambda image: pruned_fft(image, table, self.workers))
+        return linear(objects, self._forward, self._forward_adjoint)
 
     def forward_adjoint(self, kspace: Any) -> Any:
-        """The adjoint of `forward`: objects from k-space."""
+        """The adjoint of `forward`, which is also its gradient: objects from k-space."""
         self._expect(kspace, self.acquired_shape, "k-space")
-        table, shape = self._table("forward adjoint", kspace), self.object_shape
-        return _each(kspace, shape, lambda samples: padded_ifft(samples, table, shape, self.workers))
+        return linear(kspace, self._forward_adjoint, self._forward)
 
     def reconstruct(self, kspace: Any) -> Any:
         """Image (..., rows, columns): k-space weighted by `window`, zero-filled and transformed."""
         self._expect(kspace, self.acquired_shape, "k-space")
-        table, shape = self._table("reconstruct", kspace), self.image_shape
-        return _each(kspace, shape, lambda samples: padded_ifft(samples, table, shape, self.workers))
+        return linear(kspace, self._reconstruct, self._reconstruct_adjoint)
 
     def reconstruct_adjoint(self, images: Any) -> Any:
-        """The adjoint of `reconstruct`: k-space from images."""
+        """The adjoint of `reconstruct`, which is also its gradient: k-space from images."""
         self._expect(images, self.image_shape, "image")
-        table = self._table("reconstruct adjoint", images)
-        return _each(images, self.acquired_shape, lambda image: pruned_fft(image, table, self.workers))
+        return linear(images, self._reconstruct_adjoint, self._reconstruct)
 
     def image(self, objects: Any) -> Any:
         """`reconstruct` of `forward`, the noise-free image, in one sweep."""
         self._expect(objects, self.object_shape, "object")
+        return linear(objects, self._image, self._image_adjoint)
+
+    def masked(self, kspace: Any) -> Any:
+        """k-space (..., acquired rows, acquired columns) with zeros where nothing is acquired."""
+        return kspace if self.sampled is None else kspace * self._table("sampled", kspace)
+
+    def _forward(self, objects: Any) -> Any:
+        return self._to_kspace("forward", objects)
+
+    def _forward_adjoint(self, kspace: Any) -> Any:
+        return self._from_kspace("forward adjoint", kspace, self.object_shape)
+
+    def _reconstruct(self, kspace: Any) -> Any:
+        return self._from_kspace("reconstruct", kspace, self.image_shape)
+
+    def _reconstruct_adjoint(self, images: Any) -> Any:
+        return self._to_kspace("reconstruct adjoint", images)
+
+    def _image(self, objects: Any) -> Any:
         table, shape = self._table("image", objects), self.image_shape
         return _each(
             objects, shape, lambda image: padded_ifft(pruned_fft(image, table, self.workers), None, shape, self.workers)
         )
+
+    def _image_adjoint(self, images: Any) -> Any:
+        return self._forward_adjoint(self._reconstruct_adjoint(images))
+
+    def _to_kspace(self, operator: str, arrays: Any) -> Any:
+        table = self._table(operator, arrays)
+        return _each(arrays, self.acquired_shape, lambda image: pruned_fft(image, table, self.workers))
+
+    def _from_kspace(self, operator: str, kspace: Any, shape: tuple[int, int]) -> Any:
+        table = self._table(operator, kspace)
+        return _each(kspace, shape, lambda samples: padded_ifft(samples, table, shape, self.workers))
 
     @cached_property
     def weights(self) -> NDArray[np.float64]:
@@ -147,16 +173,14 @@ class CartesianEncoding:
 
     def _table(self, operator: str, like: Any) -> Any:
         """Weights of an operator, in the precision, library and place of `like`."""
-        xp = array_namespace(like)
         key = (operator, str(like.dtype), str(getattr(like, "device", "cpu")))
         if key not in self._tables:
-            table = self._weights_of(operator)
-            if is_torch(like):
-                table = xp.asarray(table, device=like.device)
-            self._tables[key] = xp.astype(table, _complex(xp, like))
+            self._tables[key] = beside(self._weights_of(operator), like)
         return self._tables[key]
 
-    def _weights_of(self, operator: str) -> NDArray[np.complex128]:
+    def _weights_of(self, operator: str) -> NDArray[Any]:
+        if operator == "sampled":
+            return np.asarray(self.sampled)
         scale = 1 / (self.object_shape[0] * self.object_shape[1])
         forward = scale * self._phase(self.object_shape)
         if self.sampled is not None:
@@ -201,9 +225,7 @@ def partial_fourier_lines(count: int, fraction: float) -> NDArray[np.bool_]:
     return np.arange(count) >= skipped
 
 
-def homodyne(
-    kspace: NDArray[np.complexfloating], encoding: CartesianEncoding, phase_axis: int, fraction: float
-) -> NDArray[np.floating]:
+def homodyne(kspace: Any, encoding: CartesianEncoding, phase_axis: int, fraction: float) -> Any:
     """Images from partial Fourier data by homodyne detection (Noll DC et al., IEEE Trans Med Imaging 1991;10:154-163).
 
     The asymmetric half of k-space counts twice, the symmetric centre once, the phase is taken from the centre, and the
@@ -219,9 +241,7 @@ def homodyne(
         The partial Fourier fraction of the data.
     """
     ramp, low_pass = homodyne_weights(encoding, phase_axis, fraction)
-    precision = np.finfo(kspace.dtype).dtype
-    full = encoding.reconstruct(kspace * ramp.astype(precision))
-    centre = encoding.reconstruct(kspace * low_pass.astype(precision))
+    full, centre = (encoding.reconstruct(kspace * beside(weights, kspace)) for weights in (ramp, low_pass))
     return in_phase(full, centre)
 
 
@@ -250,10 +270,13 @@ def noise_gain_of(encoding: CartesianEncoding, protocol: Protocol) -> float:
     return float(np.sqrt(np.sum((encoding.weights * ramp) ** 2)))
 
 
-def in_phase(full: NDArray[Any], reference: NDArray[Any]) -> NDArray[np.floating]:
-    """The part of `full` that is in phase with `reference`."""
-    magnitude = np.maximum(np.abs(reference), np.finfo(reference.real.dtype).tiny)
-    return np.real(full * np.conj(reference / magnitude))
+def in_phase(full: Any, reference: Any) -> Any:
+    """The real part of `full` that is in phase with `reference`; zero where `reference` is, as are its gradients."""
+    xp = array_namespace(full, reference)
+    magnitude = xp.abs(reference)
+    # Where there is no phase to follow, a division by one instead of by nothing keeps values and gradients finite.
+    magnitude = xp.where(magnitude > np.finfo(np.float32).tiny, magnitude, xp.ones_like(magnitude))
+    return xp.real(full * xp.conj(reference / magnitude))
 
 
 def _each(stack: Any, shape: tuple[int, int], work: Callable[[Any], Any]) -> Any:
@@ -263,7 +286,7 @@ def _each(stack: Any, shape: tuple[int, int], work: Callable[[Any], Any]) -> Any
     """
     if not isinstance(stack, np.ndarray) or stack.ndim == 2:
         return work(stack)
-    result = np.empty((*stack.shape[:-2], *shape), dtype=_complex(np, stack))
+    result = np.empty((*stack.shape[:-2], *shape), dtype=complex_dtype(stack))
     flat, images = stack.reshape(-1, *stack.shape[-2:]), result.reshape(-1, *shape)
     for index in range(len(flat)):
         images[index] = work(flat[index])
@@ -274,7 +297,7 @@ def pruned_fft(arrays: Any, table: Any, workers: int = 1) -> Any:
     """Lowest frequencies of the unnormalised 2D transform of the last axes, ascending, times `table` of their shape."""
     xp = array_namespace(arrays)
     rows, columns = table.shape
-    along = _fft(xp, xp.astype(arrays, _complex(xp, arrays), copy=False), -1, workers)
+    along = _fft(xp, xp.astype(arrays, complex_dtype(arrays), copy=False), -1, workers)
     # Columns that are not kept need no second transform.
     both = _fft(xp, _cropped(xp, along, columns), -2, workers)
     of, low_row, low_column = both.shape[-2], rows // 2, columns // 2
@@ -306,7 +329,7 @@ def padded_ifft(kspace: Any, table: Any, shape: tuple[int, int], workers: int = 
             xp, xp.concat([ordered[..., rows // 2 :, :], ordered[..., : rows // 2, :]], axis=-2), shape[0], -2
         )
     else:
-        ordered = np.empty((*kspace.shape[:-2], shape[0], columns), dtype=_complex(np, kspace))
+        ordered = np.empty((*kspace.shape[:-2], shape[0], columns), dtype=complex_dtype(kspace))
         ordered[..., rows - rows // 2 : shape[0] - rows // 2, :] = 0
         for ascending_row, order_row in _halves(rows, shape[0]):
             for ascending, order in _halves(columns, columns):
@@ -314,10 +337,6 @@ def padded_ifft(kspace: Any, table: Any, shape: tuple[int, int], workers: int = 
                 np.multiply(kspace[block], 1 if table is None else table[block], out=ordered[..., order_row, order])
     down = _ifft(xp, ordered, -2, workers)
     return _ifft(xp, _spread(xp, down, shape[1], -1), -1, workers)
-
-
-def _complex(xp: Any, array: Any) -> Any:
-    return xp.complex64 if array.dtype in (xp.float32, xp.complex64) else xp.complex128
 
 
 def _fft(xp: Any, array: Any, axis: int, workers: int) -> Any:
@@ -353,8 +372,7 @@ def _spread(xp: Any, array: Any, of: int, axis: int) -> Any:
     after = (slice(None),) * (-axis - 1)
     shape = list(array.shape)
     shape[axis] = of - kept
-    keywords = {"device": array.device} if is_torch(array) else {}
-    zeros = xp.zeros(tuple(shape), dtype=array.dtype, **keywords)
+    zeros = xp.zeros(tuple(shape), dtype=array.dtype, **on_device_of(array))
     split = kept - kept // 2
     return xp.concat(
         [array[(..., slice(0, split), *after)], zeros, array[(..., slice(split, kept), *after)]], axis=axis

@@ -8,13 +8,13 @@ from typing import Any
 
 import numpy as np
 import scipy.fft
-from numpy.typing import NDArray
 
 from CMRSimExtension.errors import InputError
+from CMRSimExtension.physics.array_namespace import array_namespace, beside, is_torch
 from CMRSimExtension.scanner.kspace import CartesianEncoding
 
 
-def noise_sd_for_snr(magnitude: NDArray[np.floating], heart_mask: NDArray[np.bool_], snr: float) -> float:
+def noise_sd_for_snr(magnitude: Any, heart_mask: Any, snr: float) -> Any:
     """SD of the real part of the noise that gives the heart this SNR.
 
     Parameters
@@ -24,6 +24,11 @@ def noise_sd_for_snr(magnitude: NDArray[np.floating], heart_mask: NDArray[np.boo
     heart_mask
         Where the heart is; broadcasts against them.
 
+    Returns
+    -------
+    float
+        Of a tensor: a tensor without axes, which carries the images' gradients.
+
     Raises
     ------
     InputError
@@ -31,25 +36,38 @@ def noise_sd_for_snr(magnitude: NDArray[np.floating], heart_mask: NDArray[np.boo
     """
     if not snr > 0:
         raise InputError(f"snr is {snr}; it must be above 0")
-    mask = np.broadcast_to(heart_mask, magnitude.shape)
-    if not mask.any():
+    xp = array_namespace(magnitude)
+    mask = xp.broadcast_to(beside(heart_mask, magnitude), magnitude.shape)
+    if not xp.any(mask):
         raise InputError("the heart mask is empty, so the SNR has no signal to refer to; give noise_sd instead")
-    signal = float(magnitude[mask].mean(dtype=np.float64))
+    signal = xp.mean(magnitude[mask], dtype=xp.float64)
     if not signal > 0:
-        raise InputError(f"the heart's mean signal is {signal}; without signal there is no SNR, give noise_sd instead")
-    return signal / snr
+        raise InputError(
+            f"the heart's mean signal is {float(signal)}; without signal there is no SNR, give noise_sd instead"
+        )
+    return xp.astype(signal, magnitude.dtype) / snr if is_torch(magnitude) else float(signal) / snr
 
 
-def complex_noise(rng: np.random.Generator, shape: tuple[int, ...], sd: float) -> NDArray[np.complex64]:
-    """White complex Gaussian noise of SD `sd` in the real part and in the imaginary part, complex64."""
+def complex_noise(rng: np.random.Generator, shape: tuple[int, ...], sd: Any, like: Any = None) -> Any:
+    """White complex Gaussian noise of SD `sd` in the real part and in the imaginary part, of single precision.
+
+    Parameters
+    ----------
+    rng
+        Draws the same numbers whatever they are for: an image on a GPU has the noise of the same image on the CPU.
+    sd
+        A number; for noise beside a tensor, a tensor without axes as well.
+    like
+        A tensor beside which the noise is to lie, in whose precision; else the noise is NumPy's, complex64.
+    """
     noise = rng.standard_normal((*shape[:-1], 2 * shape[-1]), dtype=np.float32)
+    if is_torch(like):
+        return beside(noise.view(np.complex64), like) * sd
     noise *= np.float32(sd)
     return noise.view(np.complex64)
 
 
-def rss_magnitude(
-    signal: NDArray[np.floating], noise_sd: float, coils: int, rng: np.random.Generator
-) -> NDArray[np.floating]:
+def rss_magnitude(signal: Any, noise_sd: float, coils: int, rng: np.random.Generator) -> Any:
     """Root sum of squares over `coils` channels of white noise, without drawing each channel's.
 
     sqrt((S + s g)^2 + s^2 chi^2(2C - 1)), g standard normal: the exact law voxel by voxel (noncentral chi;
@@ -64,8 +82,9 @@ def rss_magnitude(
     """
     if coils < 1:
         raise InputError(f"coils is {coils}; at least 1 is needed")
-    along = signal + noise_sd * rng.standard_normal(signal.shape)
-    return np.sqrt(along**2 + noise_sd**2 * rng.chisquare(2 * coils - 1, signal.shape))
+    xp, shape = array_namespace(signal), tuple(signal.shape)
+    along = signal + noise_sd * beside(rng.standard_normal(shape), signal)
+    return xp.sqrt(along**2 + noise_sd**2 * beside(rng.chisquare(2 * coils - 1, shape), signal))
 
 
 def expected_magnitude(signal: Any, noise_sd: float, coils: int = 1) -> Any:
@@ -100,15 +119,21 @@ class ColouredChiSquare:
         spectrum = np.maximum(scipy.fft.fft2(correlation).real, 0.0)
         self._amplitude = np.sqrt(spectrum / (self.shape[0] * self.shape[1])).astype(np.float32)
 
-    def draw(self, rng: np.random.Generator, count: int) -> NDArray[np.float32]:
-        """(count, rows, columns) float32, chi-square distributed with `degrees` degrees of freedom."""
+    def draw(self, rng: np.random.Generator, count: int, like: Any = None) -> Any:
+        """(count, rows, columns) float32, chi-square distributed with `degrees` degrees of freedom.
+
+        Beside the tensor `like`, where one is given, with the numbers that NumPy would have.
+        """
         pairs = (count + 1) // 2
-        white = complex_noise(rng, (pairs, *self.shape), 1.0)
-        white *= self._amplitude
-        field = scipy.fft.fft2(white, overwrite_x=True, workers=self.workers)
-        z = np.stack([field.real, field.imag], axis=1).reshape(2 * pairs, *self.shape)[:count]
-        spread = np.float32(2 / (9 * self.degrees))
-        z *= np.sqrt(spread)
+        white = complex_noise(rng, (pairs, *self.shape), 1.0, like)
+        xp = array_namespace(white)
+        white *= beside(self._amplitude, white)
+        field = (
+            xp.fft.fft2(white) if is_torch(white) else scipy.fft.fft2(white, overwrite_x=True, workers=self.workers)
+        )
+        z = xp.reshape(xp.stack([xp.real(field), xp.imag(field)], axis=1), (2 * pairs, *self.shape))[:count]
+        spread = 2 / (9 * self.degrees)
+        z *= float(np.sqrt(spread))
         z += 1 - spread
-        np.maximum(z, 0.0, out=z)
-        return z * z * z * np.float32(self.degrees)
+        z = xp.clip(z, 0.0, None)
+        return z * z * z * float(self.degrees)

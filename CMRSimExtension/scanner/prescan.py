@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter
 
 from CMRSimExtension.errors import InputError
+from CMRSimExtension.physics.array_namespace import array_namespace, is_torch
 from CMRSimExtension.scanner.multichannel import ChannelAcquisition
 from CMRSimExtension.scanner.noise import complex_noise
 
@@ -21,9 +22,7 @@ to average noise, small enough to follow the steepest field, beside a loop."""
 _ROWS_AT_ONCE, _STEPS = 32, 8
 
 
-def reference_lines(
-    channels: ChannelAcquisition, objects: NDArray[Any], rng: np.random.Generator, noise_sd: float
-) -> NDArray[np.complex64]:
+def reference_lines(channels: ChannelAcquisition, objects: Any, rng: np.random.Generator, noise_sd: Any) -> Any:
     """All of k-space once, as a separate reference scan in front of the images acquires it for parallel imaging.
 
     It is not triggered and sees the heart as it is on average. Coils, field of view, readout, contrast and receiver
@@ -41,13 +40,13 @@ def reference_lines(
     Returns
     -------
     array
-        (coils, acquired rows, acquired columns) complex64.
+        (coils, acquired rows, acquired columns) complex64; of tensors, a tensor of their precision.
     """
     whole = replace(channels, protocol=channels.protocol.replace(acceleration=1, partial_fourier=1.0))
-    samples = whole.encoded(np.mean(objects, axis=0), channels.object_sensitivities)
+    samples = whole.encoded(array_namespace(objects).mean(objects, axis=0), channels.object_sensitivities)
     # The receiver is that of the images, whose reconstruction sets what `noise_sd` means.
-    noise = complex_noise(rng, samples.shape, channels.noise_sd_of_channels(noise_sd))
-    return np.asarray(samples + noise, dtype=np.complex64)
+    samples = samples + complex_noise(rng, tuple(samples.shape), channels.noise_sd_of_channels(noise_sd), samples)
+    return samples if is_torch(samples) else np.asarray(samples, dtype=np.complex64)
 
 
 def estimated_sensitivities(

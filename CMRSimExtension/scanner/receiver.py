@@ -4,8 +4,12 @@ Four ways lead through it. Cartesian protocols take the fast path, in which the 
 law and parallel imaging amplifies it by the analytic geometry factor; or, where every channel is wanted, they go
 channel by channel. A segmented acquisition, and faults that act on single lines, put the breath hold together line by
 line. Radial protocols go through the non-uniform transform, channel by channel where there is a coil array.
+
+Objects may be NumPy arrays or torch tensors; what comes back is of the same kind, on the same device, and of tensors
+differentiable. Heartbeats, faults and noise are drawn alike for both.
 """
 
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -14,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from CMRSimExtension.errors import InputError
+from CMRSimExtension.physics.array_namespace import array_namespace, beside, is_torch
 from CMRSimExtension.scanner.acquisition import Acquisition
 from CMRSimExtension.scanner.aliasing import fold, widen
 from CMRSimExtension.scanner.breath_hold import BreathHold, acquire_channels, line_by_line
@@ -38,21 +43,21 @@ class Reception:
     Attributes
     ----------
     images
-        (frames, rows, columns) float32 magnitude.
+        (frames, rows, columns) float32 magnitude; of tensors, a tensor of their precision.
     breath_hold
         What happened line by line, where the breath hold was put together from lines; else None.
     kspace
         (frames, coils, acquired rows, acquired columns) complex64 with noise, or (frames, coils, samples) of radial
-        frames, where it was asked for; else None.
+        frames, where it was asked for; else None. Of tensors, a tensor of their precision, as is the next.
     reference
         (coils, acquired rows, acquired columns) complex64: the reference scan of Cartesian parallel imaging
         (`CMRSimExtension.scanner.prescan`), where k-space was asked for and is undersampled; else None.
     """
 
-    images: NDArray[np.float32]
+    images: Any
     breath_hold: BreathHold | None = None
-    kspace: NDArray[np.complex64] | None = None
-    reference: NDArray[np.complex64] | None = None
+    kspace: Any = None
+    reference: Any = None
 
 
 @dataclass(frozen=True)
@@ -140,12 +145,12 @@ class Receiver:
     def _channels_wanted(self) -> bool:
         return self.by_channel or self.keep_kspace
 
-    def noise_free(self, objects: NDArray[Any]) -> NDArray[np.float32]:
+    def noise_free(self, objects: Any) -> Any:
         """Magnitude (..., rows, columns) without noise or faults: what the SNR refers to."""
         if self.cartesian:
             return self.acquisition.noise_free(objects)
         encoding = self._spokes(0)
-        return np.abs(encoding.reconstruct(encoding.forward(objects))).astype(np.float32)
+        return _magnitude(encoding.reconstruct(encoding.forward(objects)))
 
     def plan(self, rng: np.random.Generator) -> BreathHold | None:
         """What happens during one slice's breath hold, where it goes line by line; else None, and nothing is drawn."""
@@ -188,11 +193,11 @@ class Receiver:
 
     def receive(
         self,
-        objects: NDArray[Any],
+        objects: Any,
         grid: ImageGrid,
         rng: np.random.Generator,
-        noise_sd: float,
-        noise_map: NDArray[np.floating] | None = None,
+        noise_sd: Any,
+        noise_map: Any = None,
         hold: BreathHold | None = None,
     ) -> Reception:
         """Images of one slice.
@@ -230,10 +235,10 @@ class Receiver:
 
     def _receive_channels(
         self,
-        objects: NDArray[Any],
+        objects: Any,
         grid: ImageGrid,
         rng: np.random.Generator,
-        noise_sd: float,
+        noise_sd: Any,
         hold: BreathHold | None,
     ) -> Reception:
         channels = ChannelAcquisition(
@@ -248,40 +253,56 @@ class Receiver:
             )
         else:
             frames = (channels.kspace(image, rng, noise_sd) for image in objects)
-        images = np.empty((len(objects), *self.protocol.matrix), dtype=np.float32)
-        kept = []
-        for index, samples in enumerate(frames):
-            images[index] = np.abs(channels.reconstruct(samples))
-            if self.keep_kspace:
-                kept.append(samples.astype(np.complex64))
+        both = ((channels.reconstruct(samples), samples) for samples in frames)
+        images, kept = self._collected(both, len(objects))
         undersampled = self.keep_kspace and self.protocol.acceleration > 1
         reference = reference_lines(channels, objects, rng, noise_sd) if undersampled else None
-        return Reception(images, hold, np.stack(kept) if kept else None, reference)
+        return Reception(images, hold, kept, reference)
 
-    def _receive_spokes(
-        self, objects: NDArray[Any], grid: ImageGrid, rng: np.random.Generator, noise_sd: float
-    ) -> Reception:
+    def _receive_spokes(self, objects: Any, grid: ImageGrid, rng: np.random.Generator, noise_sd: Any) -> Reception:
         if self._channels_wanted or (self.protocol.coil_combination == "rss" and self.array is not None):
             fine, coarse = self._sensitivities(grid, True), self._sensitivities(grid, False)
         else:
             objects = self._folded(objects)
             fine = np.ones((1, *self.object_shape), dtype=np.complex64)
             coarse = np.ones((1, *self.protocol.matrix), dtype=np.complex64)
-        images = np.empty((len(objects), *self.protocol.matrix), dtype=np.float32)
-        kept = []
-        for index, image in enumerate(objects):
-            encoding = self._spokes(index)
-            samples = encoding.forward(self._folded(image.astype(np.complex64, copy=False) * fine))
-            samples = samples + complex_noise(rng, samples.shape, noise_sd / encoding.noise_gain)
-            channels = encoding.reconstruct(samples)
-            if self.protocol.coil_combination == "rss":
-                images[index] = root_sum_of_squares(channels)
+        fine, coarse = beside(fine, objects), beside(coarse, objects)
+
+        def frames() -> Iterator[tuple[Any, Any]]:
+            for index, image in enumerate(objects):
+                encoding = self._spokes(index)
+                if not is_torch(image):
+                    image = image.astype(np.complex64, copy=False)
+                samples = encoding.forward(self._folded(image * fine))
+                sd = noise_sd / encoding.noise_gain
+                samples = samples + complex_noise(rng, tuple(samples.shape), sd, samples)
+                channels = encoding.reconstruct(samples)
+                if self.protocol.coil_combination == "rss":
+                    yield root_sum_of_squares(channels), samples
+                else:
+                    # Maps are of uniform brightness, so the optimal combination needs no division.
+                    xp = array_namespace(channels)
+                    yield xp.sum(xp.conj(coarse) * channels, axis=0), samples
+
+        images, kept = self._collected(frames(), len(objects))
+        return Reception(images, None, kept)
+
+    def _collected(self, frames: Iterable[tuple[Any, Any]], count: int) -> tuple[Any, Any]:
+        """Magnitude images, and k-space where it is kept, of `count` frames of (combined image, k-space)."""
+        images: Any = None
+        tensors, kept = [], []
+        for index, (combined, samples) in enumerate(frames):
+            if is_torch(combined):
+                tensors.append(_magnitude(combined))
             else:
-                # Maps are of uniform brightness, so the optimal combination needs no division.
-                images[index] = np.abs(np.sum(np.conj(coarse) * channels, axis=0))
+                # Into its place at once: a frame's channels need not outlive it.
+                images = np.empty((count, *self.protocol.matrix), dtype=np.float32) if images is None else images
+                images[index] = np.abs(combined)
             if self.keep_kspace:
-                kept.append(samples.astype(np.complex64))
-        return Reception(images, None, np.stack(kept) if kept else None)
+                kept.append(samples if is_torch(samples) else samples.astype(np.complex64))
+        if tensors:
+            images = array_namespace(tensors[0]).stack(tensors, axis=0)
+        return images, array_namespace(kept[0]).stack(kept, axis=0) if kept else None
 
     @property
     def _folded_samples(self) -> int:
@@ -289,7 +310,7 @@ class Receiver:
         axis = self.protocol.phase_axis
         return self.folded_pixels * (self.object_shape[axis] // self.protocol.matrix[axis])
 
-    def _folded(self, objects: NDArray[Any]) -> NDArray[Any]:
+    def _folded(self, objects: Any) -> Any:
         """Objects (..., fine rows, fine columns) as the field of view shows them, also where they are so already."""
         axis = self.protocol.phase_axis
         if objects.shape[axis] == self.object_shape[axis]:
@@ -311,7 +332,7 @@ class Receiver:
         return maps / np.maximum(root_sum_of_squares(maps), np.float32(1e-6))
 
 
-def amplification_in(noise_map: NDArray[np.floating], heart_mask: NDArray[np.bool_]) -> float:
+def amplification_in(noise_map: Any, heart_mask: Any) -> Any:
     """Mean amplification over the heart: divide the noise SD by it, and the SNR asked for is that of the image.
 
     Parameters
@@ -320,7 +341,19 @@ def amplification_in(noise_map: NDArray[np.floating], heart_mask: NDArray[np.boo
         (slices, rows, columns) from `Receiver.noise_map`.
     heart_mask
         Same shape.
+
+    Returns
+    -------
+    float
+        Of a tensor: a tensor without axes.
     """
-    if not heart_mask.any():
+    xp, mask = array_namespace(noise_map), beside(heart_mask, noise_map)
+    if not xp.any(mask):
         raise InputError("the heart mask is empty; there is no heart in which to take the mean amplification")
-    return float(noise_map[heart_mask].mean(dtype=np.float64))
+    mean = xp.mean(noise_map[mask], dtype=xp.float64)
+    return mean if is_torch(mean) else float(mean)
+
+
+def _magnitude(images: Any) -> Any:
+    magnitude = array_namespace(images).abs(images)
+    return magnitude if is_torch(magnitude) else magnitude.astype(np.float32, copy=False)

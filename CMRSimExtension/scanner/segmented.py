@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from CMRSimExtension.errors import InputError
+from CMRSimExtension.physics.array_namespace import array_namespace, beside, is_torch, on_device_of
 from CMRSimExtension.scanner.kspace import frequencies, partial_fourier_lines, uniform_lines
 from CMRSimExtension.scanner.protocol import Protocol
 
@@ -229,16 +230,14 @@ def _in_series(
     return np.mod(absolute - began[inside], durations[inside]), durations[inside]
 
 
-def assemble(
-    states: NDArray[np.complexfloating], schedule: LineSchedule, protocol: Protocol
-) -> NDArray[np.complexfloating]:
+def assemble(states: Any, schedule: LineSchedule, protocol: Protocol) -> Any:
     """k-space of every frame, each line taken from the state that the heart was in.
 
     Parameters
     ----------
     states
-        (phases, ..., acquired rows, acquired columns) k-space of the object at evenly spaced cardiac phases from 0.
-        Between two of them the object is taken to change linearly.
+        (phases, ..., acquired rows, acquired columns) k-space of the object at evenly spaced cardiac phases from 0,
+        NumPy or torch. Between two of them the object is taken to change linearly.
     schedule
         When each line is acquired.
     protocol
@@ -255,52 +254,60 @@ def assemble(
         Where `states` do not have the protocol's matrix.
     """
     shape = protocol.acquired_matrix
-    if states.shape[-2:] != shape:
-        raise InputError(f"states have {states.shape[-2:]} rows and columns; the protocol acquires {shape}")
-    low, high, share = schedule.states(len(states))
-    share = share.astype(states.real.dtype)
-    lines = np.arange(schedule.cardiac.shape[1])
-    by_line = np.moveaxis(states, protocol.phase_axis, 1)
-    frames = np.empty((schedule.frames, *by_line.shape[1:]), dtype=states.dtype)
+    if tuple(states.shape[-2:]) != shape:
+        raise InputError(f"states have {tuple(states.shape[-2:])} rows and columns; the protocol acquires {shape}")
+    xp = array_namespace(states)
+    low, high, share, lines = _lines(schedule, len(states), states)
+    by_line = xp.moveaxis(states, protocol.phase_axis, 1)
     expand = (slice(None),) + (None,) * (by_line.ndim - 2)
-    for frame in range(schedule.frames):
+
+    def seen(frame: int) -> Any:
         first, second = by_line[low[frame], lines], by_line[high[frame], lines]
-        frames[frame] = first + share[frame][expand] * (second - first)
-    result = np.moveaxis(frames, 1, protocol.phase_axis)
+        return first + share[frame][expand] * (second - first)
+
+    if is_torch(states):
+        frames = xp.stack([seen(frame) for frame in range(schedule.frames)], axis=0)
+    else:
+        # Into its place at once: k-space of all frames is held once, not twice.
+        frames = np.empty((schedule.frames, *by_line.shape[1:]), dtype=states.dtype)
+        for frame in range(schedule.frames):
+            frames[frame] = seen(frame)
+    result = xp.moveaxis(frames, 1, protocol.phase_axis)
     if np.any(schedule.displacement_mm):
-        result = result * _shift(schedule, protocol, states.dtype).reshape(
-            schedule.frames, *(1,) * (states.ndim - 3), *shape
-        )
+        result = result * _shift(schedule, protocol, result)
     return result
 
 
-def assemble_adjoint(
-    frames: NDArray[np.complexfloating], schedule: LineSchedule, protocol: Protocol, phases: int
-) -> NDArray[np.complexfloating]:
+def assemble_adjoint(frames: Any, schedule: LineSchedule, protocol: Protocol, phases: int) -> Any:
     """The adjoint of `assemble`: states (phases, ..., rows, columns) from frames."""
+    xp = array_namespace(frames)
     if np.any(schedule.displacement_mm):
-        turns = np.conj(_shift(schedule, protocol, frames.dtype))
-        frames = frames * turns.reshape(schedule.frames, *(1,) * (frames.ndim - 3), *frames.shape[-2:])
-    low, high, share = schedule.states(phases)
-    share = share.astype(frames.real.dtype)
-    by_line = np.moveaxis(frames, protocol.phase_axis, 1)
-    lines = np.arange(schedule.cardiac.shape[1])
-    states = np.zeros((phases, *by_line.shape[1:]), dtype=frames.dtype)
+        frames = frames * xp.conj(_shift(schedule, protocol, frames))
+    low, high, share, lines = _lines(schedule, phases, frames)
+    by_line = xp.moveaxis(frames, protocol.phase_axis, 1)
+    states = xp.zeros((phases, *by_line.shape[1:]), dtype=frames.dtype, **on_device_of(frames))
     expand = (slice(None),) + (None,) * (by_line.ndim - 2)
     for frame in range(schedule.frames):
         weight = share[frame][expand]
         # Lines differ within a frame, so no place is written twice by one statement.
         states[low[frame], lines] += (1 - weight) * by_line[frame]
         states[high[frame], lines] += weight * by_line[frame]
-    return np.moveaxis(states, 1, protocol.phase_axis)
+    return xp.moveaxis(states, 1, protocol.phase_axis)
 
 
-def _shift(schedule: LineSchedule, protocol: Protocol, dtype: Any) -> NDArray[np.complexfloating]:
-    """(frames, rows, columns) phase that the displacement of each line gives it."""
+def _lines(schedule: LineSchedule, phases: int, like: Any) -> tuple[Any, Any, Any, Any]:
+    """`LineSchedule.states` and the numbers of the lines, beside `like`."""
+    low, high, share = (beside(values, like) for values in schedule.states(phases))
+    return low, high, share, beside(np.arange(schedule.cardiac.shape[1]), like)
+
+
+def _shift(schedule: LineSchedule, protocol: Protocol, like: Any) -> Any:
+    """(frames, ..., rows, columns) phase that the displacement of each line gives it, to multiply `like` with."""
     rows, columns = (frequencies(n) / fov for n, fov in zip(protocol.acquired_matrix, protocol.fov_mm, strict=True))
     moved = schedule.displacement_mm
     if protocol.phase_direction == "rows":
         cycles = moved[:, :, None, 0] * rows[:, None] + moved[:, :, None, 1] * columns
     else:
         cycles = moved[:, None, :, 0] * rows[:, None] + moved[:, None, :, 1] * columns
-    return np.exp(-2j * np.pi * cycles).astype(dtype)
+    turns = np.exp(-2j * np.pi * cycles)
+    return beside(turns.reshape(schedule.frames, *(1,) * (like.ndim - 3), *turns.shape[-2:]), like)

@@ -4,7 +4,7 @@ Pruessmann KP et al., SENSE: sensitivity encoding for fast MRI. Magn Reson Med 1
 1 it is the optimal combination of the channels (Roemer 1990).
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from CMRSimExtension.errors import InputError
-from CMRSimExtension.physics.array_namespace import array_namespace, is_torch
+from CMRSimExtension.physics.array_namespace import array_namespace, beside, complex_dtype, on_device_of
 from CMRSimExtension.scanner.coils import CoilArray
 from CMRSimExtension.scanner.geometry import ImageGrid
 from CMRSimExtension.scanner.smooth_field import at_indices
@@ -25,7 +25,8 @@ class SenseUnfolding:
     Attributes
     ----------
     sensitivities
-        (coils, rows, columns) complex.
+        (coils, rows, columns) complex. What is worked out from them is kept: where they are tensors with gradients,
+        make a new unfolding for every step of descent.
     acceleration
         Every how many-th phase-encoding line is acquired, the centre among them.
     phase_axis
@@ -39,10 +40,11 @@ class SenseUnfolding:
         If the image cannot be folded evenly, or there are fewer coils than the acceleration.
     """
 
-    sensitivities: NDArray[np.complexfloating]
+    sensitivities: Any
     acceleration: int = 1
     phase_axis: int = -2
     regularisation: float = 1e-12
+    _placed: dict[Any, Any] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         if self.phase_axis not in (-2, -1):
@@ -61,89 +63,112 @@ class SenseUnfolding:
             )
 
     @cached_property
-    def _maps(self) -> NDArray[Any]:
+    def _maps(self) -> Any:
         """(positions, coils, folds): sensitivities of the pixels that fold onto each other."""
         return self._folds(self.sensitivities)
 
     @cached_property
-    def _gram(self) -> NDArray[Any]:
+    def _gram(self) -> Any:
         # Double precision: nearly parallel sensitivities need it.
-        maps = self._maps.astype(np.complex128)
-        gram = np.conj(maps.swapaxes(-1, -2)) @ maps
+        xp = array_namespace(self.sensitivities)
+        maps = xp.astype(self._maps, xp.complex128)
+        gram = xp.conj(xp.matrix_transpose(maps)) @ maps
         # Positive definite also where no coil sees anything, so that the inverse exists; it changes nothing else.
-        weight = self.regularisation * float(np.max(np.real(np.trace(gram, axis1=-2, axis2=-1))))
-        return np.asarray(gram + weight * np.eye(gram.shape[-1]))
+        weight = self.regularisation * xp.max(xp.sum(xp.real(_diagonal(gram)), axis=-1))
+        return gram + weight * xp.eye(gram.shape[-1], dtype=xp.float64, **on_device_of(gram))
 
     @cached_property
-    def _inverse(self) -> NDArray[Any]:
+    def _inverse(self) -> Any:
         """(positions, folds, folds)."""
-        return np.linalg.inv(self._gram)
+        return array_namespace(self._gram).linalg.inv(self._gram)
 
     @cached_property
-    def _unfolding(self) -> NDArray[Any]:
+    def _unfolding(self) -> Any:
         """(positions, folds, coils): (S^H S)^-1 S^H."""
-        weights = self._inverse @ np.conj(self._maps.swapaxes(-1, -2))
-        return weights.astype(self.sensitivities.dtype)
+        xp = array_namespace(self.sensitivities)
+        weights = self._inverse @ xp.astype(xp.conj(xp.matrix_transpose(self._maps)), xp.complex128)
+        return xp.astype(weights, complex_dtype(self.sensitivities))
+
+    def _weights_for(self, channels: Any) -> Any:
+        """`_unfolding` in the precision, library and place of `channels`."""
+        key = (str(channels.dtype), str(getattr(channels, "device", "cpu")))
+        if key not in self._placed:
+            self._placed[key] = beside(self._unfolding, channels)
+        return self._placed[key]
 
     def unfold(self, channels: Any) -> Any:
-        """(rows, columns) image from folded channel images (coils, rows, columns).
+        """(..., rows, columns) images from folded channel images (..., coils, rows, columns).
 
         The channel images are those of k-space with the skipped lines zero, times the acceleration: full size, with
-        `acceleration` ghosts of amplitude one. Torch tensors give torch tensors.
+        `acceleration` ghosts of amplitude one. Torch tensors give torch tensors, differentiably.
         """
-        if tuple(channels.shape) != self.sensitivities.shape:
-            raise InputError(f"channels have shape {channels.shape}; the sensitivities have {self.sensitivities.shape}")
+        self._expect(channels.shape[-3:], tuple(self.sensitivities.shape), "channels")
         xp = array_namespace(channels)
-        coils, rows, columns = channels.shape
-        fold = channels.shape[self.phase_axis] // self.acceleration
+        coils, rows, columns = channels.shape[-3:]
+        fold, positions = channels.shape[self.phase_axis] // self.acceleration, rows * columns // self.acceleration
         # One period of the folded images holds everything.
-        period = channels[:, :fold] if self.phase_axis == -2 else channels[:, :, :fold]
-        folded = xp.permute_dims(xp.reshape(period, (coils, -1)), (1, 0))[..., None]
-        weights = xp.asarray(self._unfolding, device=channels.device) if is_torch(channels) else self._unfolding
-        unfolded = xp.matmul(xp.astype(weights, folded.dtype, copy=False), folded)[..., 0]
-        return self._unfolded(unfolded, rows, columns)
+        period = channels[..., :fold, :] if self.phase_axis == -2 else channels[..., :fold]
+        folded = xp.permute_dims(xp.reshape(period, (-1, coils, positions)), (2, 1, 0))
+        unfolded = xp.permute_dims(xp.matmul(self._weights_for(channels), folded), (2, 0, 1))
+        return xp.reshape(self._unfolded(unfolded), (*channels.shape[:-3], rows, columns))
 
-    def unfold_adjoint(self, image: NDArray[Any]) -> NDArray[Any]:
-        """(coils, rows, columns) adjoint of `unfold`, of an image (rows, columns)."""
+    def unfold_adjoint(self, images: Any) -> Any:
+        """(..., coils, rows, columns) adjoint of `unfold`, of images (..., rows, columns)."""
         coils, rows, columns = self.sensitivities.shape
-        values = self._folds(image[None])[:, 0, :, None]
-        folded = (np.conj(self._unfolding.swapaxes(-1, -2)) @ values)[..., 0]
-        period = [rows, columns]
-        period[self.phase_axis] //= self.acceleration
-        channels = np.zeros((coils, rows, columns), folded.dtype)
-        channels[:, : period[0], : period[1]] = folded.T.reshape(coils, *period)
-        return channels
+        self._expect(images.shape[-2:], (rows, columns), "images")
+        xp, axis = array_namespace(images), self.phase_axis
+        values = xp.permute_dims(self._folds(xp.reshape(images, (-1, rows, columns))), (0, 2, 1))
+        folded = xp.permute_dims(xp.conj(xp.matrix_transpose(self._weights_for(images))) @ values, (2, 1, 0))
+        period, rest = [rows, columns], [rows, columns]
+        period[axis] //= self.acceleration
+        rest[axis] -= period[axis]
+        channels = xp.reshape(folded, (*images.shape[:-2], coils, *period))
+        zeros = xp.zeros((*images.shape[:-2], coils, *rest), dtype=channels.dtype, **on_device_of(channels))
+        return xp.concat([channels, zeros], axis=axis)
 
     @cached_property
-    def g_factor(self) -> NDArray[np.float64]:
+    def g_factor(self) -> Any:
         """(rows, columns) geometry factor sqrt([(S^H S)^-1]_ii [S^H S]_ii), at least 1 (Pruessmann 1999, eq. 23)."""
-        diagonal = np.real(np.diagonal(self._inverse, axis1=-2, axis2=-1))
-        gram = np.real(np.diagonal(self._gram, axis1=-2, axis2=-1))
-        return np.sqrt(np.maximum(self._unfolded(diagonal * gram, *self.sensitivities.shape[1:]), 1.0))
+        xp = array_namespace(self.sensitivities)
+        both = xp.real(_diagonal(self._inverse)) * xp.real(_diagonal(self._gram))
+        return xp.sqrt(xp.clip(self._unfolded(both), 1.0, None))
 
     @cached_property
-    def noise_sd(self) -> NDArray[np.float64]:
+    def noise_sd(self) -> Any:
         """(rows, columns) SD of the image's noise over that of a fully sampled channel image: g sqrt(R / S^H S)."""
-        diagonal = np.real(np.diagonal(self._inverse, axis1=-2, axis2=-1))
-        return np.sqrt(self.acceleration * self._unfolded(diagonal, *self.sensitivities.shape[1:]))
+        xp = array_namespace(self.sensitivities)
+        return xp.sqrt(self.acceleration * self._unfolded(xp.real(_diagonal(self._inverse))))
 
-    def _folds(self, images: NDArray[Any]) -> NDArray[Any]:
-        coils, rows, columns = images.shape
-        r = self.acceleration
+    def _folds(self, images: Any) -> Any:
+        """(positions, n, folds) from (n, rows, columns): the pixels that fold onto each other."""
+        (n, rows, columns), r, xp = images.shape, self.acceleration, array_namespace(images)
         if self.phase_axis == -2:
-            parts = images.reshape(coils, r, rows // r, columns).transpose(2, 3, 0, 1)
+            parts = xp.permute_dims(xp.reshape(images, (n, r, rows // r, columns)), (2, 3, 0, 1))
         else:
-            parts = images.reshape(coils, rows, r, columns // r).transpose(1, 3, 0, 2)
-        return parts.reshape(-1, coils, r)
+            parts = xp.permute_dims(xp.reshape(images, (n, rows, r, columns // r)), (1, 3, 0, 2))
+        return xp.reshape(parts, (-1, n, r))
 
-    def _unfolded(self, values: Any, rows: int, columns: int) -> Any:
-        """(rows, columns) from (positions, folds)."""
+    def _unfolded(self, values: Any) -> Any:
+        """(..., rows, columns) from (..., positions, folds)."""
         xp, r = array_namespace(values), self.acceleration
+        _, rows, columns = self.sensitivities.shape
         if self.phase_axis == -2:
-            ordered = xp.permute_dims(xp.reshape(values, (rows // r, columns, r)), (2, 0, 1))
+            apart = xp.reshape(values, (*values.shape[:-2], rows // r, columns, r))
+            ordered = xp.moveaxis(apart, -1, -3)
         else:
-            ordered = xp.permute_dims(xp.reshape(values, (rows, columns // r, r)), (0, 2, 1))
-        return xp.reshape(ordered, (rows, columns))
+            apart = xp.reshape(values, (*values.shape[:-2], rows, columns // r, r))
+            ordered = xp.moveaxis(apart, -1, -2)
+        return xp.reshape(ordered, (*values.shape[:-2], rows, columns))
+
+    @staticmethod
+    def _expect(got: Any, needed: tuple[int, ...], what: str) -> None:
+        if tuple(got) != needed:
+            raise InputError(f"{what} have shape {tuple(got)} in their last axes; the sensitivities need {needed}")
+
+
+def _diagonal(matrices: Any) -> Any:
+    """(..., n) diagonals of (..., n, n)."""
+    return array_namespace(matrices).linalg.diagonal(matrices)
 
 
 def noise_map_on(
