@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from CMRSimExtension.errors import InputError
+from CMRSimExtension.files.dicom_images import SYNTHETIC_DATA
 from CMRSimExtension.files.preview import heartbeat_ms
 from CMRSimExtension.files.sidecar import json_text
 from CMRSimExtension.simulation.cine import Cine
@@ -107,8 +108,8 @@ def is_simulated_record(record: dict[str, Any]) -> bool:
 
 
 def is_synthetic(cine: Cine) -> bool:
-    """Whether any part of the image was made artificially: simulated, or real with simulated tags."""
-    return is_simulated(cine) or any("tagging" in record for record in _history(cine))
+    """Whether any part of the image was made artificially: simulated, or real with simulated tags; or called so."""
+    return is_simulated(cine) or any("tagging" in r or r.get("synthetic") is True for r in _history(cine))
 
 
 def frame_of_reference(cine: Cine, key: str) -> str:
@@ -158,8 +159,7 @@ def study_dataset(cine: Cine, key: str) -> Any:
     ds.SpecificCharacterSet = "ISO_IR 192"
     simulated = is_simulated(cine)
     if is_synthetic(cine):
-        # Synthetic Data (0008,001C), DICOM PS3.3 C.12.1.
-        ds.add_new(0x0008001C, "CS", "YES")
+        ds.add_new(SYNTHETIC_DATA, "CS", "YES")
     ds.PatientName = f"{'SIM' if simulated else 'CONVERTED'}^CMRSIM"
     ds.PatientID = _patient_id(cine, key)
     ds.PatientBirthDate = ""

@@ -23,7 +23,10 @@ TRANSFERS = ("ON_RESONANCE", "OFF_RESONANCE", "NONE")
 MR_CLASSES = (MR_IMAGE, ENHANCED_MR_IMAGE)
 """What scanners store MR images as; some programs store them again as other classes, and keep the modality."""
 
-_ELEMENTS = (
+SYNTHETIC_DATA = 0x0008001C
+"""Synthetic Data (PS3.3 C.12.1), which older dictionaries do not name."""
+
+_ELEMENTS: tuple[str | int, ...] = (
     "ImageType", "ComplexImageComponent", "SOPClassUID", "SOPInstanceUID", "StudyInstanceUID", "SeriesInstanceUID",
     "FrameOfReferenceUID", "Modality", "SeriesNumber", "SeriesDescription", "InstanceNumber", "Rows", "Columns",
     "SamplesPerPixel", "PhotometricInterpretation", "NumberOfFrames", "ImagePositionPatient",
@@ -31,7 +34,7 @@ _ELEMENTS = (
     "TemporalPositionIdentifier", "NumberOfTemporalPositions", "NominalInterval", "CardiacNumberOfImages",
     "Manufacturer", "ManufacturerModelName", "MagneticFieldStrength", "RepetitionTime",
     "EchoTime", "FlipAngle", "SAR", "ScanningSequence", "SequenceVariant", "ScanOptions", "ImagingFrequency",
-    "PixelBandwidth", "SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence",
+    "PixelBandwidth", "SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence", SYNTHETIC_DATA,
 )
 """All that is read of a header: scanners' private elements hold a hundred times more."""
 
@@ -113,7 +116,7 @@ def read_header(file: Path) -> Any:
     import pydicom
 
     with reading(file, "a DICOM file"):
-        dataset = pydicom.dcmread(file, stop_before_pixels=True, specific_tags=list(_ELEMENTS))
+        dataset = pydicom.dcmread(file, stop_before_pixels=True, specific_tags=[pydicom.tag.Tag(e) for e in _ELEMENTS])
         # Touch every element, so that a broken value is found here and not in the middle of the work.
         for element in dataset:
             element.value  # noqa: B018
@@ -261,6 +264,7 @@ def _protocol(dataset: Any, timing: Any) -> tuple[tuple[str, Any], ...]:
         ("repetition_time_ms", _number(timing, "RepetitionTime")),
         ("flip_angle_deg", _number(timing, "FlipAngle")),
         ("sar_w_per_kg", _number(dataset, "SAR") or _absorption(timing)),
+        ("synthetic", True if SYNTHETIC_DATA in dataset and dataset[SYNTHETIC_DATA].value == "YES" else None),
     )
 
 

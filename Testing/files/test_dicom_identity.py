@@ -114,3 +114,12 @@ def test_scans_of_one_simulated_subject_are_of_one_patient(small_cine):
     ids = [study_dataset(replace(small_cine, sidecar=record), f"key{n}").PatientID for n, record in enumerate(scans)]
     assert ids[0] == ids[1] == ids[2] != ids[3]
     assert ids[0].startswith("CMRSIM-SIM-")
+
+
+@pytest.mark.parametrize("form", ["series", "x.dcm"])
+def test_what_is_called_synthetic_is_called_so_again_without_its_sidecar(small_cine, tmp_path, form):
+    (write_enhanced if form == "x.dcm" else write_dicom)(replace(small_cine, labels=None), tmp_path / form)
+    for sidecar in tmp_path.glob("*.json"):
+        sidecar.unlink()
+    write_dicom(read_dicom(tmp_path / form), tmp_path / "again")
+    assert {dataset[0x0008, 0x001C].value for dataset in headers(tmp_path / "again")} == {"YES"}
