@@ -33,7 +33,7 @@ class Clock:
 
     def noise(self, readouts: int) -> NDArray[np.float64]:
         """Times of as many readouts of noise."""
-        times = self._last_line_ms + self._repetition_ms * np.arange(readouts)
+        times = self._last_line_ms + self._repetition_ms * np.arange(readouts, dtype=np.float64)
         self._last_line_ms += self._repetition_ms * readouts
         return times
 
@@ -50,7 +50,7 @@ class Clock:
             began = max(self._beats_end_ms, earliest)
         self._beats_end_ms = began + float(schedule.durations_ms.sum())
         self._last_line_ms = began + float(lines.max()) + TICK_MS
-        before = self._repetition_ms * np.arange(-reference_lines, 0)
+        before = self._repetition_ms * np.arange(-reference_lines, 0, dtype=np.float64)
         return began, began + float(lines.min()) + before
 
 

@@ -244,9 +244,11 @@ def _checked_lattice(name: str, lines: Lines, any_line: int) -> Lines:
         raise FileFormatError(
             f"{name} lacks {missing} of {filled[..., wanted].size} k-space lines; reconstruct it with a method that "
             "fills them")
+    # Lines in between, which serve both, are reference alone; the rest would unfold wrongly with them.
+    on_lattice = (step - grid.centre) % factor == offset
     # Either way onto the lattice will do, as long as the lines stay in k-space.
-    room = grid.whole[0] // 2 + grid.first - grid.centre
-    return replace(lines, shift=offset if room >= offset else offset - factor)
+    room = grid.whole[0] // 2 + int(step[on_lattice].min()) - grid.centre
+    return replace(lines, image=image[on_lattice], shift=offset if room >= offset else offset - factor)
 
 
 def _check_places(name: str, lines: Lines) -> None:

@@ -179,11 +179,8 @@ def _unfolding(
             f"{name} cannot be unfolded {grid.acceleration} times with {grid.whole[0]} rows and {lines.coils} "
             "channels; a multiple of the acceleration and as many channels are needed: reconstruct it with its own "
             "tools first")
-    block = _kspace(table, lines, reference, 0, whiten, together=True)
-    if len(rows) < np.ptp(lines.row[lines.image]) + 1:
-        # The edge of a block smaller than the images' k-space would ring.
-        block.samples *= np.hanning(len(rows) + 2)[1:-1].astype(np.float32)[:, None]
-    channels = block.channels(0, grid)
+    # Not windowed: eigenvectors suffer more from resolution lost than from the ringing of a small block of lines.
+    channels = _kspace(table, lines, reference, 0, whiten, together=True).channels(0, grid)
     if not channels.any():
         raise FileFormatError(f"{name} has reference lines that are all zero; export it again")
     return SenseUnfolding(estimated_sensitivities(channels), grid.acceleration)

@@ -1,5 +1,6 @@
 """ISMRMRD raw data."""
 
+import tracemalloc
 from dataclasses import replace
 
 import h5py
@@ -140,6 +141,51 @@ def test_k_space_is_taken_slice_by_slice(small_cine, tmp_path):
 
     write_ismrmrd(small_cine, tmp_path / "X.h5", slices())
     assert taken == [0, 1, 2]
+
+
+def test_memory_does_not_grow_with_the_number_of_slices(make_cine, tmp_path):
+    def peak(slices):
+        cine = make_cine(slices=slices)
+        rng = np.random.default_rng(0)
+
+        def drawn(*shape):
+            return (rng.normal(size=(*shape, 8, 40, 48, 2)) @ [1, 1j]).astype(np.complex64)
+
+        tracemalloc.start()
+        write_raw(cine, tmp_path / f"{slices}.h5", (drawn(6) for _ in range(slices)), noise=drawn()[:, :, :40],
+                  references=(drawn() for _ in range(slices)))  # fmt: skip
+        found = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        return found
+
+    assert peak(10) < 1.1 * peak(2)
+
+
+@pytest.mark.parametrize(("given", "message"), [
+    ({"noise": np.ones((3, 4, 48))}, r"noise has the shape \(3, 4, 48\); \(coils = 2"),
+    ({"noise": np.full((2, 4, 48), np.nan)}, "noise holds NaN"),
+    ({"references": [np.ones((2, 40, 48))] * 2}, "there are 2 reference scans and more slices"),
+    ({"references": [np.ones((2, 40, 24))] * 3}, "reference scan of slice 0 has the shape"),
+    ({"references": [np.zeros((2, 40, 48))] * 3}, "reference scan of slice 0 is empty"),
+    ({"references": [np.ones((2, 40, 48))] * 3, "kspace": None}, "leave references out"),
+])  # fmt: skip
+def test_a_prescan_that_does_not_fit_is_refused_and_leaves_nothing(small_cine, tmp_path, given, message):
+    kspace = given.pop("kspace", [np.ones((6, 2, 40, 48), np.complex64)] * 3)
+    with pytest.raises(InputError, match=message):
+        write_ismrmrd(small_cine, tmp_path / "X.h5", kspace, **given)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(("source", "dwell_us"), [
+    ({"pixel_bandwidth_hz": 500.0}, 1e6 / (500 * 48)), ({"repetition_time_ms": 3.2, "echo_time_ms": 1.3}, 2600 / 48),
+    ({}, 0.0), ({"repetition_time_ms": 3.2, "echo_time_ms": 4.0}, 0.0),
+])  # fmt: skip
+def test_the_dwell_time_is_that_of_the_bandwidth_or_the_longest_that_fits(small_cine, tmp_path, source, dwell_us):
+    write_ismrmrd(replace(small_cine, sidecar={"source": {"study_uid": "1.2.3", **source}}), tmp_path / "X.h5")
+    with ismrmrd.File(tmp_path / "X.h5", "r") as file:
+        assert file["dataset"].acquisitions[0].sample_time_us == pytest.approx(dwell_us, rel=1e-6)
+        # Where the patient lay is not told of what was not simulated here.
+        assert file["dataset"].header.measurementInformation is None
 
 
 def test_a_file_without_a_header_is_refused(raw):
