@@ -46,7 +46,7 @@ def reconstruct(name: str, group: Any, header: Any) -> tuple[NDArray[np.float32]
     ------
     FileFormatError
         As `CMRSimExtension.files.ismrmrd_lines.lines_of`; skipped lines without reference lines, or with some that
-        cannot be used; noise of other channels, or too little of it.
+        cannot be used; noise of other channels, or too little of it; values that are not finite.
     """
     table = group["data"]
     lines = lines_of(name, table.fields("head")[:], header)
@@ -69,6 +69,8 @@ def reconstruct(name: str, group: Any, header: Any) -> tuple[NDArray[np.float32]
             else:
                 combined = np.abs(unfolding.unfold(channels * lines.grid.acceleration))
             image[frame, s] = combined[top:top + rows]
+    if not np.isfinite(image).all():
+        raise FileFormatError(f"{name} has k-space that holds NaN, infinite or too large values; export it again")
     firsts = [lines.head[lines.image[np.argmax(place[lines.image] == s)]] for s in range(lines.slices)]
     return image, np.array(firsts, dtype=lines.head.dtype)
 

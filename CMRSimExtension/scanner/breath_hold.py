@@ -111,7 +111,7 @@ class BreathHold:
         for fault in faults:
             samples, found = fault.kspace(samples, rng)
             spikes += found
-        return samples, spikes
+        return _acquired(samples, spikes, encoding)
 
 
 def line_by_line(protocol: Protocol, faults: Sequence[Fault]) -> list[str]:
@@ -150,12 +150,22 @@ def acquire_channels(
     for fault in faults:
         samples, found = fault.kspace(samples, rng)
         spikes += found
+    samples, spikes = _acquired(samples, spikes, acquisition.encoding)
 
     def frames() -> Iterator[Any]:
         for frame in samples:
             yield acquisition.with_noise(frame, rng, noise_sd)
 
     return frames(), BreathHold(plan.schedule, plan.trigger_delays_ms, spikes)
+
+
+def _acquired(
+    samples: NDArray[Any], spikes: list[dict[str, Any]], encoding: CartesianEncoding
+) -> tuple[NDArray[Any], list[dict[str, Any]]]:
+    """k-space and spikes where samples are acquired: a spark while no line is read out goes unheard."""
+    if encoding.sampled is None or not spikes:
+        return samples, spikes
+    return samples * encoding.sampled, [s for s in spikes if encoding.sampled[s["row"], s["column"]]]
 
 
 def _through_fixed_coils(objects: Any, acquisition: ChannelAcquisition, schedule: LineSchedule) -> Any:

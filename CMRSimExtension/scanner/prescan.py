@@ -26,7 +26,9 @@ def reference_lines(channels: ChannelAcquisition, objects: Any, rng: np.random.G
     """All of k-space once, as a separate reference scan in front of the images acquires it for parallel imaging.
 
     It is not triggered and sees the heart as it is on average. Coils, field of view, readout, contrast and receiver
-    noise are those of the images, and what folds into these folds into it.
+    noise are those of the images. What folds into these folds into it, so that its sensitivities leave it at the edge
+    of unfolded images, where true sensitivities move it into their middle (Griswold MA et al., Magn Reson Med
+    2004;52:1118-1126).
 
     Parameters
     ----------

@@ -1,10 +1,14 @@
 """ISMRMRD files as other programs write them: every kind of readout is used, passed by or refused with a reason."""
 
+import shutil
 from dataclasses import dataclass, field
 
+import h5py
 import ismrmrd
 import numpy as np
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from ismrmrd import xsd
 
 from CMRSimExtension.errors import FileFormatError
@@ -291,8 +295,54 @@ def header(**values):
     (header(limits=(0, ROWS - 1, 3)), "from its centre for 48 rows"),
     (lambda e: e.add_lines(lambda data, **idx: e.add(np.tile(data, 2), **idx)), "readout of 80 samples"),
     (lambda e: e.add_lines(lambda data, **idx: e.add(data, center_sample=0, **idx)), "around its sample 0"),
+    (lambda e: e.add_lines(images=np.nan * channels()), "NaN"),
 ])  # fmt: skip
 def test_what_makes_no_cine_is_refused_with_a_reason(export, tmp_path, build, message):
     build(export)
     with pytest.raises(FileFormatError, match=message):
         read(export, tmp_path)
+
+
+@pytest.fixture(scope="module")
+def table(tmp_path_factory):
+    """Path of an undersampled file with every kind of readout, and its readouts as they lie in it."""
+    export = Export(factor=2)
+    export.add(np.random.default_rng(0).normal(size=(COILS, 400)), [ismrmrd.ACQ_IS_NOISE_MEASUREMENT])
+    export.add_lines(wanted=range(0, ROWS, 2))
+    for s, line in np.ndindex(SLICES, 20):
+        line += ROWS // 2 - 10
+        data = transformed(channels())[0, s, :, line]
+        export.add(data, [ismrmrd.ACQ_IS_PARALLEL_CALIBRATION], slice=s, kspace_encode_step_1=line)
+    path = export.write(tmp_path_factory.mktemp("table") / "foreign.h5")
+    assert read_ismrmrd(path).image.any()
+    with h5py.File(path) as file:
+        return path, file["dataset/data"][:]
+
+
+NUMBERS = ("flags", "number_of_samples", "active_channels", "discard_pre", "discard_post", "center_sample",
+           "encoding_space_ref", "kspace_encode_step_1", "kspace_encode_step_2", "slice", "phase", "repetition", "set",
+           "average", "contrast")  # fmt: skip
+
+
+@given(
+    where=st.sampled_from(["noise", "one line", "all lines", "one reference line", "all"]),
+    name=st.sampled_from(NUMBERS), value=st.one_of(st.integers(0, 70), st.integers(0, 2**16 - 1)),
+    bit=st.integers(0, 63),
+)  # fmt: skip
+@settings(max_examples=100, deadline=None, derandomize=True, database=None, suppress_health_check=list(HealthCheck))
+def test_any_number_in_the_readouts_headers_is_read_or_refused(table, tmp_path_factory, where, name, value, bit):
+    path, data = table
+    changed = data.copy()
+    part = {"noise": slice(0, 1), "one line": slice(9, 10), "all lines": slice(1, 97),
+            "one reference line": slice(100, 101), "all": slice(None)}[where]  # fmt: skip
+    head = changed["head"]
+    field = head["idx"] if name in head["idx"].dtype.names else head
+    field[name][part] = 1 << bit if name == "flags" else value
+    target = tmp_path_factory.getbasetemp() / "changed.h5"
+    shutil.copyfile(path, target)
+    with h5py.File(target, "a") as file:
+        file["dataset/data"][:] = changed
+    try:
+        assert np.isfinite(read_ismrmrd(target).image).all()
+    except FileFormatError as error:
+        assert "changed.h5" in str(error)

@@ -5,6 +5,7 @@ import pytest
 
 from CMRSimExtension.errors import InputError
 from CMRSimExtension.scanner.coils import CoilArray
+from CMRSimExtension.scanner.faults import Spikes
 from CMRSimExtension.scanner.geometry import ImageGrid
 from CMRSimExtension.scanner.multichannel import root_sum_of_squares
 from CMRSimExtension.scanner.prescan import NOISE_READOUTS, estimated_sensitivities
@@ -76,6 +77,21 @@ def test_the_images_do_not_depend_on_whether_a_reference_is_acquired() -> None:
     with_it = receiver().receive(discs(), GRID, np.random.default_rng(1), 0.1).images
     without = Receiver(PROTOCOL, (96, 80), ARRAY, by_channel=True).receive(discs(), GRID, np.random.default_rng(1), 0.1)
     np.testing.assert_array_equal(with_it, without.images)
+
+
+@pytest.mark.parametrize("by_channel", [True, False])
+def test_sparks_fall_on_lines_that_are_acquired(by_channel: bool) -> None:
+    # 72 lines less a fourth of them; channel by channel, of these every other one.
+    scanner = Receiver(
+        PROTOCOL.replace(partial_fourier=0.75), (96, 80), ARRAY, faults=(Spikes(amount=200.0),), keep_kspace=by_channel)
+    got = scanner.receive(discs(), GRID, np.random.default_rng(4), 0.0)
+    assert got.breath_hold is not None
+    rows = {spike["row"] for spike in got.breath_hold.spikes}
+    assert len(rows) > 10 and min(rows) >= 18
+    if by_channel:
+        assert got.kspace is not None and len({row % 2 for row in rows}) == 1
+        acquired = np.flatnonzero(np.abs(got.kspace).sum(axis=(0, 1, 3)))
+        assert acquired.tolist() == list(range(18, 72, 2))
 
 
 def test_sensitivities_are_found_up_to_a_common_phase() -> None:
