@@ -1,6 +1,7 @@
 """`cmrsim train`: train a segmentation network from a configuration file."""
 
 import argparse
+import functools
 import os
 from pathlib import Path
 
@@ -10,9 +11,23 @@ HELP = "train a segmentation network"
 DESCRIPTION = """\
 Train a network from simulated slices made on the fly, from labelled folders, or both, as a YAML file says. A run that
 was stopped goes on from its last finished round when the same command is given again; one that is finished is not
-trained again. Writes rounds.csv, TensorBoard
-logs, checkpoints, the weights, and at the end a MONAI bundle that 'cmrsim models add' takes. The same command uses a
-CPU, a GPU, or many GPUs when started by torchrun.
+trained again. Writes rounds.csv, TensorBoard logs, checkpoints, the weights, and at the end a MONAI bundle that
+'cmrsim models add' takes. The same command uses a CPU, a GPU, or many GPUs when started by torchrun.
+
+Labelled folders ('folder:' in the YAML file) are read as they are: pairs of files, X.nii.gz beside X_gt.nii.gz,
+X_labels.nii.gz or X_seg.nii.gz, in the folder or below it (so ACDC and M&Ms as published; .nrrd and .seg.nrrd too); an
+nnU-Net raw data set (imagesTr/X_0000.nii.gz, labelsTr/X.nii.gz); a MONAI data list (a .json file with a list
+'training'). 'labels_map:' says what the label numbers mean: acdc, mms, cmrsim, or such as '1=rv,2=myo,3=lv'.
+
+'test:' lists what the finished network is scored on, once its weights are final: labelled folders ('only:', 'without:'
+and 'count:' choose cases) or simulated images. Files are segmented as 'cmrsim segment' does it and compared on their
+own grid; Dice, HD and HD95 of every case and structure go to test_SOURCE.csv, their mean, SD, median and quartiles to
+test.json and to the screen. With several repeats the mean and SD over these go to test_repeats.csv and .json. A run
+whose patients to test on are among those it trains or validates on is refused. Nothing is scored twice; a test source
+that is added later is scored by the same command, without training again.
+
+The same configuration and seed give the same weights on the same type of machine, with the same number of threads and
+processes. On GPUs torch is asked for its deterministic algorithms; this has been tried on CPUs only.
 """
 EXAMPLES = """\
 examples:
@@ -36,7 +51,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--threads", type=int, metavar="N", help="CPU threads of the training itself")
     parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
     parser.add_argument("--seed", type=int, metavar="N", help="instead of the configuration's")
-    parser.add_argument("--repeats", type=int, metavar="N", help="independent runs, instead of the configuration's")
+    parser.add_argument(
+        "--repeats", type=int, metavar="N",
+        help="independent runs, instead of the configuration's; with the mean and SD of their scores",
+    )  # fmt: skip
     parser.add_argument("--rounds", type=int, metavar="N", help="length of the run, instead of the configuration's")
     parser.add_argument(
         "--start-from", metavar="WEIGHTS",
@@ -73,13 +91,16 @@ def run(options: argparse.Namespace, console: Console) -> None:
     configuration = dataclasses.replace(configuration, **changes)
     folder = Path(options.out) if options.out else Path("runs") / configuration.name
     workers = options.workers if options.workers is not None else max(1, (os.cpu_count() or 2) - 1)
+    from CMRSimExtension.segmentation.held_out import score_source
     from CMRSimExtension.segmentation.trained import bundle_of_run
     from CMRSimExtension.training.run import train
+    from CMRSimExtension.training.scores import accuracy_of
 
     try:
         results = train(
             configuration, folder, workers=workers, device=options.device, threads=options.threads,
             resume=not options.no_resume, progress=not options.quiet and console.stream.isatty(), report=console.say,
+            scorer=functools.partial(score_source, device=options.device, workers=workers),
         )  # fmt: skip
     except KeyboardInterrupt as error:
         raise Cancelled(f"stopped; {folder} keeps what is finished, and the same command goes on from there") from error
@@ -88,6 +109,7 @@ def run(options: argparse.Namespace, console: Console) -> None:
     for result in results:
         bundle = result.folder / "bundle"
         if not bundle.exists():
-            bundle_of_run(result.folder, bundle, scores=result.scores)
+            tested = accuracy_of(result.folder)
+            bundle_of_run(result.folder, bundle, scores=result.scores, accuracy={"test": tested} if tested else None)
         console.result(str(bundle))
         console.say(", ".join(f"{name} {value:.3f}" for name, value in sorted(result.scores.items())))

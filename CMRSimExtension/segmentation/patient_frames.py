@@ -1,7 +1,7 @@
 """A patient's labelled frames as a model is to see them: each file as it is, or end diastole and end systole alone."""
 
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -52,7 +52,9 @@ class LabelledFrame:
     apex_first: bool = False
 
 
-def read_patient(cases: Sequence[LabelledCase], labels_map: str, first_is_end_diastole: bool) -> list[LabelledFrame]:
+def read_patient(
+    cases: Sequence[LabelledCase], labels_map: str | Mapping[int, int], first_is_end_diastole: bool
+) -> list[LabelledFrame]:
     """The labelled frames of a patient's files, end diastole first.
 
     Parameters

@@ -4,7 +4,6 @@ import time
 import warnings
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from pathlib import Path
 from typing import Protocol
 
 import numpy as np
@@ -13,14 +12,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from CMRSimExtension.errors import CMRSimWarning, InputError
-from CMRSimExtension.training.labelled_folder import (
-    FolderSource,
-    LabelledVolume,
-    choose_cases,
-    find_cases,
-    label_table,
-    read_case,
-)
+from CMRSimExtension.training.labelled_folder import FolderSource, LabelledVolume, label_table, read_case
 from CMRSimExtension.training.simulated_source import SimulatedSource, chunks
 
 _TRAIN, _VALIDATION, _PICK = 1, 2, 3
@@ -133,17 +125,9 @@ def read_folder(source: FolderSource) -> tuple[Tensor, Tensor]:
     A `CMRSimWarning` says how many frames were left out for want of labels (see `read_case`).
     """
     table = label_table(source.labels_map)
-    cases = choose_cases(find_cases(Path(source.folder).expanduser()), source.only, source.without)
-    if source.count is not None:
-        if not 0 < source.count <= len(cases):
-            raise InputError(f"{source.folder}: {source.count} cases asked for, {len(cases)} there")
-        picked = np.random.default_rng(source.choice).choice(len(cases), source.count, replace=False)
-        cases = [cases[index] for index in sorted(picked)]
-    if not cases:
-        raise InputError(f"{source.folder}: no case is left by only={source.only}, without={source.without}")
     images, labels = [], []
     frames = taken = 0
-    for case in cases:
+    for case in source.cases():
         volumes = read_case(case, table)
         frames += volumes[0].file_frames
         taken += len(volumes)

@@ -9,7 +9,8 @@ from typing import Any
 
 from CMRSimExtension.errors import InputError
 from CMRSimExtension.training.augmentation import Augmentation
-from CMRSimExtension.training.labelled_folder import FolderSource
+from CMRSimExtension.training.held_out import DATA_PREFIX, HeldOutSource, check_titles
+from CMRSimExtension.training.labelled_folder import FolderSource, LabelledFolder
 from CMRSimExtension.training.simulated_source import SimulatedSource
 
 CLASS_NAMES = ("lv_blood", "lv_myocardium", "rv_blood")
@@ -216,6 +217,9 @@ class TrainingConfiguration:
         Base of every random number of the run.
     repeats
         Independent runs with seeds `seed`, `seed` + 1, ...; their mean and SD are reported.
+    test
+        What each finished network is scored on. It plays no part in the training, so it may be changed and added to
+        when a run is finished.
     """
 
     name: str
@@ -232,13 +236,20 @@ class TrainingConfiguration:
     validation: Validation = Validation()
     transfer: Transfer | None = None
     use: Use = Use()
+    test: Sequence[HeldOutSource] = ()
 
     def __post_init__(self) -> None:
+        check_titles(self.test)
         if not self.train:
             raise InputError(f"training configuration {self.name!r} has no training source; give at least one")
         if self.repeats < 1:
             raise InputError(f"repeats is {self.repeats}; it must be at least 1")
         self._check_merge()
+
+    def learnt_from(self) -> list[FolderSource]:
+        """The labelled folders that the run trains or validates on."""
+        folders = (*(source.folder for source in self.train), self.validation.folder)
+        return [folder for folder in folders if folder is not None]
 
     def _check_merge(self) -> None:
         if not isinstance(self.merge, Mapping):
@@ -268,9 +279,7 @@ _PARTS: Mapping[str, type] = {
     "folder": FolderSource,
 }
 
-
-DATA_PREFIX = "data:"
-"""A folder of a configuration that begins so lies in the data folder that is named when the run starts."""
+_LISTS: Mapping[str, type] = {"train": TrainingSource, "test": HeldOutSource}
 
 
 def shipped() -> dict[str, Path]:
@@ -366,12 +375,12 @@ def _build(kind: type, content: object, where: str) -> Any:
 
 
 def _value(kind: type, key: str, value: Any, where: str) -> Any:
-    if kind is TrainingConfiguration and key == "train":
+    if kind is TrainingConfiguration and key in _LISTS:
         if not isinstance(value, list):
             raise InputError(f"{where} must be a list of sources")
-        return tuple(_build(TrainingSource, entry, f"{where}[{index}]") for index, entry in enumerate(value))
-    if key in _PARTS and kind is not FolderSource and value is not None:
-        return _build(_PARTS[key], value, where)
+        return tuple(_build(_LISTS[key], entry, f"{where}[{index}]") for index, entry in enumerate(value))
+    if key in _PARTS and not issubclass(kind, LabelledFolder) and value is not None:
+        return _build(LabelledFolder if (kind, key) == (HeldOutSource, "folder") else _PARTS[key], value, where)
     if isinstance(value, list):
         return tuple(value)
     return value

@@ -339,8 +339,8 @@ def labelled_frames(labels: NDArray[np.uint8]) -> list[int]:
 
 
 @dataclass(frozen=True)
-class FolderSource:
-    """A labelled folder as a training source.
+class LabelledFolder:
+    """Labelled cases of a folder.
 
     Attributes
     ----------
@@ -348,10 +348,6 @@ class FolderSource:
         See `find_cases`.
     labels_map
         What `label_table` reads: ``cmrsim``, ``acdc``, ``mms``, ``1=rv,2=myo,3=lv``, or a table.
-    spacing_mm
-        What to resample to: (row, column) for slices, (slice, row, column) for volumes; None keeps the pixels.
-    size
-        (rows, columns) or (slices, rows, columns) of what comes out, cut or padded about the labels' centre.
     only, without
         Names of the cases to take, or to leave out (patterns of `fnmatch`); for fixed splits.
     count, choice
@@ -360,9 +356,41 @@ class FolderSource:
 
     folder: str
     labels_map: str | Mapping[int, int] = "cmrsim"
+    only: Sequence[str] = field(default=(), kw_only=True)
+    without: Sequence[str] = field(default=(), kw_only=True)
+    count: int | None = field(default=None, kw_only=True)
+    choice: int = field(default=0, kw_only=True)
+
+    def cases(self) -> list[LabelledCase]:
+        """The cases that are meant, in the order of `find_cases`.
+
+        Raises
+        ------
+        InputError
+            As `find_cases`; when no case is left, or fewer than `count`.
+        """
+        cases = choose_cases(find_cases(Path(self.folder).expanduser()), self.only, self.without)
+        if self.count is not None:
+            if not 0 < self.count <= len(cases):
+                raise InputError(f"{self.folder}: {self.count} cases asked for, {len(cases)} there")
+            picked = np.random.default_rng(self.choice).choice(len(cases), self.count, replace=False)
+            cases = [cases[index] for index in sorted(picked)]
+        if not cases:
+            raise InputError(f"{self.folder}: no case is left by only={self.only}, without={self.without}")
+        return cases
+
+
+@dataclass(frozen=True)
+class FolderSource(LabelledFolder):
+    """A labelled folder as a training source.
+
+    Attributes
+    ----------
+    spacing_mm
+        What to resample to: (row, column) for slices, (slice, row, column) for volumes; None keeps the pixels.
+    size
+        (rows, columns) or (slices, rows, columns) of what comes out, cut or padded about the labels' centre.
+    """
+
     spacing_mm: Sequence[float] | None = (1.5, 1.5)
     size: Sequence[int] = (160, 160)
-    only: Sequence[str] = field(default_factory=tuple)
-    without: Sequence[str] = field(default_factory=tuple)
-    count: int | None = None
-    choice: int = 0

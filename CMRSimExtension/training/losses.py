@@ -58,7 +58,9 @@ class DiceCrossEntropy(nn.Module):
         total = (probability + truth).sum(dimensions)
         dice = (2.0 * overlap + 1.0) / (total + 1.0)
         dice = dice if self.background else dice[..., 1:]
-        entropy = functional.cross_entropy(logits, labels.long(), label_smoothing=self.smoothing)
+        # On a GPU torch sums the entropy of class numbers in an order that changes, that of probabilities does not.
+        target = truth if logits.is_cuda else labels.long()
+        entropy = functional.cross_entropy(logits, target, label_smoothing=self.smoothing)
         return self.dice_weight * (1.0 - dice.mean()) + self.cross_entropy_weight * entropy
 
 

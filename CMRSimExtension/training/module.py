@@ -200,7 +200,7 @@ def class_numbers(labels: Tensor, configuration: TrainingConfiguration) -> Tenso
     highest = len(configuration.classes)
     if int(labels.max()) > highest:
         raise InputError(
-            f"the training labels reach {int(labels.max())}, but only {highest} classes are named; "
+            f"the labels reach {int(labels.max())}, but only {highest} classes are named; "
             "name more classes or give a merge table"
         )
     return labels.long()

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 import platform
 from collections.abc import Callable
 from importlib.metadata import version
@@ -31,7 +32,8 @@ def code_sha256(package: Path = _PACKAGE) -> str:
 
 
 def trained_by(precision: str, device: str, processes: int) -> dict[str, Any]:
-    """JSON-able: version and checksum of the code, libraries, precision, kind of device, threads and processes."""
+    """JSON-able: version and checksum of the code, libraries, precision, device, threads and processes, and whether
+    torch was asked for algorithms that repeat their results (`arithmetic.repeatable`)."""
     return {
         "version": __version__,
         "code_sha256": code_sha256(),
@@ -39,6 +41,9 @@ def trained_by(precision: str, device: str, processes: int) -> dict[str, Any]:
         **{name: version(name) for name in _LIBRARIES},
         "precision": precision,
         "device": device,
+        "machine": torch.cuda.get_device_name() if device == "cuda" else torch.backends.cpu.get_cpu_capability(),
+        "deterministic": torch.are_deterministic_algorithms_enabled(),
+        "cublas_workspace": os.environ.get("CUBLAS_WORKSPACE_CONFIG"),
         "threads": torch.get_num_threads(),
         "processes": processes,
     }

@@ -5,7 +5,6 @@ import dataclasses
 import json
 import logging
 import os
-import statistics
 import time
 import warnings
 from collections.abc import Callable
@@ -22,8 +21,10 @@ from torch.utils.data import DataLoader, TensorDataset
 from CMRSimExtension.errors import InputError
 from CMRSimExtension.files.atomic import atomic_file, check_writable
 from CMRSimExtension.networks.memory import is_out_of_memory
+from CMRSimExtension.training.arithmetic import lightning_precision, repeatable
 from CMRSimExtension.training.batches import BatchStream, FolderPool, Pool, SimulatedPool, read_folder, validation_set
 from CMRSimExtension.training.configuration import TrainingConfiguration, as_table
+from CMRSimExtension.training.held_out import within_reach
 from CMRSimExtension.training.module import SegmentationModule
 from CMRSimExtension.training.provenance import note_trained_by, trained_by
 from CMRSimExtension.training.result import (
@@ -35,6 +36,14 @@ from CMRSimExtension.training.result import (
     TrainingResult,
     read_result,
     write_result,
+)
+from CMRSimExtension.training.scores import (
+    Scorer,
+    SourceScores,
+    score_run,
+    scores_table,
+    write_repeats,
+    write_validation,
 )
 from CMRSimExtension.training.transfer import freeze, load_start_weights, origin_of
 
@@ -55,8 +64,13 @@ def train(
     progress: bool = True,
     stop_at_round: int | None = None,
     report: Callable[[str], None] = lambda line: None,
+    scorer: Scorer | None = None,
 ) -> list[TrainingResult]:
     """Train as configured; a run that was stopped goes on from its last round, and one that is finished is not trained.
+
+    Each finished run is scored on the configuration's test sources, with the weights that it exports and after they
+    are (``test.json``, a ``test_SOURCE.csv`` for each); what was scored before is not scored again. Of several repeats
+    the mean and SD of the test scores are written too (``test_repeats``, as CSV and JSON), and told.
 
     The same command serves a CPU, a GPU or, started by ``torchrun``, several of either, each with a stream of its own
     and batches of ``batch_size``, whose gradients are averaged. What is exported are the weights of the last round, or
@@ -79,7 +93,9 @@ def train(
     stop_at_round
         Stop after this many rounds (to be resumed), without changing the schedule.
     report
-        Told one line per round.
+        Told one line per round, and the test scores.
+    scorer
+        What scores a run on a test source; `segmentation.held_out.score_source` does it as users segment.
 
     Returns
     -------
@@ -90,8 +106,9 @@ def train(
     ------
     InputError
         When the folder belongs to another configuration or cannot be written, a GPU is asked for that is not there,
-        weights to start from or a labelled folder are missing or do not fit, or the loss diverges. What can be known
-        before the first step is found before anything is written.
+        weights to start from or a labelled folder are missing or do not fit, a patient to test on is one to train on,
+        there are test sources and no `scorer`, or the loss diverges. What can be known before the first step is found
+        before anything is written.
     KeyboardInterrupt
         On Ctrl-C; the rounds that were finished are kept.
     """
@@ -102,13 +119,28 @@ def train(
         raise InputError(f"device is {device!r}; choose auto, cpu or cuda")
     if device == "cuda" and not torch.cuda.is_available():
         raise InputError("device cuda was asked for, and torch finds no GPU here; use --device cpu or auto")
-    results = []
+    if configuration.test and scorer is None:
+        raise InputError(
+            f"{configuration.name} has test sources, and train() no scorer to score it on them; give it "
+            "segmentation.held_out.score_source"
+        )
+    # Of several processes that train one network the first writes; its number is what torchrun says.
+    writes = int(os.environ.get("RANK", 0)) == 0
+    results: list[TrainingResult] = []
+    scores: list[list[SourceScores]] = []
     for repeat in range(configuration.repeats):
         one = dataclasses.replace(configuration, seed=configuration.seed + repeat, repeats=1)
         place = Path(folder) if configuration.repeats == 1 else Path(folder) / f"run_{repeat:02d}"
-        results.append(_train_once(one, place, workers, device, resume, progress, stop_at_round, report))
-    if configuration.repeats > 1:
-        _write_summary(Path(folder) / "repeats.csv", results)
+        with repeatable():
+            results.append(_train_once(one, place, workers, device, resume, progress, stop_at_round, report))
+        if scorer is not None and writes and read_result(place) is not None:
+            scores.append(score_run(place, one, scorer, report))
+            if scores[-1]:
+                report(f"scores of {place}\n{scores_table(scores[-1])}")
+    if configuration.repeats > 1 and writes:
+        write_validation(Path(folder) / "repeats.csv", [result.scores for result in results])
+        if len(scores) == configuration.repeats and (table := write_repeats(Path(folder), scores)):
+            report(f"mean and SD over {configuration.repeats} runs\n{table}")
     return results
 
 
@@ -127,6 +159,7 @@ def _train_once(
         report(f"{folder} holds this run, finished before")
         return result
     check_writable(folder / CONFIGURATION)
+    within_reach(configuration.test, configuration.learnt_from())
     plan = configuration.optimisation
     module = SegmentationModule(configuration)
     origin: dict[str, Any] | None = None
@@ -167,7 +200,7 @@ def _train_once(
             accelerator={"auto": "auto", "cpu": "cpu", "cuda": "gpu"}[device],
             devices=processes or 1,
             num_nodes=int(os.environ.get("GROUP_WORLD_SIZE", 1)) if processes else 1,
-            precision=_precision(plan.precision, device),
+            precision=lightning_precision(plan.precision, device),
             max_epochs=rounds,
             gradient_clip_val=plan.clip,
             logger=TensorBoardLogger(folder, "logs", version="tensorboard"),
@@ -264,7 +297,10 @@ def _claim(folder: Path, configuration: TrainingConfiguration, origin: dict[str,
 
 
 def _record_of(configuration: TrainingConfiguration) -> str:
-    return json.dumps(as_table(configuration), indent=1, sort_keys=True)
+    """What makes a run the one it is; what it is tested on does not."""
+    table = as_table(configuration)
+    del table["test"]
+    return json.dumps(table, indent=1, sort_keys=True)
 
 
 def _settle(
@@ -294,24 +330,6 @@ def _validated(module: SegmentationModule, trainer: lightning.Trainer, loader: D
     return _scores(trainer)
 
 
-def _precision(choice: str, device: str) -> Any:
-    if choice == "auto":
-        gpu = device != "cpu" and torch.cuda.is_available()
-        fast = torch.cuda.is_bf16_supported() if gpu else _cpu_computes_bfloat16()
-        return "bf16-mixed" if fast else "32-true"
-    if choice == "16" and not (device != "cpu" and torch.cuda.is_available()):
-        # Gradient scaling is for GPUs; a CPU that has no float16 arithmetic takes what it computes fastest.
-        return _precision("auto", device)
-    return {"32": "32-true", "bf16": "bf16-mixed", "16": "16-mixed"}[choice]
-
-
-def _cpu_computes_bfloat16() -> bool:
-    """Whether this CPU multiplies bfloat16 itself; elsewhere it is emulated, slower than float32."""
-    check = getattr(torch.ops.mkldnn, "_is_mkldnn_bf16_supported", None)
-    capability = torch.backends.cpu.get_cpu_capability()
-    return bool(check and check()) and "AVX512" in capability
-
-
 def _validation_loader(configuration: TrainingConfiguration, workers: int) -> DataLoader:
     validation = configuration.validation
     if validation.folder is not None:
@@ -324,18 +342,6 @@ def _validation_loader(configuration: TrainingConfiguration, workers: int) -> Da
             raise InputError("validation has neither 'simulated' nor 'folder'; name one of them")
         images, labels = validation_set(first.simulated, configuration.seed, validation.count, workers)
     return DataLoader(TensorDataset(images, labels), batch_size=2 * configuration.optimisation.batch_size)
-
-
-def _write_summary(path: Path, results: list[TrainingResult]) -> None:
-    """Every repeat's scores, then their mean and standard deviation (of a sample)."""
-    names = sorted(results[0].scores)
-    with path.open("w", newline="", encoding="utf-8") as file:
-        table = csv.writer(file)
-        table.writerow(["run", *names])
-        for index, result in enumerate(results):
-            table.writerow([index, *(f"{result.scores[name]:.5f}" for name in names)])
-        for label, reduce in (("mean", statistics.fmean), ("sd", statistics.stdev)):
-            table.writerow([label, *(f"{reduce([result.scores[name] for result in results]):.5f}" for name in names)])
 
 
 class _Record(Callback):

@@ -8,6 +8,7 @@ in turn, so that the sequence does not depend on how many workers make it.
 import importlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -20,7 +21,8 @@ from CMRSimExtension.errors import InputError
 
 Draw = Callable[..., tuple[NDArray[np.float32], NDArray[np.uint8], list]]
 """A drawing function: ``draw(seed_sequence, count, **settings) -> (images, labels, meta)``, images (n, rows, columns)
-or (n, slices, rows, columns) float32, labels the same shape uint8, meta one record per image."""
+or (n, slices, rows, columns) float32, labels the same shape uint8, meta one record per image, which may give its
+``pixel_mm`` and ``slice_mm``."""
 
 
 def drawing_function(name: str) -> Draw:
@@ -73,8 +75,29 @@ class SimulatedSource:
         InputError
             When the drawing function returns arrays of another kind, or values that are not finite.
         """
+        return self._drawn(seed, stream, index)[:2]
+
+    def make_measured(self, seed: int, stream: Sequence[int], index: int) -> tuple[Tensor, Tensor, Tensor]:
+        """Images and labels of `make`, and their (slice, row, column) distances in mm, (n, 3) float64.
+
+        The distances are what the drawing function's records call ``slice_mm`` and ``pixel_mm``; NaN where they do not
+        say.
+
+        Raises
+        ------
+        InputError
+            As `make`; when there is not one record per image.
+        """
+        images, labels, records = self._drawn(seed, stream, index)
+        if len(records) != len(images):
+            raise InputError(f"{self.draw} returned {len(records)} records of {len(images)} images; give one each")
+        names = ("slice_mm", "pixel_mm", "pixel_mm")
+        sides = [[float(record.get(name, np.nan)) for name in names] for record in records]
+        return images, labels, torch.tensor(sides, dtype=torch.float64)
+
+    def _drawn(self, seed: int, stream: Sequence[int], index: int) -> tuple[Tensor, Tensor, list[Any]]:
         sequence = np.random.SeedSequence(seed, spawn_key=(*stream, index))
-        images, labels, _ = drawing_function(self.draw)(sequence, self.chunk, **self.settings)
+        images, labels, records = drawing_function(self.draw)(sequence, self.chunk, **self.settings)
         images, labels = np.asarray(images, np.float32), np.asarray(labels)
         if images.ndim not in (3, 4) or images.shape != labels.shape or not len(images):
             raise InputError(
@@ -83,26 +106,24 @@ class SimulatedSource:
             )
         if not np.all(np.isfinite(images)):
             raise InputError(f"{self.draw} returned values that are not finite in chunk {index} of seed {seed}")
-        return torch.from_numpy(images).unsqueeze(1), torch.from_numpy(labels.astype(np.uint8))
+        return torch.from_numpy(images).unsqueeze(1), torch.from_numpy(labels.astype(np.uint8)), records
 
 
 class _Chunks(IterableDataset):
-    """The chunks of one worker."""
+    """The chunks of one worker, each made by its number."""
 
-    def __init__(
-        self, source: SimulatedSource, seed: int, stream: tuple[int, ...], start: int, stop: int | None
-    ) -> None:
+    def __init__(self, make: Callable[[int], tuple[Tensor, ...]], start: int, stop: int | None) -> None:
         super().__init__()
-        self.source, self.seed, self.stream, self.start, self.stop = source, seed, stream, start, stop
+        self.make, self.start, self.stop = make, start, stop
 
-    def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
+    def __iter__(self) -> Iterator[tuple[Tensor, ...]]:
         worker = get_worker_info()
         if worker is not None:
             torch.set_num_threads(1)
         first, step = (0, 1) if worker is None else (worker.id, worker.num_workers)
         index = self.start + first
         while self.stop is None or index < self.stop:
-            yield self.source.make(self.seed, self.stream, index)
+            yield self.make(index)
             index += step
 
 
@@ -126,8 +147,19 @@ def chunks(
     ahead
         Chunks that each worker keeps ready.
     """
+    return _supply(partial(source.make, seed, tuple(stream)), start, stop, workers, ahead)
+
+
+def measured_chunks(
+    source: SimulatedSource, seed: int, stream: Sequence[int], stop: int, workers: int = 0
+) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+    """The chunks of a stream before number `stop`, as `chunks`, with the distances of `make_measured`."""
+    return _supply(partial(source.make_measured, seed, tuple(stream)), 0, stop, workers, ahead=2)
+
+
+def _supply(make: Callable[[int], Any], start: int, stop: int | None, workers: int, ahead: int) -> Iterator[Any]:
     loader = DataLoader(
-        _Chunks(source, seed, tuple(stream), start, stop),
+        _Chunks(make, start, stop),
         batch_size=None,
         num_workers=workers,
         multiprocessing_context="spawn" if workers else None,

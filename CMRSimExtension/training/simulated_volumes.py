@@ -75,5 +75,11 @@ def draw_volumes(
     )
     labels = cine.labels if truth == "labels" else cine.anatomy
     assert labels is not None
-    record = {"pathology": subject.parameters.pathology, "field_t": protocol.field_t, "vendor": protocol.vendor}
+    record = {
+        "pathology": subject.parameters.pathology,
+        "field_t": protocol.field_t,
+        "vendor": protocol.vendor,
+        "pixel_mm": pixel_mm,
+        "slice_mm": slice_mm,
+    }
     return cine.image[:count], labels[:count], [record] * count

@@ -51,6 +51,27 @@ def test_dice_loss_is_one_minus_the_dice_coefficient():
     assert loss == pytest.approx(1.0 - dice, abs=1e-5)
 
 
+class OnGpu(torch.Tensor):
+    """Logits that say they lie on a GPU."""
+
+    is_cuda = True
+
+
+@pytest.mark.parametrize("smoothing", [0.0, 0.02])
+def test_on_a_gpu_the_same_entropy_is_taken_from_probabilities_whose_sum_repeats_itself(smoothing, monkeypatch):
+    generator = torch.Generator().manual_seed(3)
+    logits = torch.randn(2, 4, 16, 20, generator=generator)
+    labels = torch.randint(0, 4, (2, 16, 20), generator=generator)
+    targets, entropy = [], torch.nn.functional.cross_entropy
+    monkeypatch.setattr(
+        torch.nn.functional, "cross_entropy",
+        lambda logits, target, **options: targets.append(target) or entropy(logits, target, **options),
+    )  # fmt: skip
+    loss = DiceCrossEntropy(dice_weight=0.0, smoothing=smoothing)
+    assert loss(logits.as_subclass(OnGpu), labels).item() == pytest.approx(loss(logits, labels).item(), rel=1e-6)
+    assert targets[0].is_floating_point() and not targets[-1].is_floating_point()
+
+
 def test_dice_over_the_batch_forgives_no_structure_in_one_image():
     """An absent structure found in one pixel must not cost a whole image's Dice."""
     truth = torch.stack([tensor(disc(12))[0], torch.zeros(64, 64, dtype=torch.long)])

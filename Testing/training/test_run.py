@@ -1,7 +1,9 @@
 """The training run as a whole, on toy images."""
 
+import contextlib
 import csv
 import dataclasses
+import os
 import shutil
 
 import pytest
@@ -15,6 +17,7 @@ from CMRSimExtension.training import run as run_module
 from CMRSimExtension.training.configuration import read_configuration
 from CMRSimExtension.training.provenance import code_sha256, read_trained_by
 from CMRSimExtension.training.run import train
+from CMRSimExtension.training.scores import write_validation
 from CMRSimExtension.training.transfer import training_of_run
 
 TOY = {
@@ -191,6 +194,29 @@ def test_a_run_records_what_trained_it(whole):
     assert training_of_run(whole.folder)["trained_by"] == [entry]
 
 
+def test_torch_is_asked_for_algorithms_that_repeat_their_results_while_a_run_lasts(tmp_path, monkeypatch):
+    monkeypatch.delenv("CUBLAS_WORKSPACE_CONFIG", raising=False)
+    seen = []
+
+    def look(line):
+        seen.append((torch.are_deterministic_algorithms_enabled(), os.environ.get("CUBLAS_WORKSPACE_CONFIG")))
+
+    monkeypatch.setattr(torch.backends.cudnn, "benchmark", True)
+    (result,) = train(read_configuration(TOY), tmp_path, workers=0, device="cpu", progress=False, report=look)
+    assert set(seen) == {(True, ":4096:8")}
+    assert not torch.are_deterministic_algorithms_enabled() and "CUBLAS_WORKSPACE_CONFIG" not in os.environ
+    assert torch.backends.cudnn.benchmark and torch.utils.deterministic.fill_uninitialized_memory
+    (entry,) = read_trained_by(result.folder)
+    assert (entry["deterministic"], entry["cublas_workspace"]) == (True, ":4096:8") and entry["machine"]
+
+
+def test_asking_for_such_algorithms_changes_no_bit_on_a_cpu(whole, tmp_path, monkeypatch):
+    monkeypatch.setattr(run_module, "repeatable", contextlib.nullcontext)
+    (result,) = train(read_configuration(TOY), tmp_path, workers=0, device="cpu", progress=False)
+    assert read_trained_by(tmp_path)[0]["deterministic"] is False
+    assert same(weights(whole), weights(result)) and result.scores == whole.scores
+
+
 def test_going_on_with_other_code_is_told_and_recorded(tmp_path, monkeypatch):
     configuration, said = read_configuration(TOY), []
     train(configuration, tmp_path, workers=0, device="cpu", progress=False, stop_at_round=1)
@@ -275,6 +301,15 @@ def test_repeated_runs_give_their_mean_and_sd(tmp_path):
     values = [result.scores["dice_lv_blood"] for result in results]
     assert float(rows["mean"]["dice_lv_blood"]) == pytest.approx(sum(values) / 2, abs=1e-5)
     assert float(rows["sd"]["dice_lv_blood"]) == pytest.approx(abs(values[0] - values[1]) / 2**0.5, abs=1e-5)
+
+
+def test_a_score_that_a_run_lacks_has_neither_mean_nor_sd(tmp_path):
+    write_validation(
+        tmp_path / "repeats.csv", [{"dice_mean": 0.5, "loss": float("nan")}, {"dice_mean": 0.7, "loss": 1}]
+    )
+    with (tmp_path / "repeats.csv").open(newline="") as file:
+        rows = {row["run"]: row for row in csv.DictReader(file)}
+    assert (rows["mean"]["dice_mean"], rows["mean"]["loss"], rows["sd"]["loss"]) == ("0.60000", "nan", "nan")
 
 
 def test_training_learns_to_segment_the_toy_images(tmp_path):

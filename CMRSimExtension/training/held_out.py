@@ -1,0 +1,134 @@
+"""Which labelled images a finished network is scored on, and that none of them takes part in its training."""
+
+import re
+import warnings
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from CMRSimExtension.errors import CMRSimWarning, InputError
+from CMRSimExtension.evaluation.case_values import patient_of
+from CMRSimExtension.training.labelled_folder import LabelledCase, LabelledFolder
+from CMRSimExtension.training.simulated_source import SimulatedSource, drawing_function, measured_chunks
+
+DATA_PREFIX = "data:"
+"""A folder of a configuration that begins so lies in the data folder that is named when the run starts."""
+
+_TEST = 6
+"""First element of the spawn keys of the images to test on: no stream to train or validate on has it."""
+
+_SPACINGS = ("auto", "trust", "ignore")
+
+
+@dataclass(frozen=True)
+class HeldOutSource:
+    """Labelled images to score a finished network on; exactly one of `folder` and `simulated` is given.
+
+    Attributes
+    ----------
+    name
+        What tables and files call it: letters, digits, ``_``, ``-`` and ``.``. Empty takes that of the folder, or
+        ``simulated``.
+    folder
+        Cases of a labelled folder.
+    spacing
+        Voxel sizes of the folder's files: ``auto`` believes them unless they cannot be true (M&Ms copies that say
+        1 mm), ``trust`` and ``ignore`` say which. Without them there are no distances in mm.
+    simulated, count, seed
+        Simulated images, how many, and their own seed: every repeat of a run is scored on the same ones.
+    """
+
+    name: str = ""
+    folder: LabelledFolder | None = None
+    spacing: str = "auto"
+    simulated: SimulatedSource | None = None
+    count: int = 240
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if (self.simulated is None) == (self.folder is None):
+            raise InputError("each test source is either 'simulated' or 'folder'; give one of the two")
+        if self.spacing not in _SPACINGS:
+            raise InputError(f"spacing is {self.spacing!r}; choose one of {', '.join(_SPACINGS)}")
+        if self.count < 1 or self.seed < 0:
+            raise InputError(f"count is {self.count} and seed {self.seed}; at least 1 image, and no negative seed")
+        if not re.fullmatch(r"\w[\w.-]*", self.title):
+            raise InputError(
+                f"the test source {self.title!r} names its files, so only letters, digits, _, - and . may be in it; "
+                "give it another name"
+            )
+
+    @property
+    def title(self) -> str:
+        """`name`, or what stands for it."""
+        if self.name or self.folder is None:
+            return self.name or "simulated"
+        return Path(self.folder.folder.removeprefix(DATA_PREFIX)).expanduser().name
+
+    @property
+    def placed(self) -> bool:
+        """Whether it can be found: False of a folder in the data folder where none was named."""
+        return self.folder is None or not self.folder.folder.startswith(DATA_PREFIX)
+
+
+def check_titles(sources: Iterable[HeldOutSource]) -> None:
+    """Raise `InputError` when two test sources have the same name."""
+    seen: set[str] = set()
+    for source in sources:
+        if source.title.lower() in seen:  # they name files, also where these do not tell large letters from small
+            raise InputError(f"two test sources are called {source.title!r}; give each a name of its own")
+        seen.add(source.title.lower())
+
+
+def within_reach(sources: Sequence[HeldOutSource], learnt_from: Iterable[LabelledFolder]) -> list[HeldOutSource]:
+    """The test sources that can be scored; a `CMRSimWarning` names those whose data folder was not said.
+
+    Parameters
+    ----------
+    learnt_from
+        The folders to train and to validate on.
+
+    Raises
+    ------
+    InputError
+        When a folder does not exist or no case is left in it, a drawing function cannot be loaded, or a patient of a
+        test source is one to train or to validate on.
+    """
+    found = [source for source in sources if source.placed]
+    far = [source.title for source in sources if not source.placed]
+    if far:
+        warnings.warn(
+            f"not scored on {', '.join(far)}: no data folder was named; the same command with --data DIR does so later "
+            "without training again",
+            CMRSimWarning,
+            stacklevel=2,
+        )
+    folders = {source.title: source.folder.cases() for source in found if source.folder is not None}
+    known = {_patient(case) for folder in learnt_from for case in folder.cases()} if folders else set()
+    for title, cases in folders.items():
+        both = [case.name for case in cases if _patient(case) in known]
+        if both:
+            shown = ", ".join(both[:5]) + (" ..." if len(both) > 5 else "")
+            raise InputError(
+                f"{len(both)} of {len(cases)} cases of the test source {title} are of patients that the run trains or "
+                f"validates on ({shown}); leave them out on one side with 'only' or 'without'"
+            )
+    for source in found:
+        if source.simulated is not None:
+            drawing_function(source.simulated.draw)
+    return found
+
+
+def _patient(case: LabelledCase) -> tuple[Path, str]:
+    """Frames of one patient lie in one folder and differ in their frame alone."""
+    return case.image.resolve().parent, patient_of(case.name.rsplit("/", 1)[-1])
+
+
+def held_out_images(source: SimulatedSource, seed: int, count: int, workers: int = 0) -> tuple[Tensor, Tensor, Tensor]:
+    """Simulated images to test on (count, 1, ...), their labels, and their (slice, row, column) distances in mm."""
+    drawn = list(measured_chunks(source, seed, (_TEST,), stop=-(-count // source.chunk), workers=workers))
+    images, labels, spacing = (torch.cat(parts)[:count] for parts in zip(*drawn, strict=True))
+    return images, labels, spacing
