@@ -33,8 +33,8 @@ class Grid:
     rows, columns
         Of the image, rows along the phase direction.
     whole
-        (rows, columns) of the encoded field of view at the image's pixel size, the image in its middle: larger where
-        k-space is oversampled.
+        (rows, columns) of the encoded field of view at the image's pixel size, in whole pixels, the image in its
+        middle: larger where k-space is oversampled.
     first, last, centre
         Of the phase-encoding lines: those that are meant to be acquired, and the one in the middle of k-space.
     acceleration
@@ -60,7 +60,7 @@ class Lines:
         (acquisitions,) headers of all of them.
     image, reference, noise
         Indices of those that belong to the images, of those from which sensitivities follow (some are both), and of
-        noise.
+        noise. Sets of lines that are interleaved over time are their own reference.
     frame
         (acquisitions,) which frame each belongs to: its phase, or its repetition where there is one phase.
     frames, slices, coils
@@ -68,7 +68,8 @@ class Lines:
     grid
         Where they lie in k-space.
     shift
-        By how many lines those of the images miss the evenly spaced set that goes through the centre of k-space.
+        (frames, slices) by how many lines those of an image miss the evenly spaced set that goes through the centre of
+        k-space; others in every frame where sets are interleaved over time.
     """
 
     head: NDArray[Any]
@@ -80,13 +81,21 @@ class Lines:
     slices: int
     coils: int
     grid: Grid
-    shift: int = 0
+    shift: NDArray[np.int64]
 
     @cached_property
     def row(self) -> NDArray[np.int64]:
         """(acquisitions,) row of `Grid.whole` of each line."""
         step = self.head["idx"]["kspace_encode_step_1"].astype(np.int64)
         return self.grid.whole[0] // 2 + step - self.grid.centre
+
+    @cached_property
+    def image_row(self) -> NDArray[np.int64]:
+        """(acquisitions,) `row` of the images' lines, shifted onto the set through the centre of k-space; else -1."""
+        row = np.full(len(self.head), -1)
+        place = self.frame[self.image], self.head["idx"]["slice"][self.image]
+        row[self.image] = self.row[self.image] - self.shift[place]
+        return row
 
     @cached_property
     def reverse(self) -> NDArray[np.bool_]:
@@ -154,30 +163,17 @@ def lines_of(name: str, head: NDArray[Any], header: Any) -> Lines:
         raise FileFormatError(f"{name} holds no lines of images among its {len(head)} acquisitions; export it again")
     if has(flags[image | reference | noise], *_COMPRESSED).any():
         raise FileFormatError(f"{name} holds compressed readouts; decompress it with the tool that compressed it")
-    phase_correction = has(flags, "ACQ_IS_PHASECORR_DATA")
-    if has(flags[image], "ACQ_IS_REVERSE").any() and phase_correction.any():
+    if has(flags[image], "ACQ_IS_REVERSE").any() and has(flags, "ACQ_IS_PHASECORR_DATA").any():
         raise FileFormatError(
             f"{name} was read out in both directions and has navigators to correct their phases (echo-planar imaging); "
             f"{_OWN_TOOLS}")
-    for field, what in (("contrast", "contrasts"), ("set", "sets"), ("kspace_encode_step_2", "partitions")):
-        if len(np.unique(idx[field][image])) > 1:
-            raise FileFormatError(
-                f"{name} holds {len(np.unique(idx[field][image]))} {what}; split it, or {_OWN_TOOLS}: this reads one "
-                "image for each slice and phase")
-    spaces, coils = np.unique(head["encoding_space_ref"][image]), np.unique(head["active_channels"][image])
-    if len(spaces) > 1 or len(coils) > 1 or spaces[0] >= len(header.encoding):
-        raise FileFormatError(
-            f"{name} holds images of {len(spaces)} encodings and {len(coils)} numbers of channels, its header "
-            f"describes {len(header.encoding)} encodings; this reads one: split it, or {_OWN_TOOLS}")
-    reference &= (head["encoding_space_ref"] == spaces[0]) & (head["active_channels"] == coils[0])
+    _refuse_mixtures(name, head[image], len(header.encoding))
+    space, coils = (int(head[field][image][0]) for field in ("encoding_space_ref", "active_channels"))
+    reference &= (head["encoding_space_ref"] == space) & (head["active_channels"] == coils)
     phases, repetitions = (int(idx[field][image].max()) + 1 for field in ("phase", "repetition"))
-    if phases > 1 and repetitions > 1:
-        raise FileFormatError(
-            f"{name} holds {repetitions} repetitions of {phases} phases; split it, or {_OWN_TOOLS}: this reads one "
-            "cine")
     frame = (idx["phase"] if repetitions == 1 else idx["repetition"]).astype(np.int64)
     frames, slices = max(phases, repetitions), int(idx["slice"][image].max()) + 1
-    grid = _grid_of(name, header.encoding[spaces[0]], idx["kspace_encode_step_1"][image])
+    grid = _grid_of(name, header.encoding[space], idx["kspace_encode_step_1"][image])
     if frames * slices * grid.whole[0] * grid.whole[1] > _LARGEST:
         raise FileFormatError(
             f"{name} claims {frames} frames of {slices} slices of {grid.rows} x {grid.columns}; it is damaged, export "
@@ -187,12 +183,31 @@ def lines_of(name: str, head: NDArray[Any], header: Any) -> Lines:
                               "damaged, export it again")
     lines = Lines(
         head, np.flatnonzero(image), np.flatnonzero(reference), np.flatnonzero(noise), frame, frames, slices,
-        int(coils[0]), grid)
-    # Lines that serve both may lie between those of the images.
-    own = image & ~both if (image & ~both).any() else image
-    lines = _checked_lattice(name, lines, int(idx["kspace_encode_step_1"][own][0]))
+        coils, grid, np.zeros((frames, slices), np.int64))
+    lines = _checked_lattice(name, lines)
     _check_places(name, lines)
     return lines
+
+
+def _refuse_mixtures(name: str, head: NDArray[Any], encodings: int) -> None:
+    """Turn down lines of more than one image for each slice and phase."""
+    idx = head["idx"]
+    for field, what in (("contrast", "contrasts"), ("set", "sets"), ("kspace_encode_step_2", "partitions")):
+        count = len(np.unique(idx[field]))
+        if count > 1:
+            raise FileFormatError(
+                f"{name} holds {count} {what}; split it, or {_OWN_TOOLS}: this reads one image for each slice and "
+                "phase")
+    spaces, coils = (np.unique(head[field]) for field in ("encoding_space_ref", "active_channels"))
+    if len(spaces) > 1 or len(coils) > 1 or spaces[0] >= encodings:
+        raise FileFormatError(
+            f"{name} holds images of {len(spaces)} encodings and {len(coils)} numbers of channels, its header "
+            f"describes {encodings} encodings; this reads one: split it, or {_OWN_TOOLS}")
+    phases, repetitions = (int(idx[field].max()) + 1 for field in ("phase", "repetition"))
+    if phases > 1 and repetitions > 1:
+        raise FileFormatError(
+            f"{name} holds {repetitions} repetitions of {phases} phases; split it, or {_OWN_TOOLS}: this reads one "
+            "cine")
 
 
 def _grid_of(name: str, encoding: Any, steps: NDArray[Any]) -> Grid:
@@ -222,8 +237,8 @@ def _grid_of(name: str, encoding: Any, steps: NDArray[Any]) -> Grid:
     return Grid(rows, columns, (whole[0], whole[1]), low, high, centre, max(1, factor))
 
 
-def _checked_lattice(name: str, lines: Lines, any_line: int) -> Lines:
-    """`lines` with the acceleration that they really have, and their shift; every one of them must be there."""
+def _checked_lattice(name: str, lines: Lines) -> Lines:
+    """`lines` with the acceleration that they really have, and their shifts; every one of them must be there."""
     grid, idx, image = lines.grid, lines.head["idx"], lines.image
     step = idx["kspace_encode_step_1"][image].astype(np.int64)
     if grid.last < grid.first or grid.last - grid.first >= grid.whole[0] or (
@@ -233,22 +248,29 @@ def _checked_lattice(name: str, lines: Lines, any_line: int) -> Lines:
             f"{name} has k-space lines {step.min()} to {step.max()} where its header says {grid.first} to {grid.last}, "
             f"for {grid.whole[0]} rows of its field of view; it is damaged, or {_OWN_TOOLS}")
     filled = np.zeros((lines.frames, lines.slices, grid.last - grid.first + 1), dtype=bool)
-    filled[lines.frame[image], idx["slice"][image], step - grid.first] = True
+    place = lines.frame[image], idx["slice"][image]
+    filled[(*place, step - grid.first)] = True
     if filled.all():
         return replace(lines, grid=replace(grid, acceleration=1))
-    factor = grid.acceleration
-    offset = (any_line - grid.centre) % factor
-    wanted = (np.arange(grid.first, grid.last + 1) - grid.centre) % factor == offset
-    missing = int((~filled[..., wanted]).sum())
-    if missing:
+    # Each image has one of the interleaved sets of lines: that of which the fewest are missing.
+    factor = min(grid.acceleration, len(filled[0, 0]))
+    sets = (np.arange(grid.first, grid.last + 1) - grid.centre) % factor
+    lacking = np.stack([(~filled[..., sets == offset]).sum(axis=-1) for offset in range(factor)])
+    if lacking.min(axis=0).any():
+        needed = np.bincount(sets, minlength=factor)[lacking.argmin(axis=0)].sum()
         raise FileFormatError(
-            f"{name} lacks {missing} of {filled[..., wanted].size} k-space lines; reconstruct it with a method that "
+            f"{name} lacks {lacking.min(axis=0).sum()} of {needed} k-space lines; reconstruct it with a method that "
             "fills them")
+    offset = lacking.argmin(axis=0)
     # Lines in between, which serve both, are reference alone; the rest would unfold wrongly with them.
-    on_lattice = (step - grid.centre) % factor == offset
-    # Either way onto the lattice will do, as long as the lines stay in k-space.
-    room = grid.whole[0] // 2 + int(step[on_lattice].min()) - grid.centre
-    return replace(lines, image=image[on_lattice], shift=offset if room >= offset else offset - factor)
+    on_lattice = (step - grid.centre) % factor == offset[place]
+    # Either way onto the set through the centre will do, as long as the lines stay in k-space.
+    lowest = [sets.tolist().index(o) + grid.first - grid.centre + grid.whole[0] // 2 for o in range(factor)]
+    shift = np.where(np.array(lowest)[offset] >= offset, offset, offset - factor)
+    interleaved = all(len(np.unique(offset[:, s])) == factor for s in range(lines.slices))
+    reference = image[on_lattice] if interleaved and len(lines.reference) == 0 else lines.reference
+    return replace(
+        lines, image=image[on_lattice], reference=reference, grid=replace(grid, acceleration=factor), shift=shift)
 
 
 def _check_places(name: str, lines: Lines) -> None:
@@ -263,7 +285,7 @@ def _check_places(name: str, lines: Lines) -> None:
             f"{name} has a readout of {lines.kept[first]} samples around its sample "
             f"{lines.head['center_sample'][first]} for {columns} columns of its field of view; it is damaged, or "
             f"{_OWN_TOOLS}")
-    row = np.concatenate([lines.row[lines.image] - lines.shift, lines.row[lines.reference]])
+    row = np.concatenate([lines.image_row[lines.image], lines.row[lines.reference]])
     if row.min() < 0 or row.max() >= rows:
         raise FileFormatError(
             f"{name} has k-space lines {row.min() - rows // 2} to {row.max() - rows // 2} from its centre for {rows} "

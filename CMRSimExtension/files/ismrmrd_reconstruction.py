@@ -23,10 +23,10 @@ def reconstruct(name: str, group: Any, header: Any) -> tuple[NDArray[np.float32]
     """Images of a Cartesian 2D cine.
 
     Channels are prewhitened where the file has noise, weighted so that the mean power of their noise stays. Where it
-    has reference lines, of a scan of their own or embedded, sensitivities are estimated from them and the channels are
-    combined by SENSE, unfolded where lines were skipped; elsewhere by the root sum of squares. Lines measured several
-    times are averaged; those that partial Fourier leaves out are zero. Navigators, feedback and dummies are passed by.
-    The k-space of one slice is held at a time.
+    has reference lines, of a scan of their own, embedded, or all frames' together where these skip lines in turn,
+    sensitivities are estimated from them and the channels are combined by SENSE, unfolded where lines were skipped;
+    elsewhere by the root sum of squares. Lines measured several times are averaged; those that partial Fourier leaves
+    out are zero. Navigators, feedback and dummies are passed by. The k-space of one slice is held at a time.
 
     Parameters
     ----------
@@ -61,7 +61,7 @@ def reconstruct(name: str, group: Any, header: Any) -> tuple[NDArray[np.float32]
         if with_reference:
             unfolding = _unfolding(name, table, lines, lines.reference[place[lines.reference] == s], whiten)
         top = lines.grid.whole[0] // 2 - rows // 2
-        block = _kspace(table, lines, here, lines.shift, whiten)
+        block = _kspace(table, lines, here, lines.image_row, whiten)
         for frame in range(lines.frames):
             channels = block.channels(frame, lines.grid)
             if unfolding is None:
@@ -107,11 +107,12 @@ class _Block:
 
 
 def _kspace(
-    table: Any, lines: Lines, indices: NDArray[np.intp], shift: int, whiten: NDArray[np.complex64] | None,
-    together: bool = False,
+    table: Any, lines: Lines, indices: NDArray[np.intp], row: NDArray[np.int64],
+    whiten: NDArray[np.complex64] | None, together: bool = False,
 ) -> _Block:
-    """k-space of some lines; those measured several times are averaged, the lines of all frames if `together`."""
-    row, start, stop = lines.row - shift, lines.start, lines.start + lines.kept
+    """k-space of some lines, each at its `row`; those measured several times are averaged, those of all frames if
+    `together`."""
+    start, stop = lines.start, lines.start + lines.kept
     top, left = int(row[indices].min()), int(start[indices].min())
     frames = 1 if together else lines.frames
     shape = (int(row[indices].max()) + 1 - top, int(stop[indices].max()) - left)
@@ -182,7 +183,7 @@ def _unfolding(
             "channels; a multiple of the acceleration and as many channels are needed: reconstruct it with its own "
             "tools first")
     # Not windowed: eigenvectors suffer more from resolution lost than from the ringing of a small block of lines.
-    channels = _kspace(table, lines, reference, 0, whiten, together=True).channels(0, grid)
+    channels = _kspace(table, lines, reference, lines.row, whiten, together=True).channels(0, grid)
     if not channels.any():
         raise FileFormatError(f"{name} has reference lines that are all zero; export it again")
     return SenseUnfolding(estimated_sensitivities(channels), grid.acceleration)

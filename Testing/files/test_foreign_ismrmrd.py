@@ -208,6 +208,21 @@ def test_embedded_calibration_lines_unfold(export, tmp_path, first, flagged):
     assert np.sqrt(np.mean((folded - expected)[body] ** 2)) > 0.2 * expected.max()
 
 
+@pytest.mark.parametrize("limits", [(0, ROWS - 1, ROWS // 2), None])
+def test_frames_that_skip_lines_in_turn_are_each_others_reference(export, tmp_path, limits):
+    export.factor, export.limits = 2, limits
+
+    def add(data, **idx):
+        if (idx["kspace_encode_step_1"] + idx["phase"]) % 2 == 0:
+            export.add(data, repetition=idx.pop("phase"), **idx)
+
+    still = np.repeat(channels()[:1], FRAMES, axis=0)
+    export.add_lines(add, images=still)
+    image, expected = read(export, tmp_path).image, rss(still)
+    body = expected > 0.2 * expected.max()
+    assert np.sqrt(np.mean((image - expected)[body] ** 2)) < 0.01 * expected.max()
+
+
 def test_limits_that_begin_late_are_partial_fourier(export, tmp_path):
     export.limits = (14, ROWS - 1, ROWS // 2)
     export.add_lines(wanted=range(14, ROWS))
