@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from CMRSimExtension.errors import InputError
+from CMRSimExtension.physics.array_namespace import array_namespace, beside, is_torch
 from CMRSimExtension.scanner.geometry import ImageGrid
 from CMRSimExtension.scanner.smooth_field import on_grid
 
@@ -68,20 +69,22 @@ class ReceiveField:
         elements[:, [0, 2]] += shift
         return cls(elements, float(rng.uniform(60.0, 90.0)), heart, float(0.12 + 1.0 * rng.uniform() ** 2))
 
-    def at(self, points_mm: NDArray[np.floating]) -> NDArray[np.float32]:
-        """(n,) relative sensitivity at points (n, 3) in RAS mm."""
-        return (self._raw(np.asarray(points_mm)) / self._raw(self.heart_mm[None])).astype(np.float32)
+    def at(self, points_mm: Any) -> Any:
+        """(n,) relative sensitivity at points (n, 3) in RAS mm: float32, or of the precision of tensors."""
+        points = points_mm if is_torch(points_mm) else np.asarray(points_mm, dtype=np.float64)
+        values = self._raw(points) / float(self._raw(self.heart_mm[None])[0])
+        return values if is_torch(values) else values.astype(np.float32)
 
     def on(self, grid: ImageGrid) -> NDArray[np.float32]:
         """(slices, rows, columns) relative sensitivity at the voxel centres."""
         return np.asarray(on_grid(self.at, grid), dtype=np.float32)
 
-    def _raw(self, points: NDArray[np.floating]) -> NDArray[np.float64]:
-        total = np.zeros(len(points))
+    def _raw(self, points: Any) -> Any:
+        xp, total = array_namespace(points), 0.0
         for element in self.elements_mm:
-            distance2 = np.sum((points - element) ** 2, axis=-1)
-            total += (1.0 + distance2 / self.radius_mm**2) ** -3.0
-        return np.asarray(total ** (0.5 * self.strength))
+            distance2 = xp.sum((points - beside(element, points)) ** 2, axis=-1)
+            total = total + (1.0 + distance2 / self.radius_mm**2) ** -3.0
+        return total ** (0.5 * self.strength)
 
     def as_dict(self) -> dict[str, Any]:
         """JSON-able; `from_dict` is its inverse."""

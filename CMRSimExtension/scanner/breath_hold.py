@@ -160,12 +160,12 @@ def acquire_channels(
 
 
 def _acquired(
-    samples: NDArray[Any], spikes: list[dict[str, Any]], encoding: CartesianEncoding
-) -> tuple[NDArray[Any], list[dict[str, Any]]]:
+    samples: Any, spikes: list[dict[str, Any]], encoding: CartesianEncoding
+) -> tuple[Any, list[dict[str, Any]]]:
     """k-space and spikes where samples are acquired: a spark while no line is read out goes unheard."""
     if encoding.sampled is None or not spikes:
         return samples, spikes
-    return samples * encoding.sampled, [s for s in spikes if encoding.sampled[s["row"], s["column"]]]
+    return encoding.masked(samples), [s for s in spikes if encoding.sampled[s["row"], s["column"]]]
 
 
 def _through_fixed_coils(objects: Any, acquisition: ChannelAcquisition, schedule: LineSchedule) -> Any:

@@ -25,7 +25,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from CMRSimExtension.errors import InputError
-from CMRSimExtension.physics.array_namespace import array_namespace, as_arrays, is_torch, on_device_of
+from CMRSimExtension.physics.array_namespace import array_namespace, beside, is_torch, on_device_of
 from CMRSimExtension.physics.flow import dephasing, inflow_enhancement
 from CMRSimExtension.scanner.off_resonance import OffResonanceField
 from CMRSimExtension.scanner.protocol import Protocol
@@ -234,12 +234,12 @@ class BloodFlow(Fault):
     limits: ClassVar[tuple[float, float]] = (0.0, 5.0)
 
     def blood(self, velocity_mm_s: Any, normal: Any, protocol: Protocol) -> Any:
-        xp, (velocity, through) = as_arrays(velocity_mm_s, normal)
-        velocity = self.amount * velocity
+        velocity = velocity_mm_s if is_torch(velocity_mm_s) else np.asarray(velocity_mm_s, dtype=np.float64)
+        xp, velocity = array_namespace(velocity), self.amount * velocity
         fading = dephasing(xp.linalg.vector_norm(velocity, axis=-1), disorder=self.disorder)
         fresh = inflow_enhancement(
             *((1441.0, 290.0) if protocol.field_t == 1.5 else (1664.0, 275.0)),
-            velocity @ through,
+            velocity @ beside(normal, velocity),
             slice_thickness_mm=protocol.slice_thickness_mm,
             repetition_time_ms=protocol.repetition_time_ms,
             flip_angle_deg=protocol.flip_angle_deg,
@@ -290,7 +290,7 @@ class Spikes(Fault):
         xp = array_namespace(samples)
         # Where a spark falls and how large it is does not follow the object: it has no gradient.
         largest = float(xp.max(xp.abs(samples.detach() if is_torch(samples) else samples)))
-        spiked, truth = xp.asarray(samples, copy=True), []
+        spiked, truth = xp.astype(samples, samples.dtype, copy=True), []
         for _ in range(int(rng.poisson(self.amount))):
             frame, row, column = (int(rng.integers(n)) for n in (samples.shape[0], *samples.shape[-2:]))
             value = self.strength * largest * np.exp(2j * np.pi * rng.uniform())

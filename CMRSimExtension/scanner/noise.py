@@ -128,9 +128,7 @@ class ColouredChiSquare:
         white = complex_noise(rng, (pairs, *self.shape), 1.0, like)
         xp = array_namespace(white)
         white *= beside(self._amplitude, white)
-        field = (
-            xp.fft.fft2(white) if is_torch(white) else scipy.fft.fft2(white, overwrite_x=True, workers=self.workers)
-        )
+        field = xp.fft.fft2(white) if is_torch(white) else scipy.fft.fft2(white, overwrite_x=True, workers=self.workers)
         z = xp.reshape(xp.stack([xp.real(field), xp.imag(field)], axis=1), (2 * pairs, *self.shape))[:count]
         spread = 2 / (9 * self.degrees)
         z *= float(np.sqrt(spread))

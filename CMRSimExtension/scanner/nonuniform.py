@@ -189,9 +189,7 @@ class NonuniformEncoding:
         """`_transform` written out: over rows by a matrix product, over columns by a sum."""
         xp = array_namespace(images)
         stack = xp.reshape(images, (-1, *shape))
-        parts = [
-            xp.sum(columns * xp.matmul(rows, stack), axis=-1) for _, rows, columns in self._waves(stack, shape)
-        ]
+        parts = [xp.sum(columns * xp.matmul(rows, stack), axis=-1) for _, rows, columns in self._waves(stack, shape)]
         return xp.reshape(xp.concat(parts, axis=-1), (*images.shape[:-2], -1))
 
     def _spread(self, samples: Any, shape: tuple[int, int]) -> Any:
@@ -213,10 +211,8 @@ class NonuniformEncoding:
         step = max(1, _AT_ONCE // (stack.shape[0] * shape[1]))
         for start in range(0, positions.shape[0], step):
             some = slice(start, start + step)
-            yield some, *(
-                xp.astype(xp.exp(-2j * np.pi * (positions[some, axis, None] * at)), kind)
-                for axis, at in ((0, at_rows), (1, at_columns))
-            )
+            rows, columns = (positions[some, axis, None] * at for axis, at in ((0, at_rows), (1, at_columns)))
+            yield some, xp.astype(xp.exp(-2j * np.pi * rows), kind), xp.astype(xp.exp(-2j * np.pi * columns), kind)
 
     def _angles(self, shape: tuple[int, int], dtype: Any) -> tuple[NDArray[Any], NDArray[Any]]:
         x, y = (2 * np.pi * self.trajectory.positions[:, axis] / shape[axis] for axis in (0, 1))

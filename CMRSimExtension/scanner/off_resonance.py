@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from CMRSimExtension.anatomy.material import HeartFrame
 from CMRSimExtension.errors import InputError
+from CMRSimExtension.physics.array_namespace import array_namespace, beside, is_torch
 from CMRSimExtension.physics.bloch import GAMMA_BAR_HZ_PER_T
 from CMRSimExtension.scanner.geometry import ImageGrid
 from CMRSimExtension.scanner.smooth_field import on_grid
@@ -118,26 +119,28 @@ class OffResonanceField:
             float(frequency) * amount,
         )
 
-    def at(self, points_mm: NDArray[np.floating]) -> NDArray[np.float32]:
-        """(n,) off-resonance of water in Hz at points (n, 3) in RAS mm."""
-        ppm = self._ppm(np.asarray(points_mm, dtype=np.float64))
-        return (ppm * (HZ_PER_PPM_PER_T * self.field_t) + self.centre_frequency_hz).astype(np.float32)
+    def at(self, points_mm: Any) -> Any:
+        """(n,) off-resonance of water in Hz at points (n, 3) in RAS mm: float32, or of the precision of tensors."""
+        points = points_mm if is_torch(points_mm) else np.asarray(points_mm, dtype=np.float64)
+        frequency = self._ppm(points) * (HZ_PER_PPM_PER_T * self.field_t) + self.centre_frequency_hz
+        return frequency if is_torch(frequency) else frequency.astype(np.float32)
 
     def on(self, grid: ImageGrid) -> NDArray[np.float32]:
         """(slices, rows, columns) off-resonance of water in Hz at the voxel centres."""
         return np.asarray(on_grid(self.at, grid, lattice_mm=6.5), dtype=np.float32)
 
-    def _ppm(self, points: NDArray[np.float64]) -> NDArray[np.float64]:
-        total = np.zeros(len(points))
-        for site, radius, filling in zip(self.dipoles_mm, self.radii_mm, self.filling, strict=True):
-            away = points - site
-            r2 = np.sum(away**2, axis=-1)
+    def _ppm(self, points: Any) -> Any:
+        xp = array_namespace(points)
+        total = xp.zeros_like(points[:, 0])
+        for site, radius, filling in zip(self.dipoles_mm, self.radii_mm.tolist(), self.filling.tolist(), strict=True):
+            away = points - beside(site, points)
+            r2 = xp.sum(away**2, axis=-1)
             # Outside a sphere (chi/3)(R/r)^3 (3 cos^2 - 1); inside it the field is uniform, and blending the r^2 keeps
             # the map smooth across the surface, where real lungs have no sharp edge either.
-            smooth2 = np.maximum(r2, 1e-9) + radius**2 * np.exp(-r2 / radius**2)
+            smooth2 = xp.clip(r2, 1e-9, None) + radius**2 * xp.exp(-r2 / radius**2)
             dipole = (3 * away[:, 2] ** 2 - r2) / smooth2 * (radius**2 / smooth2) ** 1.5
-            total += _AIR_TISSUE_PPM / 3 * filling * dipole
-        x, y, z = ((points - self.centre_mm) / 100.0).T
+            total = total + _AIR_TISSUE_PPM / 3 * filling * dipole
+        x, y, z = xp.matrix_transpose((points - beside(self.centre_mm, points)) / 100.0)
         # Beyond 150 mm the expansion about the heart no longer holds; it levels off instead of growing without bound.
         reach = 1.0 / (1.0 + (x**2 + y**2 + z**2) / 1.5**2)
         solid = (
@@ -145,8 +148,9 @@ class OffResonanceField:
             x * (x * x - 3 * y * y), z * (x * x - y * y), x * (4 * z * z - x * x - y * y), y * z * x,
         )  # fmt: skip
         for coefficient, value in zip(self.harmonics_ppm, solid, strict=True):
-            total += coefficient * value * reach
-        return total + self.shim_ppm[0] + self.shim_ppm[1] * x + self.shim_ppm[2] * y + self.shim_ppm[3] * z
+            total = total + float(coefficient) * value * reach
+        constant, *slopes = (float(value) for value in self.shim_ppm)
+        return total + constant + slopes[0] * x + slopes[1] * y + slopes[2] * z
 
     def _shim(self) -> NDArray[np.float64]:
         """Constant and slopes that cancel the field's own over the heart, by least squares on a ball of points."""

@@ -11,6 +11,7 @@ from CMRSimExtension.physics.array_namespace import as_arrays
 from CMRSimExtension.physics.bssfp import bssfp_signal
 from CMRSimExtension.physics.gre import spoiled_gre_signal
 from CMRSimExtension.scanner.kspace import CartesianEncoding
+from CMRSimExtension.scanner.multichannel import root_sum_of_squares
 from CMRSimExtension.scanner.off_resonance import HZ_PER_PPM_PER_T
 
 
@@ -107,6 +108,4 @@ def render(
         _, (samples, noise) = as_arrays(samples, noise)
         samples = samples + noise
     images = encoding.reconstruct(samples)
-    if not by_channel:
-        return xp.abs(images)
-    return xp.sqrt(xp.sum(xp.real(images) ** 2 + xp.imag(images) ** 2, axis=-3))
+    return root_sum_of_squares(images) if by_channel else xp.abs(images)

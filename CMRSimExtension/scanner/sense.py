@@ -12,7 +12,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from CMRSimExtension.errors import InputError
-from CMRSimExtension.physics.array_namespace import array_namespace, beside, complex_dtype, on_device_of
+from CMRSimExtension.physics.array_namespace import (
+    array_namespace,
+    beside,
+    complex_dtype,
+    is_torch,
+    on_device_of,
+    real_dtype,
+)
 from CMRSimExtension.scanner.coils import CoilArray
 from CMRSimExtension.scanner.geometry import ImageGrid
 from CMRSimExtension.scanner.smooth_field import at_indices
@@ -131,13 +138,19 @@ class SenseUnfolding:
         """(rows, columns) geometry factor sqrt([(S^H S)^-1]_ii [S^H S]_ii), at least 1 (Pruessmann 1999, eq. 23)."""
         xp = array_namespace(self.sensitivities)
         both = xp.real(_diagonal(self._inverse)) * xp.real(_diagonal(self._gram))
-        return xp.sqrt(xp.clip(self._unfolded(both), 1.0, None))
+        return self._as_given(xp.sqrt(xp.clip(self._unfolded(both), 1.0, None)))
 
     @cached_property
     def noise_sd(self) -> Any:
         """(rows, columns) SD of the image's noise over that of a fully sampled channel image: g sqrt(R / S^H S)."""
         xp = array_namespace(self.sensitivities)
-        return xp.sqrt(self.acceleration * self._unfolded(xp.real(_diagonal(self._inverse))))
+        return self._as_given(xp.sqrt(self.acceleration * self._unfolded(xp.real(_diagonal(self._inverse)))))
+
+    def _as_given(self, values: Any) -> Any:
+        """NumPy's float64; tensors in the precision of the sensitivities."""
+        if not is_torch(values):
+            return values
+        return array_namespace(values).astype(values, real_dtype(self.sensitivities))
 
     def _folds(self, images: Any) -> Any:
         """(positions, n, folds) from (n, rows, columns): the pixels that fold onto each other."""

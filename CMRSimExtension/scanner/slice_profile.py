@@ -1,11 +1,13 @@
 """What a slice sees through its thickness: the profile of a windowed-sinc pulse, and a few points that stand for it."""
 
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from CMRSimExtension.errors import InputError
+from CMRSimExtension.physics.array_namespace import array_namespace, beside, is_torch
 
 _EXTENT = 1.5
 """Half width that is kept, in slice thicknesses; beyond it a profile holds less than 0.5 % of its area."""
@@ -28,15 +30,13 @@ def _tabulated(time_bandwidth: float) -> tuple[NDArray[np.float64], NDArray[np.f
     return position, np.abs(np.interp(np.abs(position) * 2 * half, frequency, profile))
 
 
-def slice_profile(
-    position_mm: NDArray[np.floating], thickness_mm: float, time_bandwidth: float = 2.0
-) -> NDArray[np.float64]:
+def slice_profile(position_mm: Any, thickness_mm: float, time_bandwidth: float = 2.0) -> Any:
     """Relative signal at distances from the slice's centre plane.
 
     Parameters
     ----------
     position_mm
-        Distances, any shape.
+        Distances, any shape; of a tensor comes a tensor, differentiably.
     thickness_mm
         Full width at half maximum of the profile.
     time_bandwidth
@@ -49,7 +49,20 @@ def slice_profile(
     """
     _check(thickness_mm, time_bandwidth)
     position, profile = _tabulated(float(time_bandwidth))
+    if is_torch(position_mm):
+        return _interpolated(position_mm / thickness_mm, profile)
     return np.interp(np.asarray(position_mm, dtype=np.float64) / thickness_mm, position, profile, left=0.0, right=0.0)
+
+
+def _interpolated(position: Any, profile: NDArray[np.float64]) -> Any:
+    """The tabulated profile at positions in slice thicknesses, linearly interpolated: `numpy.interp` on tensors."""
+    xp, last = array_namespace(position), len(profile) - 1
+    table = beside(profile, position)
+    place = xp.clip((position + _EXTENT) * (last / (2 * _EXTENT)), 0.0, float(last))
+    low = xp.clip(xp.astype(xp.floor(place), xp.int64), 0, last - 1)
+    first, second = (xp.reshape(xp.take(table, xp.reshape(i, (-1,))), position.shape) for i in (low, low + 1))
+    value = first + (place - xp.astype(low, place.dtype)) * (second - first)
+    return xp.where(xp.abs(position) <= _EXTENT, value, xp.zeros_like(value))
 
 
 def slice_samples(

@@ -1,9 +1,14 @@
 """Numerics on tensors that do not lie on the CPU.
 
-torch's meta device computes no values, but turns down, as a GPU does, every operation on tensors of two devices:
-whatever forgets to follow its input is found without a GPU.
+torch's meta device computes no values, but turns down, as a GPU does, every operation on tensors of two devices, and
+hands no values to NumPy: whatever forgets to follow its input is found without a GPU. Functions that look at values (is
+there anything in the heart?) cannot run there; they run on tensors that let single numbers be read, as a GPU does, and
+turn down to become NumPy arrays or to go to the CPU.
 """
 
+import importlib
+import inspect
+import pkgutil
 from collections.abc import Callable
 from typing import Any
 
@@ -13,6 +18,7 @@ import pytest
 torch = pytest.importorskip("torch")
 pytest.importorskip("array_api_compat")
 
+import CMRSimExtension.scanner  # noqa: E402
 from CMRSimExtension.physics.bloch import (  # noqa: E402
     Delay,
     Isochromats,
@@ -26,9 +32,8 @@ from CMRSimExtension.physics.bloch import (  # noqa: E402
 )
 from CMRSimExtension.physics.flow import dephasing, inflow_enhancement  # noqa: E402
 from CMRSimExtension.physics.gre import ernst_angle_deg  # noqa: E402
-from CMRSimExtension.scanner.coils import CoilArray  # noqa: E402
 from CMRSimExtension.scanner.rendering import render  # noqa: E402
-from CMRSimExtension.scanner.sense import SenseUnfolding  # noqa: E402
+from Testing.scanner.on_arrays import NUMERICS, Numerics  # noqa: E402
 from Testing.scanner.test_rendering import SEQUENCE, TISSUE, encoding, fractions  # noqa: E402
 
 MAPS = np.ones((3, 24, 20), np.complex64)
@@ -74,12 +79,6 @@ def test_images_are_rendered_where_the_fractions_lie(sequence: str, more: dict[s
 @pytest.mark.parametrize(
     "compute",
     [
-        lambda: encoding().forward(complex_far(2, 24, 20)),
-        lambda: encoding().forward_adjoint(complex_far(2, 14, 13)),
-        lambda: encoding().reconstruct(complex_far(2, 14, 13)),
-        lambda: encoding().reconstruct_adjoint(complex_far(2, 18, 16)),
-        lambda: SenseUnfolding(MAPS, 2, -2).unfold(complex_far(3, 24, 20)),
-        lambda: CoilArray.ring(4, np.zeros(3)).sensitivities(far(10, 3)),
         lambda: ernst_angle_deg(far(3), 5.0),
         lambda: dephasing(far(3)),
         lambda: inflow_enhancement(
@@ -102,3 +101,91 @@ def test_a_sequence_is_played_where_the_isochromats_lie() -> None:
 def test_the_device_is_one_that_turns_down_what_lies_elsewhere() -> None:
     with pytest.raises(RuntimeError, match="device"):
         far(3) * torch.ones(3)
+
+
+DEVICE_CLEAN = [numerics for numerics in NUMERICS if not numerics.reads]
+READ_VALUES = [numerics for numerics in NUMERICS if numerics.reads]
+
+
+@pytest.mark.parametrize("numerics", DEVICE_CLEAN, ids=str)
+def test_the_scanner_works_where_its_input_lies(numerics: Numerics) -> None:
+    values = numerics.values()
+    expected = numerics.work(values)
+    got = numerics.work(far(*values.shape, dtype=torch.float32 if numerics.real else torch.complex64))
+    assert got.device.type == "meta" and tuple(got.shape) == expected.shape
+    assert got.dtype == (torch.complex64 if np.iscomplexobj(expected) else torch.float32)
+
+
+@pytest.mark.parametrize("numerics", [numerics for numerics in DEVICE_CLEAN if numerics.batched], ids=str)
+def test_gradients_come_back_to_where_the_input_lies(numerics: Numerics) -> None:
+    shape = numerics.values().shape
+    tensor = far(2, *shape, dtype=torch.float32 if numerics.real else torch.complex64).requires_grad_()
+    numerics.work(tensor).abs().sum().backward()
+    assert tensor.grad is not None and tensor.grad.device.type == "meta"
+
+
+class Kept(torch.Tensor):
+    """A tensor that stays where it is: it becomes no NumPy array and goes to no CPU, but single numbers may be read."""
+
+    @classmethod
+    def __torch_function__(cls, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        name = getattr(func, "__name__", "")
+        if name in ("numpy", "__array__", "cpu", "tolist", "__array_wrap__"):
+            raise AssertionError(f"a tensor was taken from its device by {name}")
+        return super().__torch_function__(func, types, args, kwargs or {})
+
+
+@pytest.mark.parametrize("numerics", READ_VALUES, ids=str)
+def test_what_reads_values_leaves_tensors_where_they_are(numerics: Numerics) -> None:
+    tensor = torch.from_numpy(numerics.values()).as_subclass(Kept)
+    assert isinstance(numerics.work(tensor), Kept)
+
+
+def test_a_kept_tensor_tells_when_it_is_taken() -> None:
+    tensor = torch.ones(3).as_subclass(Kept)
+    for take in (np.asarray, np.abs, lambda t: t.cpu(), lambda t: t.numpy()):
+        with pytest.raises(AssertionError, match="taken"):
+            take(tensor)
+
+
+ELSEWHERE = {"mixed_signal", "render", "expected_magnitude", "cardiac_phase", "estimated_sensitivities"}
+"""With tests above or of their own, or for NumPy alone."""
+PLANNING = {
+    # From protocols, grids, counts and generators, not from arrays of a signal: tables, geometry, schedules, records.
+    "widen", "ReceiveField.on", "OffResonanceField.on", "CoilArray.on", "on_grid", "at_indices", "noise_map_on",
+    "ImageGrid.points_mm", "plan", "finer_grid", "slice_normal", "frequencies", "apodisation", "along_phase",
+    "uniform_lines", "partial_fourier_lines", "homodyne_weights", "noise_gain_of", "line_by_line", "slice_samples",
+    "LineSchedule.states", "LineSchedule.of_frames", "segmented", "radial", "golden_angle", "of_protocol",
+    "random_protocol", "Protocol.replace", "Receiver.plan", "Receiver.noise_map", "Receiver.noise_readouts",
+    "ChannelAcquisition.noise_sd_of_channels", "parse_fault", "fault_from_dict",
+}  # fmt: skip
+FAULTS_OF_PLANNING = {
+    "narrow", "slice_shifts_mm", "off_resonance", "heartbeats", "gated_by_time", "trigger_delays", "schedule", "kspace",
+    "blood", "as_dict",
+}  # fmt: skip
+
+
+def public_functions() -> set[str]:
+    """Functions and methods of the scanner, as they are named in its modules."""
+    found = set()
+    for module in pkgutil.iter_modules(CMRSimExtension.scanner.__path__):
+        members = vars(importlib.import_module(f"CMRSimExtension.scanner.{module.name}")).items()
+        for name, member in members:
+            if name.startswith("_") or not getattr(member, "__module__", "").endswith(f"scanner.{module.name}"):
+                continue
+            if inspect.isfunction(member):
+                found.add(name)
+            elif inspect.isclass(member):
+                methods = (key for key, value in vars(member).items() if inspect.isfunction(value))
+                found |= {f"{name}.{key}" for key in methods if not key.startswith("_") and key != "as_dict"}
+    return found
+
+
+def test_every_function_of_the_scanner_is_known_to_follow_its_input_or_to_take_no_signal() -> None:
+    from CMRSimExtension.scanner.faults import FAULTS
+
+    known = {numerics.name for numerics in NUMERICS} | ELSEWHERE | PLANNING
+    known |= {f"{kind.__name__}.{method}" for kind in FAULTS.values() for method in FAULTS_OF_PLANNING}
+    known |= {f"Fault.{method}" for method in FAULTS_OF_PLANNING}
+    assert public_functions() - known == set()
+    assert {name for name in known if name in PLANNING | ELSEWHERE} - public_functions() == set()
