@@ -20,6 +20,9 @@ from CMRSimExtension.scanner.protocol import Protocol
 ORDERS = ("interleaved", "sequential")
 _SYSTOLE = 0.35
 """Share of systole in a heartbeat of the reference length."""
+_INSTANT_MS = 0.01
+"""A prospective series ends this long before the next R wave: more than records round away, so that no line passes into
+the next heartbeat, where fresh tags are."""
 
 
 @dataclass(frozen=True)
@@ -211,7 +214,7 @@ def segmented(
         time = np.maximum(time, 0.0)
     time = time + delays[heartbeat]
     if prospective:
-        time = np.minimum(time, np.nextafter(durations[heartbeat], 0.0))
+        time = np.minimum(time, durations[heartbeat] - _INSTANT_MS)
     shape = time.shape
     beat = np.broadcast_to(heartbeat, shape)
     phase = cardiac_phase(*_in_series(time, beat, durations), reference_ms)

@@ -208,6 +208,18 @@ def test_a_prospective_series_lies_between_its_trigger_and_the_end_of_its_heartb
     assert LineSchedule.from_dict(schedule.as_dict()).prospective
 
 
+def test_what_comes_too_late_for_its_heartbeat_sees_the_heart_at_its_end() -> None:
+    """Rounding must not carry such lines on to the R wave, where a tagged series has fresh tags."""
+    rng = np.random.default_rng(3)
+    for durations in rng.normal(900.0, 30.0, size=(40, 9)):
+        schedule = segmented(PROTOCOL, durations, 900.0, delays_ms=rng.uniform(150, 350, size=9), prospective=True)
+        for shown in (schedule, LineSchedule.from_dict(schedule.as_dict())):
+            last = shown.time_ms > durations[shown.heartbeat] - 1.0
+            assert np.any(last) and np.all(shown.cardiac[last] > 0.99)
+            np.testing.assert_array_equal(shown.states(12)[0][last], 11)
+            np.testing.assert_array_equal(shown.since_r_wave_ms, shown.time_ms)
+
+
 @pytest.mark.parametrize("prospective", [False, True])
 def test_only_a_series_without_triggers_goes_on_from_its_last_state_to_its_first(prospective: bool) -> None:
     schedule = segmented(PROTOCOL, np.full(8, 900.0), 900.0, prospective=prospective)
