@@ -207,7 +207,7 @@ def with_sidecar(
     Parameters
     ----------
     cine
-        As read from the file alone, with stored values; what its record holds but for ``notes`` is the sidecar's.
+        As read from the file alone, with stored values; of its record only ``notes`` outlast a sidecar that fits.
     sidecar
         What lies beside the file, or None.
     name
