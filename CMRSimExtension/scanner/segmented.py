@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from CMRSimExtension.errors import InputError
-from CMRSimExtension.physics.array_namespace import array_namespace, beside, is_torch, on_device_of
+from CMRSimExtension.physics.array_namespace import array_namespace, as_arrays, beside, is_torch, on_device_of
 from CMRSimExtension.scanner.kspace import frequencies, partial_fourier_lines, uniform_lines
 from CMRSimExtension.scanner.protocol import Protocol
 
@@ -124,7 +124,7 @@ class LineSchedule:
         return first, second, place - first
 
 
-def cardiac_phase(time_ms: Any, duration_ms: Any, reference_ms: float) -> NDArray[np.float64]:
+def cardiac_phase(time_ms: Any, duration_ms: Any, reference_ms: float) -> Any:
     """Phase of the heart at a time after the R wave of a heartbeat of any length.
 
     Systole shortens with the square root of the heartbeat's length (Bazett HC, Heart 1920;7:353-370), diastole takes
@@ -143,15 +143,15 @@ def cardiac_phase(time_ms: Any, duration_ms: Any, reference_ms: float) -> NDArra
     array
         In [0, 1).
     """
-    time, duration = np.asarray(time_ms, dtype=np.float64), np.asarray(duration_ms, dtype=np.float64)
-    if not (np.all(duration > 0) and reference_ms > 0):
+    xp, (time, duration) = as_arrays(time_ms, duration_ms)
+    if not (xp.all(duration > 0) and reference_ms > 0):
         raise InputError("a heartbeat's length must be above 0 ms")
-    time = np.mod(time, duration)
-    systole = np.minimum(_SYSTOLE * reference_ms * np.sqrt(duration / reference_ms), 0.9 * duration)
-    phase = np.where(
+    time = xp.remainder(time, duration)
+    systole = xp.minimum(_SYSTOLE * reference_ms * xp.sqrt(duration / reference_ms), 0.9 * duration)
+    phase = xp.where(
         time < systole, _SYSTOLE * time / systole, _SYSTOLE + (1 - _SYSTOLE) * (time - systole) / (duration - systole)
     )
-    return np.where(phase >= 1.0, 0.0, phase)
+    return xp.where(phase >= 1.0, xp.zeros_like(phase), phase)
 
 
 def segmented(

@@ -6,7 +6,7 @@ import sys
 import numpy as np
 import pytest
 
-from CMRSimExtension.physics.array_namespace import array_namespace
+from CMRSimExtension.physics.array_namespace import array_namespace, beside, is_torch, linear
 from CMRSimExtension.physics.bloch import Isochromats, bssfp_reference
 from CMRSimExtension.physics.bssfp import bssfp_signal
 from CMRSimExtension.physics.gre import spoiled_gre_signal
@@ -71,3 +71,40 @@ def test_numpy_numerics_never_import_torch() -> None:
         "sys.exit('torch' in sys.modules or 'array_api_compat' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_tensors_of_classes_made_from_torchs_are_tensors(torch) -> None:
+    class Annotated(torch.Tensor):
+        """As MONAI's MetaTensor."""
+
+    assert is_torch(torch.ones(3).as_subclass(Annotated)) and is_torch(torch.nn.Parameter(torch.ones(3)))
+    assert not is_torch(torch.float32) and not is_torch(np.ones(3)) and not is_torch(None)
+
+
+@pytest.mark.parametrize(
+    ("value", "like", "expected"),
+    [
+        (np.ones(3), "float32", "float32"),
+        (np.ones(3), "complex64", "float32"),
+        (np.ones(3, np.complex64), "float64", "complex128"),
+        (np.ones(3, bool), "float32", "bool"),
+        (np.arange(3), "complex128", "int64"),
+    ],
+)
+def test_constants_take_the_precision_of_what_they_stand_beside(torch, value, like: str, expected: str) -> None:
+    assert str(beside(value, np.ones(2, like)).dtype) == expected
+    assert str(beside(value, torch.ones(2, dtype=getattr(torch, like))).dtype) == f"torch.{expected}"
+    assert beside(value, torch.ones(2, dtype=getattr(torch, like), device="meta")).device.type == "meta"
+
+
+def test_constants_do_not_share_memory_with_what_they_were_made_from(torch) -> None:
+    table = np.broadcast_to(np.float32(1.0), (3,))
+    beside(table, torch.ones(2)).add_(1.0)
+    assert table[0] == 1.0
+
+
+def test_the_gradient_of_a_linear_operator_is_the_adjoint_it_comes_with(torch) -> None:
+    x = torch.ones(2, requires_grad=True)
+    linear(x, lambda v: 2 * v, lambda v: 5 * v).real.sum().backward()
+    assert x.grad is not None and x.grad.tolist() == [5.0, 5.0]
+    assert linear(np.ones(2), lambda v: 2 * v, lambda v: 5 * v).tolist() == [2.0, 2.0]

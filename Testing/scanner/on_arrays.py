@@ -17,13 +17,19 @@ from CMRSimExtension.scanner.geometry import ImageGrid
 from CMRSimExtension.scanner.ghosts import PulsationGhosts
 from CMRSimExtension.scanner.kspace import CartesianEncoding, homodyne, in_phase, padded_ifft, pruned_fft
 from CMRSimExtension.scanner.multichannel import ChannelAcquisition, root_sum_of_squares
-from CMRSimExtension.scanner.noise import ColouredChiSquare, complex_noise, noise_sd_for_snr, rss_magnitude
+from CMRSimExtension.scanner.noise import (
+    ColouredChiSquare,
+    complex_noise,
+    expected_magnitude,
+    noise_sd_for_snr,
+    rss_magnitude,
+)
 from CMRSimExtension.scanner.nonuniform import NonuniformEncoding, conjugate_gradients
 from CMRSimExtension.scanner.off_resonance import OffResonanceField
 from CMRSimExtension.scanner.prescan import reference_lines
 from CMRSimExtension.scanner.protocol import Protocol
 from CMRSimExtension.scanner.receiver import Receiver, amplification_in
-from CMRSimExtension.scanner.segmented import LineSchedule, assemble, assemble_adjoint, segmented
+from CMRSimExtension.scanner.segmented import LineSchedule, assemble, assemble_adjoint, cardiac_phase, segmented
 from CMRSimExtension.scanner.sense import SenseUnfolding
 from CMRSimExtension.scanner.slice_profile import slice_profile
 from CMRSimExtension.scanner.trajectories import golden_angle
@@ -296,6 +302,10 @@ NUMERICS = [
     Numerics(
         "field_of_polygon", "", (5, 3), lambda x: field_of_polygon(x, beside(POLYGON, x)), real=True, batched=False
     ),
+    Numerics(
+        "expected_magnitude", "", (6, 7), lambda x: expected_magnitude(9 * x, 0.4, 8), real=True
+    ),
+    Numerics("cardiac_phase", "", (8,), lambda x: cardiac_phase(700 * x, 950.0, 850.0), real=True, reads=True),
     Numerics("ReceiveField.at", "", (5, 3), lambda x: SHADING.at(30 * x), real=True, batched=False),
     Numerics("OffResonanceField.at", "", (5, 3), lambda x: BENT.at(30 * x), real=True, batched=False),
     Numerics("slice_profile", "", (6, 7), lambda x: slice_profile(4 * x, 8.0), real=True),

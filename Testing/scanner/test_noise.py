@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 from scipy import stats
+from scipy.special import gammaln, hyp1f1
 
 from CMRSimExtension.errors import InputError
 from CMRSimExtension.scanner.kspace import CartesianEncoding, apodisation
@@ -35,7 +36,7 @@ def test_the_root_sum_of_squares_has_the_distribution_of_drawn_channels(coils: i
     assert stats.ks_2samp(fast, slow).pvalue > 1e-3
 
 
-@pytest.mark.parametrize("coils", [1, 4, 12])
+@pytest.mark.parametrize("coils", [1, 4, 12, 64])
 @pytest.mark.parametrize("signal", [0.0, 2.0, 30.0])
 def test_the_mean_magnitude_is_the_noncentral_chi_mean(coils: int, signal: float) -> None:
     drawn = rss_magnitude(np.full(100000, signal), 1.3, coils, np.random.default_rng(1))
@@ -45,6 +46,19 @@ def test_the_mean_magnitude_is_the_noncentral_chi_mean(coils: int, signal: float
 
 def test_the_rician_floor_is_the_rayleigh_mean() -> None:
     assert float(expected_magnitude(0.0, 1.0)) == pytest.approx(np.sqrt(np.pi / 2))
+
+
+@pytest.mark.parametrize("coils", [1, 2, 12])
+def test_the_mean_magnitude_is_the_confluent_hypergeometric_function(coils: int) -> None:
+    signal = np.concatenate([[0.0], np.geomspace(1e-3, 30.0, 40)])
+    factor = np.sqrt(2) * np.exp(gammaln(coils + 0.5) - gammaln(coils))
+    expected = factor * hyp1f1(-0.5, coils, -(signal**2) / 2)
+    np.testing.assert_allclose(expected_magnitude(1.7 * signal, 1.7, coils), 1.7 * expected, rtol=1e-8)
+
+
+def test_a_magnitude_far_above_the_noise_is_the_signal() -> None:
+    # S + (2C - 1) s^2 / 2S, and the next term is of the order of S^-3.
+    assert float(expected_magnitude(1e4, 1.0, 3)) == pytest.approx(1e4 + 5 / 2e4, rel=1e-9)
 
 
 def coloured() -> CartesianEncoding:
