@@ -13,6 +13,7 @@ from ismrmrd import xsd
 
 from CMRSimExtension.errors import FileFormatError
 from CMRSimExtension.files.ismrmrd_reading import read_ismrmrd
+from CMRSimExtension.files.third_party import GeometryWarning
 
 ROWS, COLUMNS, COILS, FRAMES, SLICES = 48, 40, 4, 2, 2
 LPS = np.diag([-1.0, -1.0, 1.0])
@@ -112,6 +113,36 @@ def test_lines_in_any_order_give_images_and_geometry(export, tmp_path):
     same(cine.image, rss(channels()))
     np.testing.assert_allclose(cine.grid.affine_ras @ [COLUMNS // 2, ROWS // 2, 1, 1], [-1, -2, 10, 1], atol=1e-4)
     np.testing.assert_allclose(cine.grid.affine_ras[:3, :2], LPS[:, :2] * 5)
+
+
+def test_a_phantom_that_lies_nowhere_is_taken_to_be_axial_and_noted(export, tmp_path):
+    def add(data, **idx):
+        if idx["slice"] == 0:
+            export.add(data, **idx)
+            line = export.readouts[-1]
+            line.read_dir[:] = line.phase_dir[:] = line.slice_dir[:] = line.position[:] = (0, 0, 0)
+
+    export.add_lines(add)
+    with pytest.warns(GeometryWarning, match="do not tell where the slice lies"):
+        cine = read(export, tmp_path)
+    np.testing.assert_allclose(cine.grid.affine_ras[:3, :2], LPS[:, :2] * 5)
+    assert "taken to be axial" in cine.sidecar["notes"][0]
+
+
+def test_slices_that_are_not_evenly_spaced_keep_their_positions(export, tmp_path):
+    export.add_lines()
+    export.add_lines(lambda data, **idx: export.add(data, **{**idx, "slice": 2}) if idx["slice"] else None)
+    for readout in export.readouts:
+        readout.position[:] = (1, 2, (0.0, 10.0, 23.0)[readout.idx.slice])
+    origins = read(export, tmp_path).slice_origins_mm
+    np.testing.assert_allclose(np.diff(origins, axis=0), [[0, 0, 10], [0, 0, 13]], atol=1e-5)
+
+
+def turned(export):
+    export.add_lines()
+    for readout in export.readouts:
+        if readout.idx.slice:
+            readout.read_dir[:], readout.slice_dir[:] = (0, 0, 1), (-1, 0, 0)
 
 
 def test_readouts_that_make_no_image_are_passed_by(export, tmp_path):
@@ -310,7 +341,7 @@ def header(**values):
     (header(limits=(0, ROWS - 1, 3)), "from its centre for 48 rows"),
     (lambda e: e.add_lines(lambda data, **idx: e.add(np.tile(data, 2), **idx)), "readout of 80 samples"),
     (lambda e: e.add_lines(lambda data, **idx: e.add(data, center_sample=0, **idx)), "around its sample 0"),
-    (lambda e: e.add_lines(images=np.nan * channels()), "NaN"),
+    (lambda e: e.add_lines(images=np.nan * channels()), "NaN"), (turned, "slices of several orientations"),
 ])  # fmt: skip
 def test_what_makes_no_cine_is_refused_with_a_reason(export, tmp_path, build, message):
     build(export)
