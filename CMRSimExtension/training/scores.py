@@ -58,8 +58,6 @@ class SourceScores:
     ----------
     name
         Of the source.
-    cases
-        How many volumes, or single images, were scored.
     table
         Statistics over the cases per structure and position, as `evaluation.overlap.summarise` gives them; the
         position ``volume`` is that of whole cases, the others are of single slices.
@@ -68,7 +66,6 @@ class SourceScores:
     """
 
     name: str
-    cases: int
     table: Sequence[Mapping[str, float | str]]
     inference: str
     notes: Sequence[str]
@@ -101,10 +98,7 @@ def score_run(
     FileFormatError
         When the scores of before are damaged.
     """
-    weights = hashlib.sha256((folder / WEIGHTS).read_bytes()).hexdigest()
-    done = _read(folder / TEST)
-    if done["weights_sha256"] != weights:
-        done = {"weights_sha256": weights, "sources": {}}
+    done = _done(folder)
     due = [source for source in configuration.test if not _is_scored(done, source)]
     for source in within_reach(due, configuration.learnt_from()):
         scored = scorer(folder, configuration, source, report)
@@ -123,7 +117,7 @@ def accuracy_of(folder: Path) -> dict[str, Any]:
     FileFormatError
         When the scores are damaged.
     """
-    done = _read(Path(folder) / TEST)
+    done = _done(Path(folder))
     return {name: _without_nan(_scores(name, done).of_cases()) for name in done["sources"]}
 
 
@@ -154,21 +148,24 @@ def _entry(source: HeldOutSource, scored: Scored) -> dict[str, Any]:
 def _scores(name: str, done: Mapping[str, Any]) -> SourceScores:
     entry = done["sources"][name]
     table = [{key: math.nan if value is None else value for key, value in row.items()} for row in entry["scores"]]
-    cases = len({(row["case"], row["frame"]) for row in entry["cases"]})
-    return SourceScores(name, cases, table, entry["inference"], tuple(entry["notes"]))
+    return SourceScores(name, table, entry["inference"], tuple(entry["notes"]))
 
 
-def _read(path: Path) -> dict[str, Any]:
+def _done(folder: Path) -> dict[str, Any]:
+    """What was scored with the weights that the run exports now."""
+    path, weights = folder / TEST, hashlib.sha256((folder / WEIGHTS).read_bytes()).hexdigest()
+    nothing: dict[str, Any] = {"weights_sha256": weights, "sources": {}}
     if not path.is_file():
-        return {"weights_sha256": "", "sources": {}}
+        return nothing
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
-        complete = all({"source", "scores", "cases"} <= entry.keys() for entry in content["sources"].values())
+        parts = {"source", "scores", "inference", "notes"}
+        complete = all(parts <= entry.keys() for entry in content["sources"].values())
         if not complete or not isinstance(content["weights_sha256"], str):
             raise ValueError("an entry is incomplete")
     except (ValueError, TypeError, AttributeError, KeyError) as error:
         raise FileFormatError(f"{path} is damaged ({error!r}); delete it, and the run is scored anew") from error
-    return dict(content)
+    return dict(content) if content["weights_sha256"] == weights else nothing
 
 
 def _write_json(path: Path, content: Any) -> None:
@@ -198,7 +195,7 @@ def scores_table(scores: Sequence[SourceScores]) -> str:
                 for name, wide in zip(_STATISTICS, (11, 7, 8, 7, 7), strict=True):
                     line += f"{metrics[metric][name]:{wide}.{digits}f}"
             lines.append(line)
-        lines += [f"{entry.name}: {note}" for note in entry.notes]
+        lines += [f"{entry.name}: {note}" for note in (entry.inference, *entry.notes)]
     return "\n".join(lines)
 
 
@@ -220,7 +217,7 @@ def over_repeats(runs: Sequence[Sequence[SourceScores]]) -> dict[str, dict[str, 
     for source, first in (tables[0] if tables else {}).items():
         if not all(source in table for table in tables):
             continue
-        for structure in first:
+        for structure in (name for name in first if all(name in table[source] for table in tables)):
             for metric in METRICS:
                 means = [table[source][structure][metric]["mean"] for table in tables]
                 value = {"runs": means, "mean": _mean(means), "sd": _sd(means)}

@@ -25,7 +25,7 @@ from CMRSimExtension.training.configuration import as_table, read_configuration,
 from CMRSimExtension.training.held_out import HeldOutSource, held_out_images
 from CMRSimExtension.training.labelled_folder import LabelledFolder
 from CMRSimExtension.training.run import train
-from CMRSimExtension.training.scores import over_repeats, score_run
+from CMRSimExtension.training.scores import accuracy_of, over_repeats, score_run
 from CMRSimExtension.training.simulated_source import SimulatedSource, chunks
 from Testing.segmentation.conftest import Oracle, heart_labels, picture
 
@@ -197,6 +197,7 @@ def test_other_weights_are_scored_anew(hearts, finished, copy):
         seen.append(source.title)
         return SCORER(folder, configuration, source, report)
 
+    assert accuracy_of(finished.folder).keys() == {"hearts", "simulated"} and not accuracy_of(copy)
     score_run(copy, read_configuration(with_tests(hearts)), scorer, lambda line: None)
     assert seen == ["hearts", "simulated"]
 

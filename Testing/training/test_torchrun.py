@@ -31,10 +31,12 @@ def torchrun(processes: int, config: Path, out: Path) -> str:
 
 def test_two_processes_train_one_network_on_streams_of_their_own(tmp_path):
     config, out = tmp_path / "toy.yaml", tmp_path / "run"
-    config.write_text(yaml.safe_dump(TOY), encoding="utf-8")
+    held_out = [{"simulated": TOY["train"][0]["simulated"], "count": 4}]
+    config.write_text(yaml.safe_dump(TOY | {"test": held_out}), encoding="utf-8")
     said = torchrun(2, config, out)
-    # One of the two reports and writes.
+    # One of the two reports, scores and writes.
     assert said.count("round 3 of 3") == 1 and said.count(str(out / "bundle")) == 1
+    assert said.count("drawing 4 images of simulated") == 1 and (out / "test_simulated.csv").is_file()
     with (out / "rounds.csv").open(newline="") as file:
         assert [int(row["step"]) for row in csv.DictReader(file)] == [6, 12, 18]
     verify_bundle(out / "bundle")
