@@ -7,8 +7,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from CMRSimExtension.anatomy.subject import Subject
+from CMRSimExtension.errors import InputError
 from CMRSimExtension.scanner.aliasing import fold, widen
-from CMRSimExtension.scanner.breath_hold import BreathHold
+from CMRSimExtension.scanner.breath_hold import BreathHold, line_by_line
 from CMRSimExtension.scanner.coils import CoilArray
 from CMRSimExtension.scanner.faults import (
     Arrhythmia,
@@ -65,7 +66,7 @@ class SlicePosition:
     Parameters
     ----------
     subject, protocol, appearance
-        What is scanned and how.
+        What is scanned and how. Where a field of view is too small, it is scanned without acceleration.
     grid
         Geometry of the images; one slice. Where a field of view is too small (`SmallFieldOfView`), these are its
         images, and the body reaches beyond them.
@@ -77,6 +78,11 @@ class SlicePosition:
         Points per voxel, before those at borders.
     preparation
         Tagging, or None.
+
+    Raises
+    ------
+    InputError
+        For a protocol of one phase whose breath hold goes line by line: it has no other moments for its lines to see.
     """
 
     def __init__(
@@ -129,8 +135,13 @@ class SlicePosition:
         )
         self._noise_map = self._receiver.noise_map(grid)
         self._hold = self._receiver.plan(rng)
+        if self._hold is not None and protocol.phases < 2:
+            raise InputError(
+                f"phases is {protocol.phases}, and {', '.join(line_by_line(protocol, faults))} take lines from several "
+                "moments of the heartbeat; raise phases to 2 or more, or leave them out"
+            )
 
-    def frame(self, phase: float, time_ms: float = 0.0) -> tuple[NDArray[np.float32], NDArray[np.uint8]]:
+    def frame(self, phase: float, time_ms: float | None = None) -> tuple[NDArray[np.float32], NDArray[np.uint8]]:
         """One image and its labels.
 
         Parameters
@@ -139,7 +150,8 @@ class SlicePosition:
             Cardiac phase in [0, 1). A breath hold that goes line by line has frames at the protocol's phases; it gives
             the nearest.
         time_ms
-            After the R wave, for the preparation.
+            After the R wave, for the preparation; None takes `phase` of the subject's heartbeat. Where a breath hold
+            gives a frame of another phase, its time moves with it.
 
         Returns
         -------
@@ -148,9 +160,11 @@ class SlicePosition:
             middle of k-space saw, of heartbeat and breath alike.
         """
         hold = self._hold
+        time_ms = phase * self._subject.cycle_ms if time_ms is None else time_ms
         if hold is not None:
             count = self._protocol.phases
-            number = round(phase * count) % count
+            # After the last frame comes the first again, but not where the series begins anew with each trigger.
+            number = min(round(phase * count), count - 1) if hold.schedule.prospective else round(phase * count) % count
             schedule, shown = _as_shown(hold.schedule.of_frames([number]))
             hold = replace(hold, schedule=schedule)
             time_ms += (number / count - phase) * self._subject.cycle_ms
@@ -216,7 +230,8 @@ def _as_shown(schedule: LineSchedule) -> tuple[LineSchedule, float]:
     middle = slice(lines // 2 - reach, lines // 2 + reach)
     turns = np.exp(2j * np.pi * schedule.cardiac[0, middle]).mean()
     moved = schedule.displacement_mm - schedule.displacement_mm[:, middle].mean(axis=1, keepdims=True)
-    return replace(schedule, displacement_mm=moved), float(np.angle(turns) / (2.0 * np.pi) % 1.0)
+    # The remainder of what is hardly below 0 is 1, which is no phase.
+    return replace(schedule, displacement_mm=moved), float(np.angle(turns) / (2.0 * np.pi) % 1.0) % 1.0
 
 
 def _wrapped(difference: float) -> float:

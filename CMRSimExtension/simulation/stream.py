@@ -42,7 +42,7 @@ class SliceRanges:
     Raises
     ------
     InputError
-        For a share outside 0 to 1.
+        For a share outside 0 to 1, fewer than 1 frame, or pixels that are not above 0 and in rising order.
     """
 
     pixel_mm: tuple[float, float] = (1.0, 2.6)
@@ -57,6 +57,10 @@ class SliceRanges:
     def __post_init__(self) -> None:
         if not 0.0 <= self.fault_share <= 1.0:
             raise InputError(f"fault_share is {self.fault_share}; a share lies in 0 to 1")
+        if self.frames_per_slice < 1:
+            raise InputError(f"frames_per_slice is {self.frames_per_slice}; take at least 1 frame of each slice")
+        if not 0.0 < self.pixel_mm[0] <= self.pixel_mm[1]:
+            raise InputError(f"pixel_mm is {self.pixel_mm}; give the smallest, above 0, and then the largest")
 
     def draw_faults(self, rng: np.random.Generator, protocol: Protocol, *, tagged: bool = False) -> tuple[Fault, ...]:
         """What goes wrong at one slice position; nothing in most."""
@@ -116,13 +120,13 @@ def draw_slices(
     Returns
     -------
     images (count, size, size) float32 magnitude, labels (count, size, size) uint8 (1 LV blood, 2 LV myocardium, 3 RV
-    blood), and a record of each image (pathology, field, pixel size, level as a fraction of the LV's length, phase,
-    faults).
+    blood), and a record of each image (pathology, field, pixel size, level as a fraction of the LV's length, the phase
+    asked for, faults; lines that saw other moments show theirs, and so do the labels).
 
     Raises
     ------
     InputError
-        For a count or size below 1.
+        For a count below 1, a size below 16, or ranges that are none.
     """
     if count < 1 or size < 16:
         raise InputError(f"count is {count} and size {size}; at least 1 image of 16 pixels is needed")

@@ -62,7 +62,7 @@ def draw_tagged_slices(
         Smallest and largest tag spacing; at least 2.2 pixels are kept in any case.
     ranges
         Fields of `SliceRanges` to change. Drawn tags come in stacks of four slices and two frames, whatever
-        `frames_per_slice` says.
+        `frames_per_slice` says, and `variety` widens the look of static ones alone.
 
     Returns
     -------
@@ -73,7 +73,7 @@ def draw_tagged_slices(
     Raises
     ------
     InputError
-        When a count, share or spacing is out of range.
+        When a count, size, share, spacing or range is out of range.
     """
     if count < 1 or size < 16:
         raise InputError(f"count is {count} and size {size}; at least 1 image of 16 pixels is needed")

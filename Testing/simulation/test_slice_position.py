@@ -10,11 +10,13 @@ from CMRSimExtension.scanner.acquisition import Acquisition
 from CMRSimExtension.scanner.coils import CoilArray
 from CMRSimExtension.scanner.noise import noise_sd_for_snr
 from CMRSimExtension.scanner.protocol import Protocol
+from CMRSimExtension.scanner.segmented import LineSchedule
 from CMRSimExtension.scanner.sense import noise_map_on
 from CMRSimExtension.simulation.appearance import Appearance
 from CMRSimExtension.simulation.scene import SliceScene
-from CMRSimExtension.simulation.slice_position import SlicePosition, draw_faults
+from CMRSimExtension.simulation.slice_position import SlicePosition, _as_shown, draw_faults
 from CMRSimExtension.simulation.stream import SliceRanges, draw_slices, with_pixels
+from CMRSimExtension.tagging.options import TagOptions
 
 SIZE = 96
 
@@ -143,6 +145,72 @@ def test_accelerated_scans_amplify_noise_and_keep_the_snr(setting):
     assert np.corrcoef(ratio, factor[bright])[0, 1] > 0.3
 
 
+@pytest.fixture(scope="module")
+def tagged(setting):
+    """`tagged(phase, time_ms, faults)`: frames of a spoiled series of hardly any noise, a line in each heartbeat."""
+    subject, protocol, _, grid = setting
+    protocol = protocol.replace(sequence="gre", flip_angle_deg=10.0, snr=1e4, views_per_segment=1)
+    appearance = Appearance.draw(np.random.default_rng(5), subject, protocol)
+    preparation = TagOptions(spacing_mm=12.0).acquisition(grid, subject.cycle_ms)
+
+    def frame(phase, time_ms=None, faults=()):
+        position = SlicePosition(
+            subject, protocol, appearance, grid, np.random.default_rng(1), faults=faults, sub_samples=1,
+            preparation=preparation,
+        )  # fmt: skip
+        return position.frame(phase, time_ms)
+
+    return frame
+
+
+def _difference(image, other):
+    return np.abs(image - other).mean() / other.mean()
+
+
+@pytest.mark.parametrize("phase", [0.0, 0.24])
+def test_tags_in_lines_of_many_heartbeats_are_as_old_as_those_of_one_moment(setting, tagged, phase):
+    cycle_ms, still = setting[0].cycle_ms, (wrong.RespiratoryGhosting(0.0),)
+    plain, truth = tagged(phase, phase * cycle_ms + 10.0)
+    lined, labels = tagged(phase, phase * cycle_ms + 10.0, still)
+    assert np.mean(labels != truth) < 0.005
+    # They fade by much more within 100 ms.
+    older, _ = tagged(phase, phase * cycle_ms + 110.0, still)
+    assert _difference(lined, plain) < 0.25 * _difference(older, plain)
+
+
+def test_late_triggers_age_the_tags(setting, tagged):
+    cycle_ms = setting[0].cycle_ms
+    late = (wrong.Mistriggering(1.0, delay_ms=(0.2 * cycle_ms, 0.2 * cycle_ms)),)
+    then, truth = tagged(0.6, 0.6 * cycle_ms)
+    image, labels = tagged(0.4, 0.4 * cycle_ms, late)
+    assert _difference(image, then) < 0.04 and np.mean(labels != truth) < 0.005
+
+
+def test_a_tagged_series_ends_with_its_last_frame(setting, tagged):
+    """What is asked for after it is not the first frame with its fresh tags."""
+    last, truth = tagged(24 / 25, faults=(wrong.RespiratoryGhosting(0.0),))
+    image, labels = tagged(0.99, faults=(wrong.RespiratoryGhosting(0.0),))
+    assert np.array_equal(image, last) and np.array_equal(labels, truth)
+
+
+def test_tags_are_as_old_as_the_phase_where_nothing_is_said(setting, tagged):
+    assert np.array_equal(tagged(0.5)[0], tagged(0.5, 0.5 * setting[0].cycle_ms)[0])
+
+
+def test_a_heart_of_one_phase_shows_its_lines_no_other(setting):
+    subject, protocol, appearance, grid = setting
+    with pytest.raises(InputError, match="phases is 1, and ghosting take lines"):
+        _frame((subject, protocol.replace(phases=1), appearance, grid), faults=(wrong.RespiratoryGhosting(5.0),))
+    _frame((subject, protocol.replace(phases=1), appearance, grid))
+
+
+def test_the_moment_shown_is_a_phase_also_around_the_r_wave():
+    """Lines as long before it as after it: their mean is hardly below 0, whose remainder of 1 would be 1."""
+    cardiac = np.tile([0.05, 0.95], (1, 32))
+    schedule = LineSchedule(np.zeros((1, 64), int), cardiac * 900.0, cardiac, np.zeros((1, 64, 2)), np.array([900.0]))
+    assert 0.0 <= _as_shown(schedule)[1] < 1.0
+
+
 def test_faults_are_drawn_and_recorded():
     *_, records = draw_slices(np.random.SeedSequence(3), 4, size=64, sub_samples=1, fault_share=1.0)
     assert all(record["faults"] for record in records)
@@ -162,7 +230,22 @@ def test_kinds_of_faults():
     assert {fault.name for drawn in tagged for fault in drawn} == seen - {"banding", "flow"}
 
 
-@pytest.mark.parametrize("share", [-0.1, 1.2])
-def test_share_out_of_range(share):
-    with pytest.raises(InputError, match="fault_share"):
-        SliceRanges(fault_share=share)
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("fault_share", -0.1),
+        ("fault_share", 1.2),
+        ("frames_per_slice", 0),
+        ("pixel_mm", (0.0, 1.5)),
+        ("pixel_mm", (1.6, 1.5)),
+    ],
+)
+def test_ranges_out_of_range(field, value):
+    with pytest.raises(InputError, match=field):
+        SliceRanges(**{field: value})
+
+
+@pytest.mark.parametrize(("count", "size"), [(0, 64), (1, 15)])
+def test_streams_of_nothing_are_refused(count, size):
+    with pytest.raises(InputError, match=f"count is {count} and size {size}"):
+        draw_slices(np.random.SeedSequence(1), count, size=size)
