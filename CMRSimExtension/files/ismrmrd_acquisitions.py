@@ -106,7 +106,7 @@ class Acquisitions:
             data["head"]["acquisition_time_stamp"] = ticks(self._clock.noise(len(data)))
         return data
 
-    def slice(
+    def of_slice(
         self, samples: NDArray[np.complexfloating], s: int, schedule: LineSchedule | None,
         reference: NDArray[np.complexfloating] | None,
     ) -> tuple[NDArray[Any], NDArray[Any]]:

@@ -145,7 +145,7 @@ def write_raw(
                 samples = to_pixel_in_the_middle(cine, samples, paths)
                 reference = None if reference is None else to_pixel_in_the_middle(cine, reference, None)
             schedule = None if schedules is None else schedules[s]
-            for data in acquisitions.slice(samples, s, schedule, reference):
+            for data in acquisitions.of_slice(samples, s, schedule, reference):
                 _append(group, data)
             count = s + 1
         if shape is None or count != cine.grid.shape[0]:
