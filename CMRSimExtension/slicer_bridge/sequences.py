@@ -6,6 +6,7 @@ proxy volume the slice views show. The times of a frame's own slices stay with i
 """
 
 import json
+import warnings
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,8 +15,8 @@ import slicer
 from numpy.typing import NDArray
 from vtk.util.numpy_support import vtk_to_numpy
 
-from CMRSimExtension.errors import InputError
-from CMRSimExtension.files.nrrd_times import MS_PER_UNIT
+from CMRSimExtension.errors import CMRSimWarning, InputError
+from CMRSimExtension.files.nrrd_times import MS_PER_UNIT, FrameAxis, frame_times
 from CMRSimExtension.scanner.geometry import ImageGrid
 from CMRSimExtension.simulation.cine import Cine
 from CMRSimExtension.slicer_bridge.hierarchy import place_beside
@@ -172,20 +173,24 @@ def browser_of(sequence: Any) -> Any:
 
 
 def times_of_sequence(sequence: Any, slices: int) -> NDArray[np.float64] | None:
-    """(slices, frames) times in ms, of each slice where the frames have them, else from the index; or None."""
+    """(slices, frames) times in ms, of each slice where the frames have them, else from the index; or None.
+
+    The index is believed as that of a file is (`files.nrrd_times`): one that merely counts the frames, as it does in a
+    sequence whose times nobody told, or lasts longer than any heartbeat, is no time, and a `CMRSimWarning` says so.
+    """
     frames = sequence.GetNumberOfDataNodes()
     kept = [get_attribute(sequence.GetNthDataNode(frame), SLICE_TIMES) for frame in range(frames)]
     own = [json.loads(text) for text in kept if text is not None]
     if len(own) == frames and all(len(times) == slices for times in own):
         return np.array(own, dtype=float).T
-    factor = MS_PER_UNIT.get(sequence.GetIndexUnit())
-    if factor is None:
+    unit = sequence.GetIndexUnit()
+    if unit.lower() not in MS_PER_UNIT:
         return None
-    try:
-        index = [float(sequence.GetNthIndexValue(frame)) * factor for frame in range(frames)]
-    except ValueError:
-        return None
-    return np.tile(np.array(index), (slices, 1))
+    index = " ".join(sequence.GetNthIndexValue(frame) for frame in range(frames))
+    found = frame_times(FrameAxis(unit, is_time=True), {"axis 0 index values": index}, frames)
+    for note in found.notes:
+        warnings.warn(f"sequence '{sequence.GetName()}': {note}", CMRSimWarning, stacklevel=2)
+    return None if found.times_ms is None else np.tile(found.times_ms, (slices, 1))
 
 
 def is_multivolume(node: Any) -> bool:

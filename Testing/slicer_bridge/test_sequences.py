@@ -8,7 +8,7 @@ import slicer
 import vtk
 from vtk.util.numpy_support import numpy_to_vtk
 
-from CMRSimExtension.errors import InputError
+from CMRSimExtension.errors import CMRSimWarning, InputError
 from CMRSimExtension.scanner.geometry import ImageGrid
 from CMRSimExtension.slicer_bridge.sequences import add_cine, cine_of_node, display_window, index_values
 from CMRSimExtension.slicer_bridge.volumes import fill_volume, grid_of_volume, to_vtk_matrix
@@ -125,8 +125,18 @@ def test_a_multivolume_comes_in_frame_by_frame(scene, cine):
 
 def test_a_sequence_timed_in_seconds_is_read_in_ms(scene, cine):
     sequence = add_cine(replace(cine, times_ms=None), "Cine").sequence
+    for frame in range(len(cine.image)):
+        sequence.UpdateIndexValue(str(frame), str(0.03 * frame))
     sequence.SetIndexUnit("s")
-    assert cine_of_node(sequence).times_ms[0, 2] == 2000.0
+    np.testing.assert_allclose(cine_of_node(sequence).times_ms[0], 30.0 * np.arange(len(cine.image)))
+
+
+def test_an_index_that_counts_the_frames_is_no_time(scene, cine):
+    # Slicer's sequences are in seconds unless somebody says otherwise.
+    sequence = add_cine(replace(cine, times_ms=None), "Cine").sequence
+    sequence.SetIndexUnit("s")
+    with pytest.warns(CMRSimWarning, match="merely counts"):
+        assert cine_of_node(sequence).times_ms is None
 
 
 def test_no_node_is_refused_with_the_cure(scene):
