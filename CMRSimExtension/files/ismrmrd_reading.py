@@ -42,8 +42,8 @@ def read_ismrmrd(path: Path | str) -> Cine:
         header = CreateFromDocument(group["xml"][0])
         texts = {p.name: p.value for p in (header.userParameters.userParameterString if header.userParameters else [])}
         exact = json.loads(texts["cmrsim_cine"]) if "cmrsim_cine" in texts else None
-        own_images = "cine" in file and exact is not None
-        if own_images:
+        reconstructed = exact is None or "cine" not in file
+        if exact is not None and not reconstructed:
             image = np.asarray(file["cine"]["data"], dtype=np.float32)
             image = image.reshape(-1, *image.shape[-2:])
             frames, slices = int(exact["frames"]), int(exact["slices"])
@@ -68,7 +68,7 @@ def read_ismrmrd(path: Path | str) -> Cine:
         image=image, grid=grid, times_ms=times, heartbeats_ms=beats, slice_origins_mm=place.origins_mm,
         sidecar={"notes": list(place.notes)} if place.notes else {},
     )
-    return with_sidecar(cine, read_sidecar(sidecar_beside(path)), path.name, reconstructed=not own_images)
+    return with_sidecar(cine, read_sidecar(sidecar_beside(path)), path.name, reconstructed=reconstructed)
 
 
 def _table(exact: dict[str, Any], name: str) -> NDArray[np.float64] | None:
