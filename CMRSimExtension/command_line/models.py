@@ -59,7 +59,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     measure = actions.add_parser("measure", help="accuracy on labelled sets", allow_abbrev=False)
     measure.add_argument("name", metavar="NAME", help="model, bundle folder, or folder of a training run")
     measure.add_argument("--data", metavar="FOLDER", help="holds acdc, mms_A, mms_B (default: CMRSIM_DATA)")
-    measure.add_argument("--sets", default="acdc,mms_A,mms_B", help="which of them (default: all three)")
+    measure.add_argument("--sets", default="", help="which of them, with commas between (default: all that are there)")
     measure.add_argument(
         "--out", metavar="FOLDER",
         help="write rows.csv, function.csv, table.txt and, of each set, pictures of the worst cases and of how "
@@ -73,7 +73,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     measure.add_argument("--every", type=int, default=1, metavar="N", help="take every Nth case only, for a quick look")
     measure.add_argument("--views", choices=("none", "four", "eight"), default="four")
     measure.add_argument("--simulated", type=int, metavar="N", help="measure on N simulated subjects")
-    measure.add_argument("--seed", type=int, default=0, help="of the simulated subjects (default: 0)")
+    measure.add_argument("--seed", type=int, help="of the simulated subjects (default: 0)")
     measure.add_argument(
         "--tag", choices=("moving", "paper", "scanned"),
         help="tag the images first, as 'cmrsim tag' does, or scan simulated subjects with tags",
@@ -204,6 +204,8 @@ def _sets(options: argparse.Namespace) -> "list[MeasuredSet]":
 
     from CMRSimExtension.segmentation.measured_sets import MeasuredSet, SimulatedSet, known_sets
 
+    if options.seed is not None and options.simulated is None:
+        raise InputError("--seed draws simulated subjects: give --simulated N, or leave it out")
     scanned = options.tag == "scanned"
     if scanned and options.simulated is None:
         raise InputError("--tag scanned is for simulated subjects: give --simulated N, or choose moving or paper")
@@ -215,17 +217,13 @@ def _sets(options: argparse.Namespace) -> "list[MeasuredSet]":
         raise InputError("measuring needs labelled images: give --data FOLDER, set CMRSIM_DATA, or give --simulated N")
     sets: list[MeasuredSet] = []
     if options.simulated is not None:
-        sets.append(SimulatedSet(options.simulated, options.seed, scanned))
+        sets.append(SimulatedSet(options.simulated, options.seed or 0, scanned))
     if data:
-        wanted = options.sets.split(",")
-        only, without = ([part.strip() for part in text.split(",") if part.strip()]
-                         for text in (options.only, options.without))
-        found = [replace(entry, only=only, without=without) for entry in known_sets(Path(data)) if entry.name in wanted]
-        if not found:
-            raise InputError(f"none of the sets {options.sets} lies in {data}")
-        sets += found
-    elif options.only or options.without:
-        raise InputError("--only and --without choose cases of --data; simulated subjects are chosen by --seed")
+        names, only, without = ([part.strip() for part in text.split(",") if part.strip()]
+                                for text in (options.sets, options.only, options.without))
+        sets += [replace(entry, only=only, without=without) for entry in known_sets(Path(data), names)]
+    elif options.sets or options.only or options.without:
+        raise InputError("--sets, --only and --without choose from --data; simulated subjects are chosen by --seed")
     return sets
 
 

@@ -39,7 +39,6 @@ from CMRSimExtension.segmentation.segment import Segmentation, segment
 from CMRSimExtension.simulation.cine import Cine
 from CMRSimExtension.version import __version__
 
-
 _ONE_FRAME = "one frame alone: its volumes and mass are called end-diastolic, whichever phase it is of"
 
 

@@ -160,24 +160,35 @@ class DataSet:
 _ACDC_GROUPS = ("DCM", "HCM", "MINF", "NOR", "RV")
 
 
-def known_sets(data: Path) -> list[DataSet]:
+def known_sets(data: Path, names: Sequence[str] = ()) -> list[DataSet]:
     """The sets called acdc, mms_A and mms_B that lie in a data folder (copies of M&Ms may lack true voxel sizes).
+
+    Parameters
+    ----------
+    names
+        Which of them; none for those that are there.
 
     Raises
     ------
     InputError
-        When none of them is there.
+        When none of them is there, or not one that is named, or a name is another.
     """
     data = Path(data)
-    known = (
-        DataSet("acdc", data / "acdc", "acdc"),
-        DataSet("mms_A", data / "mms_A", "mms", spacing_trusted=None),
-        DataSet("mms_B", data / "mms_B", "mms", spacing_trusted=None),
-    )
-    there = [entry for entry in known if entry.folder.is_dir()]
+    known = {
+        "acdc": DataSet("acdc", data / "acdc", "acdc"),
+        "mms_A": DataSet("mms_A", data / "mms_A", "mms", spacing_trusted=None),
+        "mms_B": DataSet("mms_B", data / "mms_B", "mms", spacing_trusted=None),
+    }
+    strange = [name for name in names if name not in known]
+    if strange:
+        raise InputError(f"there is no set called {' or '.join(strange)}; choose from {', '.join(known)}")
+    there = [name for name, entry in known.items() if entry.folder.is_dir()]
     if not there:
         raise InputError(f"{data} holds none of the folders acdc, mms_A and mms_B; give the folder that does")
-    return there
+    missing = [name for name in names if name not in there]
+    if missing:
+        raise InputError(f"{data} holds no {' and no '.join(missing)}, only {', '.join(there)}; leave the others out")
+    return [known[name] for name in there if name in names or not names]
 
 
 @dataclass(frozen=True)

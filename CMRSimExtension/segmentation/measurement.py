@@ -65,12 +65,12 @@ def measure(
 
     Parameters
     ----------
+    sets
+        Labelled folders, simulated subjects, or both.
     distances
         Whether to compute Hausdorff distances (where voxel sizes are true); they cost more than the segmentation.
     every
-        Take every n-th patient only, with all of its frames.
-    sets
-        Labelled folders, simulated subjects, or both.
+        Take every n-th patient of each set only, with all of its frames.
     change
         Applied to each patient's end diastole and end systole, in this order, as a cine of two frames with its labels,
         before it is segmented: tagging, for instance. Without it each file is a case of its own.
@@ -85,8 +85,12 @@ def measure(
     Raises
     ------
     InputError
-        No case is left by `only` and `without` of the sets; a folder without labelled images.
+        No case is left by `only` and `without` of the sets; a folder without labelled images; `every` below 1.
+    Cancelled
+        When `progress` says so.
     """
+    if every < 1:
+        raise InputError(f"every is {every}; take every patient, 1, or more seldom ones")
     todo = [patient for entry in sets for patient in entry.patients(change is not None)[::every]]
     if not todo:
         raise InputError("no case of any set is left by what is to be taken only or left out; correct the patterns")
@@ -143,13 +147,14 @@ def accuracy_table(rows: Sequence[Comparison]) -> str:
             groups.append((f"{name} {position}", [row for row in of_set if row.position == position]))
         for group in sorted({row.pathology for row in volumes} - {""}):
             groups.append((f"{name} {group}", [row for row in volumes if row.pathology == group]))
-    lines = [f"{'':14}{'n':>6}" + "".join(f"{name:>16}" for name in names)]
+    wide = max([14, *(len(label) + 1 for label, _ in groups)])
+    lines = [f"{'':{wide}}{'n':>6}" + "".join(f"{name:>16}" for name in names)]
     for label, members in groups:
         by_name = {str(entry["structure"]): entry for entry in summarise(members, ("structure",), ("dice",))}
         if by_name:
             count = max(int(entry["dice_n"]) for entry in by_name.values())
             cells = [by_name[name]["dice_mean"] if name in by_name else float("nan") for name in names]
-            lines.append(f"{label:14}{count:6d}" + "".join(f"{float(cell):16.3f}" for cell in cells))
+            lines.append(f"{label:{wide}}{count:6d}" + "".join(f"{float(cell):16.3f}" for cell in cells))
     return "\n".join(lines)
 
 

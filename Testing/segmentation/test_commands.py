@@ -200,6 +200,9 @@ def test_a_model_is_measured_on_simulated_subjects_alone(models, tmp_path, capsy
         (["--tag", "scanned"], "give --simulated N"),
         (["--simulated", "0"], "at least 1"),
         (["--simulated", "1", "--only", "patient*"], "chosen by --seed"),
+        (["--simulated", "1", "--sets", "acdc"], "chosen by --seed"),
+        (["--seed", "3"], "give --simulated N"),
+        (["--data", str(models), "--sets", "acdc,mmsA"], "no set called mmsA"),
         (["--simulated", "1", "--tag", "scanned", "--data", str(tmp_path)], "leave one of them out"),
         (["--simulated", "1", "--data", str(tmp_path)], "holds none of the folders"),
     ):

@@ -288,7 +288,9 @@ def test_simulated_subjects_are_measured_on(oracle):
     rows, cases = measure(oracle, [few], device="cpu", views="none")
     assert [case.name for case in cases] == [f"simulated/subject{n:03d}" for n in (0, 0, 1, 1)]
     assert {case.frame for case in cases} == {"ED", "ES"}
-    assert "simulated ED" in accuracy_table(rows) and all(case.spacing_mm for case in cases)
+    table = accuracy_table(rows)
+    assert "simulated ED" in table and all(case.spacing_mm for case in cases)
+    assert len({len(line) for line in table.splitlines()}) == 1  # columns stand below each other
 
 
 def test_tags_are_scanned_into_simulated_subjects():
@@ -301,6 +303,18 @@ def test_tags_are_scanned_into_simulated_subjects():
 def test_simulated_sets_that_cannot_be(settings, said):
     with pytest.raises(InputError, match=said):
         SimulatedSet(**settings)
+
+
+def test_sets_are_chosen_by_name(tmp_path, oracle):
+    for name in ("acdc", "mms_B"):
+        (tmp_path / name).mkdir()
+    assert [entry.name for entry in known_sets(tmp_path)] == ["acdc", "mms_B"]
+    assert [entry.name for entry in known_sets(tmp_path, ["mms_B"])] == ["mms_B"]
+    for names, said in ((["acdc", "mmsB"], "no set called mmsB; choose"), (["mms_A"], "holds no mms_A, only acdc")):
+        with pytest.raises(InputError, match=said):
+            known_sets(tmp_path, names)
+    with pytest.raises(InputError, match="every is 0"):
+        measure(oracle, known_sets(tmp_path), every=0)
 
 
 def test_real_sets_are_known_by_their_folders(cmrsim_data):
