@@ -109,7 +109,7 @@ def write_bundle(
 def checksums(folder: Path) -> dict[str, str]:
     """SHA-256 of every file of a bundle but the list of checksums itself, by path relative to the bundle."""
     folder = Path(folder)
-    files = sorted(path for path in folder.rglob("*") if path.is_file() and path.name != CHECKSUMS)
+    files = sorted(path for path in folder.rglob("*") if path.is_file() and path != folder / CHECKSUMS)
     return {str(PurePosixPath(path.relative_to(folder))): _sha256(path) for path in files}
 
 

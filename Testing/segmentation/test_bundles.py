@@ -112,9 +112,10 @@ def test_a_missing_file_is_named(bundle):
         verify_bundle(bundle)
 
 
-def test_a_file_that_does_not_belong_is_named(bundle):
-    (bundle / "run_me.py").write_text("print()")
-    with pytest.raises(FileFormatError, match=r"run_me\.py does not belong"):
+@pytest.mark.parametrize("name", ["run_me.py", "models/checksums.json"])
+def test_a_file_that_does_not_belong_is_named(bundle, name):
+    (bundle / name).write_text("print()")
+    with pytest.raises(FileFormatError, match=f"{re.escape(name)} does not belong"):
         verify_bundle(bundle)
 
 
