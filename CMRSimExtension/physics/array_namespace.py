@@ -5,7 +5,7 @@ torch tensor is met.
 """
 
 from collections.abc import Callable
-from functools import cache
+from functools import cache, lru_cache
 from types import ModuleType
 from typing import Any
 
@@ -21,7 +21,12 @@ __all__ = [
 
 def is_torch(value: object) -> bool:
     """Whether `value` is a torch tensor (or of a class made from it), found out without importing torch."""
-    return any(base.__module__ == "torch" and base.__name__ == "Tensor" for base in type(value).__mro__)
+    return _made_from_tensor(type(value))
+
+
+@lru_cache(maxsize=256)
+def _made_from_tensor(kind: type) -> bool:
+    return any(base.__module__ == "torch" and base.__name__ == "Tensor" for base in kind.__mro__)
 
 
 def array_namespace(*values: object) -> ModuleType:
@@ -36,6 +41,8 @@ def array_namespace(*values: object) -> ModuleType:
     """
     namespaces: dict[str, ModuleType] = {}
     for value in values:
+        if type(value) is np.ndarray:
+            continue
         if is_torch(value):
             try:
                 import array_api_compat.torch as torch_namespace

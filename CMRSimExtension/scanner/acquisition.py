@@ -144,10 +144,12 @@ class Acquisition:
         else:
             images = xp.abs(self._image(kspace) + scale * encoding.reconstruct(noise))
         if self._other_channels is not None:
-            others = self._other_channels.draw(rng, len(images), images) * noise_sd**2
+            others = self._other_channels.draw(rng, len(images), images)
+            others *= noise_sd**2
             if scale is not None:
                 others *= scale**2
-            others += images**2
+            images **= 2
+            others += images
             images = xp.sqrt(others)
         return images
 

@@ -276,7 +276,7 @@ def in_phase(full: Any, reference: Any) -> Any:
     magnitude = xp.abs(reference)
     # Where there is no phase to follow, a division by one instead of by nothing keeps values and gradients finite.
     magnitude = xp.where(magnitude > np.finfo(np.float32).tiny, magnitude, xp.ones_like(magnitude))
-    return xp.real(full * xp.conj(reference / magnitude))
+    return xp.real(full * xp.conj(reference)) / magnitude
 
 
 def _each(stack: Any, shape: tuple[int, int], work: Callable[[Any], Any]) -> Any:
