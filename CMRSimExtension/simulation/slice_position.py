@@ -41,7 +41,7 @@ def draw_faults(rng: np.random.Generator, protocol: Protocol, *, tagged: bool = 
     """What goes wrong in a scan of one slice: one fault, at times two, of an amount that scans are still sent with.
 
     Drift between breath holds needs several slices and is not among them; balanced readouts alone have bands, and
-    tags reckon the flow of blood themselves.
+    tags reckon the flow of blood themselves. Sparks are counted in each frame, as frames are asked for one by one.
     """
     turn = rng.uniform(0.0, 2.0 * np.pi)
     kinds: list[Fault] = [
@@ -77,7 +77,8 @@ class SlicePosition:
     sub_samples
         Points per voxel, before those at borders.
     preparation
-        Tagging, or None.
+        Tagging, or None. With it the SNR of the protocol refers to all that is bright, not to the heart, whose signal
+        the tags take.
 
     Raises
     ------
