@@ -1,8 +1,8 @@
 """From tissue fractions to magnitude images in one differentiable expression, on NumPy or torch.
 
 This is the whole forward model with the anatomy already sampled: fitting its tissue and sequence parameters to a real
-scanner's images is gradient descent through it. Batches go in as leading axes. `render` combines channels by root sum of
-squares; for the other reconstructions hand `mixed_signal` to `CMRSimExtension.scanner.multichannel`.
+scanner's images is gradient descent through it. Batches go in as leading axes. `render` combines channels by root sum
+of squares; for the other reconstructions hand `mixed_signal` to `CMRSimExtension.scanner.multichannel`.
 """
 
 from typing import Any
