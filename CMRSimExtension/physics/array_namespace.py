@@ -25,7 +25,7 @@ def is_torch(value: object) -> bool:
 
 
 @lru_cache(maxsize=256)
-def _made_from_tensor(kind: type) -> bool:
+def _made_from_tensor(kind: Any) -> bool:
     return any(base.__module__ == "torch" and base.__name__ == "Tensor" for base in kind.__mro__)
 
 
