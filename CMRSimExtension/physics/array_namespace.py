@@ -21,7 +21,8 @@ __all__ = [
 
 def is_torch(value: object) -> bool:
     """Whether `value` is a torch tensor (or of a class made from it), found out without importing torch."""
-    return _made_from_tensor(type(value))
+    kind: Any = type(value)
+    return _made_from_tensor(kind)
 
 
 @lru_cache(maxsize=256)
