@@ -24,6 +24,14 @@ def widen(grid: ImageGrid, phase_direction: str, pixels: int) -> ImageGrid:
     return ImageGrid(affine, shape, grid.slice_thickness_mm)
 
 
+def crop(values: Any, phase_direction: str, pixels: int) -> Any:
+    """Values (..., rows, columns) of a widened grid within the field of view: what folds into it is no part of them."""
+    if not pixels:
+        return values
+    kept = slice(pixels, -pixels)
+    return values[..., kept, :] if phase_direction == "rows" else values[..., kept]
+
+
 def fold(objects: Any, phase_direction: str, pixels: int) -> Any:
     """Objects (..., rows, columns) of a widened grid as a narrow field of view sees them: what sticks out wraps around.
 

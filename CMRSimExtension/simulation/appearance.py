@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from CMRSimExtension.anatomy.function import CardiacFunction
 from CMRSimExtension.anatomy.material import Anatomy
 from CMRSimExtension.anatomy.structures import Structure, Tissue
 from CMRSimExtension.anatomy.texture import TissueTexture
@@ -220,6 +221,15 @@ class Appearance:
         factors[list(_LEFT_BLOOD)] = 1.0 - self.blood.left_fading * left_ef**2 * ejection
         factors[list(_RIGHT_BLOOD)] = 1.0 - self.blood.right_fading * right_ef**2 * ejection
         return factors
+
+    def blood_at(self, anatomy: Anatomy, phase: float) -> NDArray[np.float32] | None:
+        """`blood_factors` at a cardiac phase of an anatomy; None where it does not tell its function."""
+        function: CardiacFunction | None = getattr(anatomy, "function", None)
+        ejection_at = getattr(anatomy, "ejection", None)
+        if function is None or ejection_at is None:
+            return None
+        left, right = function.lv_ef_percent, function.rv_ef_percent
+        return self.blood_factors(ejection_at(phase), (left or 0.0) / 100.0, (right or 0.0) / 100.0)
 
 
 @dataclass(frozen=True)

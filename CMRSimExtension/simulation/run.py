@@ -11,14 +11,12 @@ import numpy as np
 import scipy
 from numpy.typing import NDArray
 
-from CMRSimExtension.anatomy.function import CardiacFunction
 from CMRSimExtension.anatomy.material import Anatomy
 from CMRSimExtension.anatomy.structures import Tissue
 from CMRSimExtension.errors import InputError
-from CMRSimExtension.scanner.aliasing import fold, widen
+from CMRSimExtension.scanner.aliasing import crop, fold, widen
 from CMRSimExtension.scanner.breath_hold import BreathHold
 from CMRSimExtension.scanner.coils import CoilArray
-from CMRSimExtension.scanner.faults import Fault
 from CMRSimExtension.scanner.geometry import ImageGrid
 from CMRSimExtension.scanner.noise import noise_sd_for_snr
 from CMRSimExtension.scanner.planning import plan
@@ -26,7 +24,7 @@ from CMRSimExtension.scanner.protocol import Protocol
 from CMRSimExtension.scanner.receiver import Receiver, amplification_in
 from CMRSimExtension.simulation.appearance import Appearance
 from CMRSimExtension.simulation.options import ScanOptions
-from CMRSimExtension.simulation.scene import Preparation, SliceScene, VoxelContent, one_slice
+from CMRSimExtension.simulation.scene import Preparation, SliceScene, VoxelContent, blood_factor_of, one_slice
 from CMRSimExtension.version import __version__
 
 _RR_SPREAD = 0.02
@@ -214,12 +212,6 @@ class Run:
 
     def _start(self, index: int) -> tuple[SliceScene, NDArray[np.complex64]]:
         """Scene of a slice, and its object at end diastole, which sets the noise of the whole series."""
-        flow = [fault for fault in self.options.faults if type(fault).blood is not Fault.blood]
-
-        def moving_blood(velocity_mm_s: NDArray, normal: NDArray) -> NDArray:
-            factors = [fault.blood(velocity_mm_s, normal, self.protocol) for fault in flow]
-            return np.prod(factors, axis=0)
-
         scene = SliceScene(
             self.anatomy,
             self.protocol,
@@ -229,9 +221,9 @@ class Run:
             sub_samples=self.options.sub_samples,
             shift_mm=self._shifts[index],
             preparation=self._preparation,
-            flow=moving_blood if flow else None,
+            flow=blood_factor_of(self.options.faults, self.protocol),
         )
-        content = scene.beating(0.0, self._blood(0.0))
+        content = scene.beating(0.0, self.appearance.blood_at(self.anatomy, 0.0))
         self.labels[0, index] = self._cropped(scene.labels(content, "clinical"))
         self._report(0.35 / self.grid.shape[0], "sampling anatomy at rest")
         return scene, self._folded(scene.image(content))
@@ -241,10 +233,7 @@ class Run:
 
     def _cropped(self, values: NDArray) -> NDArray:
         """Values (..., rows, columns) on the narrow grid; what folds over has no label there."""
-        if not self._fold:
-            return values
-        kept = slice(self._fold, -self._fold)
-        return values[..., kept, :] if self.protocol.phase_direction == "rows" else values[..., kept]
+        return crop(values, self.protocol.phase_direction, self._fold)
 
     def _noise_level(self, diastole: NDArray[np.complex64]) -> float:
         """SD of the noise from the SNR asked for; where no heart is in view, from the body's mean signal."""
@@ -255,14 +244,6 @@ class Run:
         level = noise_sd_for_snr(magnitude, heart, self.protocol.snr)
         return level if self._noise_map is None else level / amplification_in(self._noise_map, heart)
 
-    def _blood(self, phase: float) -> NDArray[np.float32] | None:
-        function: CardiacFunction | None = getattr(self.anatomy, "function", None)
-        ejection_at = getattr(self.anatomy, "ejection", None)
-        if function is None or ejection_at is None:
-            return None
-        left, right = function.lv_ef_percent, function.rv_ef_percent
-        return self.appearance.blood_factors(ejection_at(phase), (left or 0.0) / 100.0, (right or 0.0) / 100.0)
-
     def _receive(self, scene: SliceScene, index: int) -> NDArray[np.float32]:
         """(frames, rows, columns) images of a slice; truths are filled in on the way."""
         objects = np.empty((len(self.timing.phases), *self._wide.shape[1:]), np.complex64)
@@ -271,7 +252,7 @@ class Run:
         times = self.timing.times_ms[index] if hold is None else hold.nominal_ms * self.timing.phases
         for frame, phase in enumerate(self.timing.phases.tolist()):
             time = float(times[frame])
-            content = scene.beating(phase, self._blood(phase), time)
+            content = scene.beating(phase, self.appearance.blood_at(self.anatomy, phase), time)
             objects[frame] = scene.image(content, time)
             self._keep(scene, content, frame, index, phase)
         noise_map = None if self._noise_map is None else self._noise_map[index]

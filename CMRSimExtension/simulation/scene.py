@@ -1,5 +1,6 @@
 """One slice in front of the scanner: what its voxels see, sampled once for what rests and per frame for what beats."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 from typing import Protocol as TypingProtocol
@@ -11,6 +12,7 @@ from CMRSimExtension.anatomy.material import Anatomy, Material, Moment
 from CMRSimExtension.anatomy.structures import Tissue
 from CMRSimExtension.anatomy.tissues import IS_BLOOD, TissueValues
 from CMRSimExtension.errors import InputError
+from CMRSimExtension.scanner.faults import Fault
 from CMRSimExtension.scanner.geometry import ImageGrid
 from CMRSimExtension.scanner.planning import slice_normal
 from CMRSimExtension.scanner.protocol import Protocol
@@ -37,6 +39,16 @@ class BloodFactor(TypingProtocol):
     """What a fault makes of the signal of moving blood (`CMRSimExtension.scanner.faults.Fault.blood`)."""
 
     def __call__(self, velocity_mm_s: NDArray[np.floating], normal: NDArray[np.floating]) -> NDArray[np.floating]: ...
+
+
+def blood_factor_of(faults: Sequence[Fault], protocol: Protocol) -> BloodFactor | None:
+    """What all of these faults together make of moving blood; None where no one of them touches it."""
+    flows = [fault for fault in faults if type(fault).blood is not Fault.blood]
+
+    def factor(velocity_mm_s: NDArray[np.floating], normal: NDArray[np.floating]) -> NDArray[np.floating]:
+        return np.asarray(np.prod([fault.blood(velocity_mm_s, normal, protocol) for fault in flows], axis=0))
+
+    return factor if flows else None
 
 
 @dataclass(frozen=True)

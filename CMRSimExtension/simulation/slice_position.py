@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from CMRSimExtension.anatomy.subject import Subject
 from CMRSimExtension.errors import InputError
-from CMRSimExtension.scanner.aliasing import fold, widen
+from CMRSimExtension.scanner.aliasing import crop, fold, widen
 from CMRSimExtension.scanner.breath_hold import BreathHold, line_by_line
 from CMRSimExtension.scanner.coils import CoilArray
 from CMRSimExtension.scanner.faults import (
@@ -27,7 +27,7 @@ from CMRSimExtension.scanner.protocol import Protocol
 from CMRSimExtension.scanner.receiver import Receiver, amplification_in
 from CMRSimExtension.scanner.segmented import LineSchedule
 from CMRSimExtension.simulation.appearance import Appearance
-from CMRSimExtension.simulation.scene import Preparation, SliceScene, VoxelContent
+from CMRSimExtension.simulation.scene import Preparation, SliceScene, VoxelContent, blood_factor_of
 
 _SECOND_FAULT = 0.25
 """Share of faulty scans in which two things go wrong."""
@@ -107,12 +107,6 @@ class SlicePosition:
         field = appearance.off_resonance
         for fault in faults:
             field = fault.off_resonance(field, rng)
-        flows = [fault for fault in faults if isinstance(fault, BloodFlow)]
-
-        def moving_blood(velocity_mm_s: NDArray[np.floating], normal: NDArray[np.floating]) -> NDArray[np.floating]:
-            factors = [fault.blood(velocity_mm_s, normal, protocol) for fault in flows]
-            return np.asarray(np.prod(factors, axis=0))
-
         self._scene = SliceScene(
             subject,
             protocol,
@@ -121,7 +115,7 @@ class SlicePosition:
             0,
             sub_samples=sub_samples,
             preparation=preparation,
-            flow=moving_blood if flows else None,
+            flow=blood_factor_of(faults, protocol),
         )
         frame = subject.heart_frame
         centre = frame.origin_mm + 0.5 * frame.lv_length_mm * frame.axes[2]
@@ -196,11 +190,8 @@ class SlicePosition:
         return states
 
     def _content(self, phase: float, time_ms: float) -> VoxelContent:
-        if self._tagged:
-            return self._scene.beating(phase, None, time_ms)
-        function = self._subject.function
-        left, right = (function.lv_ef_percent or 0.0) / 100.0, (function.rv_ef_percent or 0.0) / 100.0
-        blood = self._appearance.blood_factors(self._subject.ejection(phase), left, right)
+        # Tags reckon the signal of blood themselves.
+        blood = None if self._tagged else self._appearance.blood_at(self._subject, phase)
         return self._scene.beating(phase, blood, time_ms)
 
     def _folded(self, whole: NDArray[np.complex64]) -> NDArray[np.complex64]:
@@ -208,10 +199,7 @@ class SlicePosition:
 
     def _cropped(self, values: NDArray[np.uint8]) -> NDArray[np.uint8]:
         """The part within the field of view: what folds into it has no label there."""
-        if not self._margin:
-            return values
-        kept = slice(self._margin, -self._margin)
-        return values[kept] if self._protocol.phase_direction == "rows" else values[:, kept]
+        return crop(values, self._protocol.phase_direction, self._margin)
 
 
 def _margin(fault: SmallFieldOfView, protocol: Protocol) -> int:

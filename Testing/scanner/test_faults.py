@@ -8,7 +8,7 @@ import pytest
 
 from CMRSimExtension.errors import InputError
 from CMRSimExtension.scanner.acquisition import Acquisition
-from CMRSimExtension.scanner.aliasing import fold, fold_adjoint, widen
+from CMRSimExtension.scanner.aliasing import crop, fold, fold_adjoint, widen
 from CMRSimExtension.scanner.breath_hold import BreathHold, acquire_channels
 from CMRSimExtension.scanner.coils import CoilArray
 from CMRSimExtension.scanner.faults import (
@@ -230,6 +230,9 @@ def test_a_widened_grid_holds_the_old_one_in_its_middle(direction: str) -> None:
     wide = widen(grid, direction, 7).points_mm()
     middle = wide[:, 7:-7] if direction == "rows" else wide[:, :, 7:-7]
     np.testing.assert_allclose(middle, grid.points_mm(), atol=1e-9)
+    spatial_last = np.moveaxis(wide, -1, 0)
+    for pixels, points in ((7, grid.points_mm()), (0, wide)):
+        np.testing.assert_allclose(np.moveaxis(crop(spatial_last, direction, pixels), 0, -1), points, atol=1e-9)
 
 
 def test_what_sticks_out_appears_on_the_other_side() -> None:
