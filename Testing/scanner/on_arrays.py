@@ -26,7 +26,7 @@ from CMRSimExtension.scanner.noise import (
 )
 from CMRSimExtension.scanner.nonuniform import NonuniformEncoding, conjugate_gradients
 from CMRSimExtension.scanner.off_resonance import OffResonanceField
-from CMRSimExtension.scanner.prescan import reference_lines
+from CMRSimExtension.scanner.prescan import estimated_sensitivities, reference_lines
 from CMRSimExtension.scanner.protocol import Protocol
 from CMRSimExtension.scanner.receiver import Receiver, amplification_in
 from CMRSimExtension.scanner.segmented import LineSchedule, assemble, assemble_adjoint, cardiac_phase, segmented
@@ -252,6 +252,7 @@ NUMERICS = [
     Numerics(
         "reference_lines", "", (4, *OBJECT), lambda x: reference_lines(_channels(), x, _rng(), 0.1), batched=False
     ),
+    Numerics("estimated_sensitivities", "", (COILS, 12, 9), estimated_sensitivities, batched=False, reads=True),
     Numerics("Spikes.kspace", "", STATES, _spiked, batched=False, reads=True),
     Numerics("BloodFlow.blood", "", (6, 3), lambda x: BloodFlow().blood(100 * x, np.eye(3)[2], PROTOCOL), real=True),
     Numerics("PulsationGhosts.of", "", (9, 8), lambda x: PulsationGhosts(0.2, 8.0, 0.9).of(x, -2, 2.0)),

@@ -148,8 +148,8 @@ def test_a_kept_tensor_tells_when_it_is_taken() -> None:
             take(tensor)
 
 
-ELSEWHERE = {"mixed_signal", "render", "estimated_sensitivities"}
-"""With tests above, and what reconstructs raw data read from files, which are NumPy's."""
+ELSEWHERE = {"mixed_signal", "render"}
+"""With tests above."""
 PLANNING = {
     # From protocols, grids, counts and generators, not from arrays of a signal: tables, geometry, schedules, records.
     "widen", "ReceiveField.on", "OffResonanceField.on", "CoilArray.on", "on_grid", "at_indices", "noise_map_on",
