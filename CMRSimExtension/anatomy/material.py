@@ -133,6 +133,11 @@ class HeartFrame:
     rv_centre_mm: NDArray[np.floating]
     aortic_valve_mm: NDArray[np.floating]
 
+    @property
+    def middle_mm(self) -> NDArray[np.float64]:
+        """(3,) RAS: the middle of the LV, at which coils and adjustments aim."""
+        return np.asarray(self.origin_mm + 0.45 * self.lv_length_mm * self.axes[2], dtype=np.float64)
+
     def to_heart(self, points_mm: NDArray[np.floating]) -> NDArray[np.floating]:
         """RAS points (n, 3) in heart coordinates (n, 3), mm."""
         return (points_mm - self.origin_mm) @ self.axes.T

@@ -27,9 +27,9 @@ def begins_at_apex(labels: NDArray[np.integer]) -> bool:
     return bool(half and shown[:half].mean() < shown[-half:].mean())
 
 
-def basal_third(labels: NDArray[np.integer]) -> NDArray[np.intp]:
+def basal_third(labels: NDArray[np.integer], apex_first: bool) -> NDArray[np.intp]:
     """Indices of the basal third of the slices (slices, rows, columns) with muscle, the most basal one first."""
     shown = np.flatnonzero((labels == 2).any(axis=(1, 2)))
-    if begins_at_apex(labels):
+    if apex_first:
         shown = shown[::-1]
     return shown[: max(1, round(len(shown) / 3))]

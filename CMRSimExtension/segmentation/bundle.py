@@ -271,11 +271,11 @@ def _metadata(
 def _inference(network: str, settings: Mapping[str, Any], classes: int) -> dict[str, Any]:
     """``python -m monai.bundle run --config_file configs/inference.json --dataset_dir D --output_dir O`` obeys it."""
     return {
-        "imports": ["$import torch", "$from CMRSimExtension.segmentation.bundle_run import segment_with_bundle"],
+        "imports": ["$from CMRSimExtension.segmentation.bundle_run import segment_with_bundle"],
         "bundle_root": ".",
         "dataset_dir": "images",
         "output_dir": "../segmentations",
-        "device": "$torch.device('cuda' if torch.cuda.is_available() else 'cpu')",
+        "device": "auto",
         "network_def": {
             "_target_": "CMRSimExtension.networks.catalogue.build_network",
             "name": network,
@@ -284,7 +284,7 @@ def _inference(network: str, settings: Mapping[str, Any], classes: int) -> dict[
             **settings,
         },
         "checkpoint": f"$@bundle_root + '/{WEIGHTS}'",
-        "options": {"views": "four"},
+        "options": {"views": "four", "device": "@device"},
         "run": ["$segment_with_bundle(@bundle_root, @dataset_dir, @output_dir, @options)"],
     }
 

@@ -20,8 +20,8 @@ from CMRSimExtension.simulation.simulate import simulate
 from CMRSimExtension.training.labelled_folder import LabelledCase, choose_cases, find_cases
 from CMRSimExtension.training.tagged_stream import draw_tagged_scan
 
-_MEASURED = 3
-"""First element of the spawn keys of measured subjects; training and validation streams have 1 and 2."""
+_MEASURED = 4
+"""First element of the spawn keys of measured subjects; those of training (`training.batches`) are 1 to 3."""
 
 
 @dataclass(frozen=True)

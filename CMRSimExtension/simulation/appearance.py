@@ -103,9 +103,8 @@ class Appearance:
         like real ones, more for training networks that are to know all of them. The number of draws is the same.
         """
         frame = anatomy.heart_frame
-        middle = frame.origin_mm + 0.45 * frame.lv_length_mm * frame.axes[2]
         tissues = draw_tissues(rng, protocol.field_t, min(variety, 3.0))
-        receive = ReceiveField.draw(rng, middle)
+        receive = ReceiveField.draw(rng, frame.middle_mm)
         field = OffResonanceField.draw(rng, frame, protocol.field_t, amount=0.5 + 0.5 * variety)
         u = (rng.uniform(size=4) - 0.5) * variety
         blood = BloodModel(

@@ -109,7 +109,7 @@ class Run:
             )
         needed = self._by_channel or protocol.acceleration > 1 or (protocol.coil_combination == "rss" and not cartesian)
         if array is None and needed:
-            array = CoilArray.body_and_spine(protocol.coils, _heart_centre(anatomy))
+            array = CoilArray.body_and_spine(protocol.coils, anatomy.heart_frame.middle_mm)
         self.receiver = Receiver(
             protocol,
             grid.shape[1:],
@@ -333,11 +333,6 @@ def _check_segments(protocol: Protocol, options: ScanOptions) -> None:
         raise InputError("segments are spread over the whole heartbeat; leave segmented or the phases out")
     if protocol.phases == 1:
         raise InputError("segmented is true and phases is 1, which has no motion; raise it or leave segmented out")
-
-
-def _heart_centre(anatomy: Anatomy) -> NDArray[np.float64]:
-    frame = anatomy.heart_frame
-    return np.asarray(frame.origin_mm + 0.45 * frame.lv_length_mm * frame.axes[2])
 
 
 def _run_all(pool: ThreadPoolExecutor, work: Callable[[int], None], count: int) -> None:

@@ -40,20 +40,25 @@ _FEWEST_PIXELS = 20
 def draw_faults(rng: np.random.Generator, protocol: Protocol, *, tagged: bool = False) -> tuple[Fault, ...]:
     """What goes wrong in a scan of one slice: one fault, at times two, of an amount that scans are still sent with.
 
-    Drift between breath holds needs several slices and is not among them; balanced readouts alone have bands, and
-    tags reckon the flow of blood themselves. Sparks are counted in each frame, as frames are asked for one by one.
+    Drift between breath holds needs several slices and is not among them; balanced readouts alone have bands. Tags
+    reckon the flow of blood themselves; and since every trigger lays them anew, in the scanner's coordinates, neither
+    the breath nor a late trigger moves them as it moves the body, which `assemble` does not tell apart: scans with tags
+    have neither. Sparks are counted in each frame, as frames are asked for one by one.
     """
     turn = rng.uniform(0.0, 2.0 * np.pi)
     kinds: list[Fault] = [
-        RespiratoryGhosting(float(rng.uniform(2.0, 9.0)), direction=(float(np.cos(turn)), float(np.sin(turn)))),
-        Mistriggering(float(rng.uniform(0.05, 0.35))),
         Arrhythmia(float(rng.uniform(0.03, 0.2)), ectopic=float(rng.uniform(0.0, 0.15))),
         Spikes(float(rng.uniform(0.5, 3.0)), strength=float(10.0 ** rng.uniform(-2.0, -0.5))),
         SmallFieldOfView(float(rng.uniform(0.05, 0.4))),
     ]
-    flow, shift = BloodFlow(float(rng.uniform(0.3, 1.5))), float(rng.uniform(40.0, 160.0) * rng.choice([-1.0, 1.0]))
+    untagged: list[Fault] = [
+        RespiratoryGhosting(float(rng.uniform(2.0, 9.0)), direction=(float(np.cos(turn)), float(np.sin(turn)))),
+        Mistriggering(float(rng.uniform(0.05, 0.35))),
+        BloodFlow(float(rng.uniform(0.3, 1.5))),
+    ]
+    shift = float(rng.uniform(40.0, 160.0) * rng.choice([-1.0, 1.0]))
     if not tagged:
-        kinds.append(flow)
+        kinds += untagged
     if protocol.sequence == "bssfp":
         kinds.append(Banding(shift))
     count = 2 if rng.random() < _SECOND_FAULT else 1
@@ -117,8 +122,7 @@ class SlicePosition:
             preparation=preparation,
             flow=blood_factor_of(faults, protocol),
         )
-        frame = subject.heart_frame
-        centre = frame.origin_mm + 0.5 * frame.lv_length_mm * frame.axes[2]
+        centre = subject.heart_frame.middle_mm
         self._receiver = Receiver(
             protocol,
             grid.shape[1:],

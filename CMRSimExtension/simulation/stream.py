@@ -78,9 +78,14 @@ class SliceRanges:
         With several `slices` the level is that of the first; the others follow towards the apex.
         """
         # Base and apex are where networks fail: the ends get half of all slices.
+        if -self.above_mm > frame.lv_length_mm + self.below_mm:
+            raise InputError(
+                f"above_mm is {self.above_mm:g} and below_mm {self.below_mm:g}: nothing is left of an LV of "
+                f"{frame.lv_length_mm:.0f} mm; give values of 0 or more"
+            )
         level_mm = float(rng.uniform(-self.above_mm, frame.lv_length_mm + self.below_mm))
         if rng.random() < 0.25:
-            level_mm = float(rng.uniform(-self.above_mm, 0.3 * frame.lv_length_mm))
+            level_mm = float(rng.uniform(-self.above_mm, max(0.3 * frame.lv_length_mm, -self.above_mm)))
         if slices > 1:
             # The first of a few slices lies so that they all do.
             lowest = frame.lv_length_mm + self.below_mm - (slices - 1) * protocol.slice_spacing_mm

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from CMRSimExtension.anatomy.stack_order import basal_third, begins_at_apex
+from CMRSimExtension.anatomy.stack_order import basal_third
 from CMRSimExtension.errors import InputError
 from CMRSimExtension.tagging.motion import moving_mask
 from CMRSimExtension.tagging.registration import smooth
@@ -129,7 +129,13 @@ def known_and_chamber(labels: NDArray[np.uint8]) -> tuple[Images, Images]:
 
 
 def unlabelled_blood(
-    image: Images, labels: NDArray[np.uint8], levels: TissueLevels, heart: Images, pixel_mm: tuple[float, float]
+    image: Images,
+    labels: NDArray[np.uint8],
+    levels: TissueLevels,
+    heart: Images,
+    pixel_mm: tuple[float, float],
+    *,
+    apex_first: bool,
 ) -> NDArray[np.bool_]:
     """Blood above and beside the base of a labelled heart: atria, aortic root, outflow tract.
 
@@ -147,6 +153,9 @@ def unlabelled_blood(
         (rows, columns) 0 to 1: the moving part (`moving_part`).
     pixel_mm
         Size (row, column) of a pixel.
+    apex_first
+        Whether slice 0 is the most apical (`anatomy.stack_order.begins_at_apex` of the whole series: single frames,
+        of a part of a stack above all, may contradict each other).
 
     Returns
     -------
@@ -155,7 +164,7 @@ def unlabelled_blood(
     """
     labelled = np.isin(labels, (1, 2, 3))
     result = np.zeros(labels.shape, bool)
-    part = (_basal_slices(labels), *_box(labelled.any(axis=0) | (heart > 0.2)))
+    part = (_basal_slices(labels, apex_first), *_box(labelled.any(axis=0) | (heart > 0.2)))
     image, labels, labelled = image[part], labels[part], labelled[part]
     if not labelled.any():
         return result
@@ -184,12 +193,12 @@ def steady(masks: NDArray[np.bool_]) -> NDArray[np.bool_]:
                       | np.roll(masks, 1, axis=0) & np.roll(masks, -1, axis=0))  # fmt: skip
 
 
-def _basal_slices(labels: NDArray[np.uint8]) -> slice:
+def _basal_slices(labels: NDArray[np.uint8], apex_first: bool) -> slice:
     """From beyond the base to the end of the basal third of the slices with muscle."""
-    basal = basal_third(labels)
+    basal = basal_third(labels, apex_first)
     if not len(basal):
         return slice(0, 0)
-    return slice(int(basal[-1]), len(labels)) if begins_at_apex(labels) else slice(0, int(basal[-1]) + 1)
+    return slice(int(basal[-1]), len(labels)) if apex_first else slice(0, int(basal[-1]) + 1)
 
 
 def _box(mask: NDArray[np.bool_]) -> tuple[slice, slice]:

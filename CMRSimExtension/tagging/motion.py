@@ -254,7 +254,8 @@ def _free_to_descend(labels: NDArray[np.uint8] | None) -> tuple[NDArray[np.intp]
     """The basal slices whose muscle may have gone through to the next slice, and where that lies from each."""
     if labels is None:
         return np.empty(0, np.intp), 1
-    basal, step = basal_third(labels), -1 if begins_at_apex(labels) else 1
+    apex_first = begins_at_apex(labels)
+    basal, step = basal_third(labels, apex_first), -1 if apex_first else 1
     return basal[(basal + step >= 0) & (basal + step < len(labels))], step
 
 

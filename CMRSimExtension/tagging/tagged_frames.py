@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from CMRSimExtension.anatomy.stack_order import begins_at_apex
 from CMRSimExtension.anatomy.tissues import TissueValues
 from CMRSimExtension.simulation.cine import Cine
 from CMRSimExtension.tagging.contrast import (
@@ -68,9 +69,10 @@ class TaggedFrames:
         self._labelled = self.labels is not None and bool(np.any(self.labels == 2))
         if self.labels is not None and self._labelled:
             # Readers label ventricles; the blood above and beside them flows as theirs does, and loses its tags too.
+            apex_first = begins_at_apex(self.labels)
             more = steady(np.stack([
                 np.zeros(labels.shape, bool) if level is None
-                else unlabelled_blood(frame, labels, level, self._heart, (height, width))
+                else unlabelled_blood(frame, labels, level, self._heart, (height, width), apex_first=apex_first)
                 for frame, labels, level in zip(image, self.labels, self._levels_per_frame(), strict=True)
             ]))  # fmt: skip
             self.labels = np.where(more, _MORE_BLOOD, self.labels)

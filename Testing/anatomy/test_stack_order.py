@@ -31,6 +31,6 @@ def test_the_basal_third_begins_at_the_base():
     labels = np.zeros((9, 20, 20), int)
     for index, size in enumerate((0, 12, 11, 10, 9, 7, 4, 0, 0)):
         labels[index, :size, :size] = 2
-    assert basal_third(labels).tolist() == [1, 2]
-    assert basal_third(labels[::-1]).tolist() == [7, 6]
-    assert basal_third(np.zeros((3, 8, 8), int)).tolist() == []
+    assert basal_third(labels, False).tolist() == [1, 2]
+    assert basal_third(labels[::-1], True).tolist() == [7, 6]
+    assert basal_third(np.zeros((3, 8, 8), int), False).tolist() == []

@@ -31,7 +31,7 @@ def scene():
 def found(image, labels, heart=None):
     levels = TissueLevels(np.full((2, 1, 1), MUSCLE, np.float32), np.full((2, 1, 1), BLOOD, np.float32))
     whole = np.ones(SHAPE[1:], np.float32)
-    return unlabelled_blood(image, labels, levels, whole if heart is None else heart, (1.0, 1.0))
+    return unlabelled_blood(image, labels, levels, whole if heart is None else heart, (1.0, 1.0), apex_first=False)
 
 
 def test_a_chamber_above_the_labelled_slices_is_blood():
@@ -84,7 +84,7 @@ def test_what_is_found_in_a_simulated_cine_is_blood_and_most_of_it(simulated, fr
     row_mm, column_mm = simulated.grid.spacing_mm[1], simulated.grid.spacing_mm[0]
     image, labels = simulated.image[frame], simulated.labels[frame]
     heart = moving_part(simulated.image, row_mm)
-    mask = unlabelled_blood(image, labels, labelled_levels(image, labels), heart, (row_mm, column_mm))
+    mask = unlabelled_blood(image, labels, labelled_levels(image, labels), heart, (row_mm, column_mm), apex_first=False)
     blood = simulated.fractions[IS_BLOOD, frame].sum(axis=0) > 0.5
     moving = blood & (labels == 0) & (heart > 0.5)
     assert (mask & blood).sum() > 0.75 * mask.sum() > 0
@@ -100,10 +100,10 @@ def test_fat_beside_the_middle_of_the_heart_is_not_blood():
     image[:, disc(48, 80, 12) & (labels[0] == 0)] = BLOOD
     levels = TissueLevels(np.full((6, 1, 1), MUSCLE, np.float32), np.full((6, 1, 1), BLOOD, np.float32))
     whole = np.ones((96, 96), np.float32)
-    down = unlabelled_blood(image, labels, levels, whole, (1.0, 1.0))
+    down = unlabelled_blood(image, labels, levels, whole, (1.0, 1.0), apex_first=False)
     assert down[:2].any(axis=(1, 2)).all() and not down[2:].any()
     # The same stack from apex to base.
-    up = unlabelled_blood(image[::-1], labels[::-1], levels, whole, (1.0, 1.0))
+    up = unlabelled_blood(image[::-1], labels[::-1], levels, whole, (1.0, 1.0), apex_first=True)
     np.testing.assert_array_equal(up, down[::-1])
 
 
@@ -113,8 +113,8 @@ def test_discs_are_round_in_millimetres():
     image[0][(np.abs(Y - 48) < 10) & (np.abs(X - 48) < 10)] = BLOOD
     levels = TissueLevels(np.full((2, 1, 1), MUSCLE, np.float32), np.full((2, 1, 1), BLOOD, np.float32))
     whole = np.ones(SHAPE[1:], np.float32)
-    assert unlabelled_blood(image, labels, levels, whole, (1.0, 1.0))[0].any()
-    assert not unlabelled_blood(image, labels, levels, whole, (1.0, 0.5))[0].any()
+    assert unlabelled_blood(image, labels, levels, whole, (1.0, 1.0), apex_first=False)[0].any()
+    assert not unlabelled_blood(image, labels, levels, whole, (1.0, 0.5), apex_first=False)[0].any()
 
 
 def test_levels_of_a_slice_that_shows_little_muscle_are_its_neighbours():
