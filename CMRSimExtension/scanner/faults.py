@@ -102,6 +102,8 @@ class Fault:
 class RespiratoryGhosting(Fault):
     """Breathing during the acquisition: lines are shifted, and ghosts repeat along the phase direction.
 
+    Tags are shifted with the body, though a scanner lays them anew, where it stands, at every trigger.
+
     Attributes
     ----------
     amount
@@ -159,6 +161,8 @@ class BreathHoldDrift(Fault):
 @dataclass(frozen=True)
 class Mistriggering(Fault):
     """Some heartbeats are triggered late (on the T wave, say), so their lines see another phase of the heart.
+
+    Tags are as if laid at the true R wave, though a scanner lays them when it is triggered.
 
     Attributes
     ----------
