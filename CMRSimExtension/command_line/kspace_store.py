@@ -3,12 +3,14 @@
 import shutil
 import tempfile
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 
 import numpy as np
 from numpy.typing import NDArray
 
+from CMRSimExtension.files.atomic import make_folder, unwritable
 from CMRSimExtension.scanner.protocol import Protocol
 from CMRSimExtension.scanner.segmented import LineSchedule
 from CMRSimExtension.scanner.trajectories import of_protocol
@@ -24,11 +26,21 @@ class KspaceStore:
     Parameters
     ----------
     folder
-        Where to keep them meanwhile: the disk that the result goes to has room for them.
+        Where to keep them meanwhile: the disk that the result goes to has room for them. It is made where it is
+        missing, and goes again where nothing else came into it.
+
+    Raises
+    ------
+    InputError
+        `folder` cannot be made or written to.
     """
 
     def __init__(self, folder: Path) -> None:
-        self._folder = Path(tempfile.mkdtemp(prefix=".writing-kspace-", dir=folder))
+        self._new_folders = make_folder(folder)
+        try:
+            self._folder = Path(tempfile.mkdtemp(prefix=".writing-kspace-", dir=folder))
+        except OSError as error:
+            raise unwritable(folder, error) from error
 
     def __call__(self, index: int, kspace: NDArray[np.complexfloating]) -> None:
         np.save(self._path(index), kspace)
@@ -65,6 +77,9 @@ class KspaceStore:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         shutil.rmtree(self._folder, ignore_errors=True)
+        for folder in reversed(self._new_folders):
+            with suppress(OSError):  # not empty: the result lies there
+                folder.rmdir()
 
     @property
     def _noise(self) -> Path:

@@ -218,18 +218,27 @@ def test_k_space_is_written_as_raw_data_beside_the_image(tmp_path, trajectory):
 
     from CMRSimExtension.files.ismrmrd_reading import read_ismrmrd
 
-    path = tmp_path / "X.nii.gz"
+    path = tmp_path / "new" / "folder" / "X.nii.gz"
     assert main(["simulate", "--out", str(path), "--matrix", "64", "--phases", "2", "--slices", "2", "--coils", "3",
                  "--trajectory", trajectory, "--truth", "kspace", "--quiet"]) == 0
-    assert sorted(p.name for p in tmp_path.iterdir()) == ["X.json", "X.nii.gz", "X_kspace.h5"]
-    np.testing.assert_array_equal(read_ismrmrd(tmp_path / "X_kspace.h5").image, read_cine(path).image)
-    with ismrmrd.File(tmp_path / "X_kspace.h5", "r") as file:
+    assert sorted(p.name for p in path.parent.iterdir()) == ["X.json", "X.nii.gz", "X_kspace.h5"]
+    np.testing.assert_array_equal(read_ismrmrd(path.with_name("X_kspace.h5")).image, read_cine(path).image)
+    with ismrmrd.File(path.with_name("X_kspace.h5"), "r") as file:
         noise, line = file["dataset"].acquisitions[0], file["dataset"].acquisitions[64]
         assert noise.is_flag_set(ismrmrd.ACQ_IS_NOISE_MEASUREMENT) and not line.flags & noise.flags
         assert line.active_channels == noise.active_channels == 3
         assert line.trajectory_dimensions == (0 if trajectory == "cartesian" else 2)
         if trajectory != "cartesian":
             assert np.abs(line.traj).max() == pytest.approx(0.5, abs=0.02)
+
+
+def test_k_space_that_could_not_be_written_leaves_no_folder(tmp_path):
+    from CMRSimExtension.command_line.kspace_store import KspaceStore
+
+    with pytest.raises(ZeroDivisionError), KspaceStore(tmp_path / "new" / "folder") as store:
+        store(0, np.zeros(3, np.complex64))
+        _ = 1 / 0
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_fault_is_named_in_the_record(tmp_path):
