@@ -11,7 +11,7 @@ from CMRSimExtension.command_line.tag_options import tags_of
 from CMRSimExtension.errors import InputError
 from CMRSimExtension.person import parse_sex
 from CMRSimExtension.scanner.breath_hold import line_by_line
-from CMRSimExtension.scanner.faults import Fault, parse_fault
+from CMRSimExtension.scanner.faults import Fault, narrowed, parse_fault
 from CMRSimExtension.scanner.geometry import ImageGrid
 from CMRSimExtension.scanner.planning import plan
 from CMRSimExtension.scanner.protocol import Protocol
@@ -77,7 +77,8 @@ def scan_one_slice(
     protocol = protocol if tags is None else tags.protocol(protocol)
     anatomy = build_anatomy(values)
     turn = values.get("rotation_deg", 0.0)
-    whole = plan(anatomy.heart_frame, protocol, values.get("plane", "sax"), in_plane_rotation_deg=turn)
+    whole = plan(
+        anatomy.heart_frame, narrowed(protocol, faults), values.get("plane", "sax"), in_plane_rotation_deg=turn)
     slices = whole.shape[0]
     index = slices // 2 if index is None else index
     if not 0 <= index < slices:

@@ -18,6 +18,7 @@ Randomness comes from the generator that is passed in, and what was drawn is par
 heartbeats, schedules and spikes are the ground truth.
 """
 
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass, replace
 from typing import Any, ClassVar
 
@@ -344,6 +345,13 @@ FAULTS: dict[str, type[Any]] = {
     )
 }
 """Faults by the name that the command line takes."""
+
+
+def narrowed(protocol: Protocol, faults: Iterable[Fault]) -> Protocol:
+    """The protocol that is really run where `protocol` is asked for: see `Fault.narrow`."""
+    for fault in faults:
+        protocol = fault.narrow(protocol)
+    return protocol
 
 
 def parse_fault(text: str) -> Fault:

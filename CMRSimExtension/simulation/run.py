@@ -17,6 +17,7 @@ from CMRSimExtension.errors import InputError
 from CMRSimExtension.scanner.aliasing import crop, fold, widen
 from CMRSimExtension.scanner.breath_hold import BreathHold
 from CMRSimExtension.scanner.coils import CoilArray
+from CMRSimExtension.scanner.faults import narrowed
 from CMRSimExtension.scanner.geometry import ImageGrid
 from CMRSimExtension.scanner.noise import noise_sd_for_snr
 from CMRSimExtension.scanner.planning import plan
@@ -137,8 +138,7 @@ class Run:
         asked = protocol
         if protocol.segmented:
             _check_segments(protocol, options)
-        for fault in options.faults:
-            protocol = fault.narrow(protocol)
+        protocol = narrowed(protocol, options.faults)
         axis = 0 if protocol.phase_direction == "rows" else 1
         folded = (asked.matrix[axis] - protocol.matrix[axis] + 1) // 2
         if options.grid is None:
@@ -147,11 +147,13 @@ class Run:
             grid = options.grid
             dx, dy, _ = grid.spacing_mm
             rows, columns = grid.shape[1:]
-            protocol = protocol.replace(matrix=(rows, columns), fov_mm=(rows * dy, columns * dx))
-            if folded:
+            if folded and (rows, columns) != protocol.matrix:
                 raise InputError(
-                    "a field of view made too small on purpose (aliasing) needs a planned one: leave grid out"
+                    "a field of view made too small on purpose (aliasing) needs a planned one: leave grid out, or plan "
+                    f"one of {protocol.matrix[0]} x {protocol.matrix[1]} pixels with the narrowed protocol; this one "
+                    f"has {rows} x {columns}"
                 )
+            protocol = protocol.replace(matrix=(rows, columns), fov_mm=(rows * dy, columns * dx))
         streams = np.random.SeedSequence(seed).spawn(4)
         appearance = Appearance.draw(np.random.default_rng(streams[0]), anatomy, protocol)
         heartbeats = np.random.default_rng(streams[1]).normal(1.0, _RR_SPREAD, size=grid.shape[0])

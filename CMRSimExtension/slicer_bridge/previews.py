@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from CMRSimExtension.anatomy.material import Anatomy
 from CMRSimExtension.scanner.breath_hold import line_by_line
+from CMRSimExtension.scanner.faults import narrowed
 from CMRSimExtension.scanner.geometry import ImageGrid
 from CMRSimExtension.scanner.planning import plan
 from CMRSimExtension.scanner.protocol import Protocol
@@ -52,10 +53,10 @@ def preview_slice(
     from CMRSimExtension.simulation.scene import one_slice
     from CMRSimExtension.simulation.simulate import simulate
 
-    stack = plan(anatomy.heart_frame, protocol, plane)
+    wrong = jobs.fault_values(faults)
+    stack = plan(anatomy.heart_frame, narrowed(protocol, wrong), plane)
     grid = one_slice(stack, round(slice_share * (stack.shape[0] - 1)))
     frame = min(int(cardiac_phase * protocol.phases), protocol.phases - 1)
-    wrong = jobs.fault_values(faults)
     # What goes line by line is spread over the heartbeat, so all frames have to be scanned for it.
     one_moment = not line_by_line(protocol, wrong)
     cine = simulate(

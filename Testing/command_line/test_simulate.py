@@ -182,6 +182,16 @@ def test_a_preview_is_turned_as_the_scan_is(tmp_path):
     assert pictures[0] != pictures[1]
 
 
+def test_a_preview_shows_every_fault(tmp_path):
+    from CMRSimExtension.scanner.faults import FAULTS
+
+    for name in FAULTS:
+        path = tmp_path / f"{name}.png"
+        fault = ["--fault", f"{name}=0.5"] if name == "aliasing" else ["--fault", name]
+        assert main(["preview", "--out", str(path), "--matrix", "64", "--phases", "4", *fault, "--quiet"]) == 0
+    assert len({path.read_bytes() for path in tmp_path.iterdir()}) == len(FAULTS)
+
+
 def test_a_preview_shows_a_file_that_is_there_already(heart, tmp_path):
     assert main(["preview", str(heart), "--out", str(tmp_path / "p.gif"), "--slice", "1"]) == 0
     from PIL import Image

@@ -9,7 +9,7 @@ from CMRSimExtension.anatomy.subject import Subject
 from CMRSimExtension.errors import Cancelled, InputError
 from CMRSimExtension.scanner.faults import parse_fault
 from CMRSimExtension.scanner.protocol import Protocol
-from CMRSimExtension.simulation.scene import majority
+from CMRSimExtension.simulation.scene import majority, one_slice
 from CMRSimExtension.simulation.simulate import simulate
 from CMRSimExtension.simulation.stream import draw_slices
 from CMRSimExtension.tagging.options import TagOptions
@@ -162,3 +162,12 @@ def test_phases_out_of_order_are_refused(subject: Subject) -> None:
 def test_aliasing_on_a_given_grid_is_refused(subject: Subject, cine) -> None:  # type: ignore[no-untyped-def]
     with pytest.raises(InputError, match="needs a planned one"):
         simulate(subject, SMALL, 5, grid=cine.grid, faults=(parse_fault("aliasing=0.3"),))
+
+
+def test_one_slice_of_a_narrowed_field_of_view_is_scanned_as_its_stack_is(subject: Subject) -> None:
+    faults = (parse_fault("aliasing=0.3"),)
+    stack = simulate(subject, SMALL, 5, faults=faults)
+    middle = simulate(subject, SMALL, 5, faults=faults, grid=one_slice(stack.grid, 1))
+    np.testing.assert_array_equal(middle.labels[:, 0], stack.labels[:, 1])
+    signal = stack.image[:, 1] > 0.1 * stack.image.max()
+    assert np.corrcoef(middle.image[:, 0][signal], stack.image[:, 1][signal])[0, 1] > 0.98
