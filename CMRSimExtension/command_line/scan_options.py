@@ -240,19 +240,26 @@ def build_protocol(values: dict[str, Any], default: str = "siemens_1.5t") -> Any
              "snr": "snr", "slices": "slices", "phases": "phases", "coils": "coils", "trajectory": "trajectory",
              "segmented": "segmented"}
     options = {field: values[key] for key, field in names.items() if key in values}
-    if "matrix" in values:
-        options |= _matrix(protocol, values["matrix"])
     if "coils" in options and "acceleration" not in changes:
         options["acceleration"] = min(protocol.acceleration, max(1, options["coils"]))
+    if "matrix" in values:
+        options |= _matrix(protocol, values["matrix"], options.get("acceleration", protocol.acceleration))
     return protocol.replace(**options) if options else protocol
 
 
-def _matrix(protocol: Any, longest: int) -> dict[str, Any]:
-    """Same field of view and square pixels with `longest` of them along the longer side."""
+def _matrix(protocol: Any, longest: int, acceleration: int) -> dict[str, Any]:
+    """Same field of view and square pixels with `longest` of them along the longer side.
+
+    A shorter side is a multiple of the acceleration where it is the phase direction's, so that it can be unfolded.
+    """
     if longest < 16:
         raise InputError(f"--matrix is {longest}; choose at least 16")
     pixel = max(protocol.fov_mm) / longest
-    rows, columns = (max(16, round(side / pixel)) for side in protocol.fov_mm)
+    sides = [max(16, round(side / pixel)) for side in protocol.fov_mm]
+    along_phase = 0 if protocol.phase_direction == "rows" else 1
+    if sides[along_phase] < longest:
+        sides[along_phase] = max(1, round(sides[along_phase] / acceleration)) * acceleration
+    rows, columns = sides
     phase, read = protocol.acquired_resolution_mm
     return {
         "matrix": (rows, columns),

@@ -119,6 +119,16 @@ def test_a_matrix_keeps_the_field_of_view_with_square_pixels():
     assert max(abs(a - b) for a, b in zip(changed.fov_mm, preset.fov_mm)) <= max(changed.pixel_mm)
 
 
+@pytest.mark.parametrize(("acceleration", "coils"), [(1, 12), (2, 12), (3, 12), (3, 2)])
+def test_a_matrix_can_be_unfolded_along_its_shorter_side(acceleration, coils):
+    for longest in (64, 96, 97, 128):
+        scan = {"preset": "siemens_3t", "acceleration": acceleration, "coils": coils} if coils > 2 else "siemens_3t"
+        changed = build_protocol({"protocol": scan, "matrix": longest, "coils": coils})
+        assert changed.matrix[1] == longest and changed.matrix[0] % changed.acceleration == 0
+        assert abs(changed.matrix[0] - longest * 216 / 256) <= 0.5 * changed.acceleration + 0.5
+        assert changed.fov_mm[0] / changed.matrix[0] == pytest.approx(changed.fov_mm[1] / changed.matrix[1])
+
+
 def test_a_coarse_matrix_lowers_the_acquired_resolution_with_it():
     changed = build_protocol({"matrix": 96})
     assert min(changed.acquired_resolution_mm) >= max(changed.pixel_mm) - 1e-9
