@@ -171,19 +171,22 @@ def read_sidecar(path: Path) -> Sidecar | None:
         scale = float(stored.get("stored_over_true", 1.0))
         if not (math.isfinite(scale) and scale > 0.0):
             raise FileFormatError(f"{path.name} says that stored values are {scale} times the true ones; copy it again")
+        record = dict(document.get("record", {}))
+        if not isinstance(record.get("notes", []), list):
+            raise ValueError(f"its notes are {record['notes']!r}, not a list")
         return Sidecar(
             affine_ras=_array(geometry.get("affine_ras"), (4, 4)),
             shape=None if shape is None else tuple(int(n) for n in shape),
-            slice_thickness_mm=geometry.get("slice_thickness_mm"),
+            slice_thickness_mm=_above_zero(geometry, "slice_thickness_mm"),
             times_ms=_array(times["values"] if times else None, (None, None)),
             heartbeats_ms=_array(document.get("heartbeats_ms"), (None,)),
             slice_origins_mm=_array(geometry.get("slice_origins_ras_mm"), (None, 3)),
-            function=CardiacFunction(**{k: v for k, v in function.items() if k in known}) if function else None,
+            function=CardiacFunction(**{k: _finite(function, k) for k in known & set(function)}) if function else None,
             scale=scale,
-            quantum=stored.get("true_values_are_multiples_of"),
+            quantum=_above_zero(stored, "true_values_are_multiples_of"),
             sha256=stored.get("sha256"),
             files=dict(document.get("files", {})),
-            record=dict(document.get("record", {})),
+            record=record,
         )
 
 
@@ -333,8 +336,26 @@ def _array(values: Any, shape: tuple[int | None, ...]) -> NDArray[np.float64] | 
         return None
     array = np.asarray(values, dtype=np.float64)
     if array.ndim != len(shape) or any(want is not None and have != want for have, want in zip(array.shape, shape)):
-        raise FileFormatError(f"a table has the shape {array.shape}, not {shape}")
+        raise ValueError(f"a table has the shape {array.shape}, not {shape}")
+    if not np.all(np.isfinite(array)):
+        raise ValueError("a table holds values that are no numbers")
     return array
+
+
+def _finite(values: dict[str, Any], name: str) -> Any:
+    """A number; None where not given."""
+    number = None if values.get(name) is None else float(values[name])
+    if number is not None and not math.isfinite(number):
+        raise ValueError(f"{name} is {number}, which is no number")
+    return number
+
+
+def _above_zero(values: dict[str, Any], name: str) -> float | None:
+    """A number above 0; None where not given."""
+    number: float | None = _finite(values, name)
+    if number is not None and number <= 0.0:
+        raise ValueError(f"{name} is {number}, where a number above 0 is needed")
+    return number
 
 
 def _tissue_names(count: int) -> list[str]:

@@ -177,6 +177,21 @@ def test_a_scale_that_nothing_can_have_is_damage(cine, tmp_path, scale):
         read_image(tmp_path / "series")
 
 
+@pytest.mark.parametrize(("key", "value", "why"), [
+    ("stored_values", {"true_values_are_multiples_of": "z"}, "could not convert string to float: 'z'"),
+    ("stored_values", {"true_values_are_multiples_of": 0}, "true_values_are_multiples_of is 0.0"),
+    ("geometry", {"slice_thickness_mm": -3}, "slice_thickness_mm is -3.0"),
+    ("heartbeats_ms", [float("nan")] * 3, "values that are no numbers"),
+    ("heartbeats_ms", [[800.0]], r"a table has the shape \(1, 1\)"),
+    ("function", {"lv_edv_ml": "much", "lv_esv_ml": 50, "lv_mass_g": 100}, "could not convert string to float: 'much'"),
+    ("record", {"notes": 5}, "its notes are 5, not a list"),
+])
+def test_values_that_nothing_can_have_are_damage_that_names_the_file(cine, tmp_path, key, value, why):
+    change(write(cine, tmp_path, "x.seq.nrrd"), key, value)
+    with pytest.raises(FileFormatError, match=rf"x\.seq\.nrrd\.json cannot be read as a JSON sidecar.*{why}"):
+        read_image(tmp_path / "x.seq.nrrd")
+
+
 def test_the_scale_of_one_object_of_several_is_taken_from_its_own_sidecar_alone(cine, tmp_path):
     source = {"study_uid": "1.2.3", "frame_of_reference_uid": "1.2.4"}
     for s in range(3):
