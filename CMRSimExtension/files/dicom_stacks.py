@@ -195,9 +195,12 @@ def _refuse_copies(images: Sequence[DicomImage]) -> None:
     for image in images:
         key = (image.sop_uid, image.frame)
         if key in seen:
+            first, second = seen[key].path, image.path
+            # Copies of a series in another folder have the same names.
+            names = [p.name if first.name != second.name else p.parent.name + "/" + p.name for p in (first, second)]
             raise FileFormatError(
-                f"duplicate instances: {seen[key].path.name} and {image.path.name} are the same image "
-                f"({image.sop_uid}); remove one of them"
+                f"duplicate instances: {names[0]} and {names[1]} are the same image ({image.sop_uid}); remove one of "
+                "them"
             )
         seen[key] = image
 

@@ -21,6 +21,8 @@ _NO_IMAGE = (
 _COMPRESSED = ("ACQ_COMPRESSION1", "ACQ_COMPRESSION2", "ACQ_COMPRESSION3", "ACQ_COMPRESSION4")
 _LARGEST = 2**31
 """Most pixels of a cine; what claims more is damaged."""
+_ONE_PLACE_MM = 1.0
+"""Lines of one slice and phase further apart than this are not averaged: they are of several slices."""
 _OWN_TOOLS = "reconstruct it with its own tools first"
 
 
@@ -274,7 +276,17 @@ def _checked_lattice(name: str, lines: Lines) -> Lines:
 
 
 def _check_places(name: str, lines: Lines) -> None:
-    """Every readout must lie within the k-space of the field of view."""
+    """The lines of an image must be of one place, and every readout within the k-space of the field of view."""
+    of_slice = lines.head["idx"]["slice"][lines.image].astype(np.int64)
+    image = lines.frame[lines.image] * lines.slices + of_slice
+    order = np.argsort(image, kind="stable")
+    positions, starts = lines.head["position"][lines.image][order], np.flatnonzero(np.diff(image[order], prepend=-1))
+    apart = np.maximum.reduceat(positions, starts) - np.minimum.reduceat(positions, starts)
+    far = np.flatnonzero((apart > _ONE_PLACE_MM).any(axis=1))
+    if len(far):
+        raise FileFormatError(
+            f"{name} has lines of slice {of_slice[order][starts[far[0]]]} and one phase at positions "
+            f"{apart[far[0]].max():.1f} mm apart, as of several slices without numbers; number them, or {_OWN_TOOLS}")
     rows, columns = lines.grid.whole
     used = np.concatenate([lines.image, lines.reference])
     start, kept = lines.start[used], lines.kept[used]

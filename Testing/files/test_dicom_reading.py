@@ -176,6 +176,14 @@ def test_a_phase_missing_from_every_slice_is_told_too(series):
         read_dicom(series)
 
 
+def test_a_copy_under_the_same_name_is_told_with_its_folder(series):
+    (series / "again").mkdir()
+    shutil.copy(series / "slice01_frame001.dcm", series / "again")
+    message = f"duplicate instances: {series.name}/slice01_frame001.dcm and again/slice01_frame001.dcm are the same"
+    with pytest.raises(FileFormatError, match=message):
+        read_dicom(series)
+
+
 def test_the_same_instance_twice_is_refused(series):
     shutil.copy(series / "slice01_frame001.dcm", series / "copy.dcm")
     with pytest.raises(FileFormatError, match="duplicate instances: copy.dcm and slice01_frame001.dcm"):

@@ -305,6 +305,12 @@ def bipolar_echo_planar(export):
     export.add(np.ones((COILS, COLUMNS)), [ismrmrd.ACQ_IS_PHASECORR_DATA])
 
 
+def slices_without_numbers(export):
+    export.add_lines()
+    for readout in export.readouts:
+        readout.idx.slice = 0
+
+
 def doubled(name):
     def build(export):
         export.add_lines()
@@ -342,6 +348,7 @@ def header(**values):
     (lambda e: e.add_lines(lambda data, **idx: e.add(np.tile(data, 2), **idx)), "readout of 80 samples"),
     (lambda e: e.add_lines(lambda data, **idx: e.add(data, center_sample=0, **idx)), "around its sample 0"),
     (lambda e: e.add_lines(images=np.nan * channels()), "NaN"), (turned, "slices of several orientations"),
+    (slices_without_numbers, r"lines of slice 0 and one phase at positions 10\.0 mm apart"),
 ])  # fmt: skip
 def test_what_makes_no_cine_is_refused_with_a_reason(export, tmp_path, build, message):
     build(export)
