@@ -246,8 +246,14 @@ def case_name(path: Path) -> str:
 
 
 def _dicom(path: Path, series: str | None) -> Content:
+    from CMRSimExtension.files.dicom_planes import is_segmentation, read_planes
     from CMRSimExtension.files.dicom_reading import read_dicom
+    from CMRSimExtension.files.label_planes import grid_of_planes, on_grid
 
+    if path.is_file() and series is None and is_segmentation(path):
+        planes = read_planes(path)
+        grid = grid_of_planes(planes)
+        return Content(grid, labels=on_grid(planes, grid, path.name)[None])
     cine = read_dicom(path, series)
     return Content(cine.grid, cine)
 

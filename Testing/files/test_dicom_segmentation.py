@@ -12,7 +12,8 @@ from CMRSimExtension.errors import FileFormatError
 from CMRSimExtension.files.dicom_enhanced import write_enhanced
 from CMRSimExtension.files.dicom_segmentation import write_dicom_seg
 from CMRSimExtension.files.display import LABEL_COLOURS
-from CMRSimExtension.files.formats import read_image
+from CMRSimExtension.files.formats import read_content, read_image
+from CMRSimExtension.files.label_planes import on_grid, planes_of
 
 
 @pytest.fixture
@@ -67,6 +68,13 @@ def test_labels_of_one_frame_belong_to_the_first(small_cine, tmp_path):
     write_dicom_seg(None, small_cine.labels[:1], small_cine.grid, tmp_path / "seg.dcm", tmp_path / "image.dcm")
     frames, slices = small_cine.image.shape[:2]
     assert set(referred_frames(tmp_path / "seg.dcm")) == {s * frames + 1 for s in range(slices)}
+
+
+def test_one_without_its_images_is_labels_in_their_place(study, small_cine):
+    content = read_content(study / "seg" / "frame002.dcm")
+    assert content.cine is None and content.labels is not None
+    planes = planes_of(content.labels[0], content.grid)
+    np.testing.assert_array_equal(on_grid(planes, small_cine.grid, "labels"), small_cine.labels[1])
 
 
 def changed(path, apply, name=None):
