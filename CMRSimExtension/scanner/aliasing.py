@@ -8,6 +8,14 @@ from CMRSimExtension.errors import InputError
 from CMRSimExtension.physics.array_namespace import array_namespace, beside, on_device_of
 from CMRSimExtension.scanner.geometry import ImageGrid
 
+BODY_MM = 600.0
+"""Length of the phase direction beyond which nothing of a body lies: shoulders and arms of a large man are narrower."""
+
+
+def margin_of_body(pixels: int, pixel_mm: float) -> int:
+    """Pixels by which a body may stick out on both ends of a field of view of `pixels` pixels of `pixel_mm`."""
+    return max(0, int(np.ceil(0.5 * (BODY_MM / pixel_mm - pixels))))
+
 
 def widen(grid: ImageGrid, phase_direction: str, pixels: int) -> ImageGrid:
     """`grid` with `pixels` more on both ends of the phase direction: what a narrow field of view folds in.

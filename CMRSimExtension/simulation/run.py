@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from CMRSimExtension.anatomy.material import Anatomy
 from CMRSimExtension.anatomy.structures import Tissue
 from CMRSimExtension.errors import InputError
-from CMRSimExtension.scanner.aliasing import crop, fold, widen
+from CMRSimExtension.scanner.aliasing import crop, fold, margin_of_body, widen
 from CMRSimExtension.scanner.breath_hold import BreathHold
 from CMRSimExtension.scanner.coils import CoilArray
 from CMRSimExtension.scanner.faults import narrowed
@@ -140,7 +140,9 @@ class Run:
             _check_segments(protocol, options)
         protocol = narrowed(protocol, options.faults)
         axis = 0 if protocol.phase_direction == "rows" else 1
-        folded = (asked.matrix[axis] - protocol.matrix[axis] + 1) // 2
+        # All of the body folds over, also what lies beyond the field of view that was asked for.
+        lost = (asked.matrix[axis] - protocol.matrix[axis] + 1) // 2
+        folded = max(lost, margin_of_body(protocol.matrix[axis], protocol.pixel_mm[axis])) if lost else 0
         if options.grid is None:
             grid = plan(anatomy.heart_frame, protocol, options.plane, in_plane_rotation_deg=options.rotation_deg)
         else:

@@ -101,6 +101,16 @@ def test_a_small_field_of_view_shows_the_middle_and_folds_the_rest_in(subject: S
     assert folded.image[:, :, edge].mean() > 1.1 * clean.image[:, :, start : start + rows][:, :, edge].mean()
 
 
+def test_all_of_the_body_folds_over_whatever_was_asked_for(subject: Subject) -> None:
+    (rows, columns), (height, width) = SMALL.matrix, SMALL.fov_mm
+    wide = SMALL.replace(matrix=(rows * 3 // 2, columns), fov_mm=(height * 1.5, width))
+    one = simulate(subject, SMALL, 5, faults=(SmallFieldOfView(amount=0.25),))
+    other = simulate(subject, wide, 5, faults=(SmallFieldOfView(amount=0.5),))
+    assert one.image.shape == other.image.shape
+    np.testing.assert_array_equal(one.labels, other.labels)
+    np.testing.assert_allclose(one.image, other.image, atol=1e-3 * one.image.max())
+
+
 def test_flow_changes_blood_and_nothing_else(subject: Subject) -> None:
     quiet = SMALL.replace(snr=1e5)
     here, there = (simulate(subject, quiet, 5, faults=f, truth=("labels", "anatomy")) for f in ((), (BloodFlow(),)))
