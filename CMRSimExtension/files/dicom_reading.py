@@ -93,7 +93,7 @@ def cine_of(stack: DicomStack) -> Cine:
         gaps = np.linalg.norm(np.diff(origins, axis=0), axis=1)
         warnings.warn(
             f"the slices are not evenly spaced ({', '.join(f'{g:.2f}' for g in gaps)} mm); their positions are kept "
-            "one by one, and only DICOM and the sidecar can hold them", GeometryWarning, stacklevel=2,
+            "one by one, and only DICOM and ISMRMRD can hold them", GeometryWarning, stacklevel=2,
         )
     times, heartbeats, notes = _timing(stack)
     for note in notes:
