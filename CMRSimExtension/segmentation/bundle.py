@@ -315,8 +315,8 @@ def _readme(name: str, description: str, own: Mapping[str, Any]) -> str:
         "## Use\n\nIn 3D Slicer the CMRSegment module offers it; elsewhere\n\n```\n"
         f"cmrsim segment FOLDER --model {name} --out LABELS\n"
         f"python -m monai.bundle run --config_file {INFERENCE} --dataset_dir FOLDER --output_dir LABELS\n```\n\n"
-        "The second is run in this folder, with CMRSimExtension and fire (which MONAI wants) installed, and gives the same "
-        "labels.\n\n"
+        "The second is run in this folder, with CMRSimExtension and fire (which MONAI wants) installed, and gives the "
+        "same labels.\n\n"
         f"## Accuracy\n\n```\n{accuracy}\n```\n\n## Known failures\n\n{failures}\n"
     )
 
