@@ -222,7 +222,8 @@ def test_a_header_that_claims_terabytes_is_refused_before_memory_is_asked_for(sm
 
 
 @pytest.mark.parametrize(("name", "content"), [("a.nii.gz", b""), ("a.nii.gz", b"not gzip at all"),
-                                               ("a.nii", b"\0" * 400), ("a.nii.gz", gzip.compress(b"\0" * 400, mtime=0))])
+                                               ("a.nii", b"\0" * 400),
+                                               ("a.nii.gz", gzip.compress(b"\0" * 400, mtime=0))])
 def test_files_of_another_kind_are_refused(tmp_path, name, content):
     (tmp_path / name).write_bytes(content)
     with pytest.raises(FileFormatError):

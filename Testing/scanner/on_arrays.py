@@ -8,7 +8,7 @@ import numpy as np
 
 from CMRSimExtension.physics.array_namespace import array_namespace, beside
 from CMRSimExtension.scanner.acquisition import Acquisition, acquire
-from CMRSimExtension.scanner.aliasing import fold, fold_adjoint
+from CMRSimExtension.scanner.aliasing import crop, fold, fold_adjoint
 from CMRSimExtension.scanner.bias import ReceiveField
 from CMRSimExtension.scanner.breath_hold import BreathHold, acquire_channels
 from CMRSimExtension.scanner.coils import CoilArray, field_of_polygon
@@ -163,6 +163,7 @@ POLYGON = ARRAY.centres_mm[:, None] + np.array([[9.0, 0.0, 0.0], [0.0, 8.0, 0.0]
 NUMERICS = [
     Numerics("fold", "rows", (26, 18), lambda x: fold(x, "rows", 3)),
     Numerics("fold", "columns, far", (22, 50), lambda x: fold(x, "columns", 20)),
+    Numerics("crop", "", (26, 18), lambda x: crop(x, "rows", 3)),
     Numerics("fold_adjoint", "", (20, 18), lambda x: fold_adjoint(x, "rows", 25)),
     Numerics("CartesianEncoding.forward", "", OBJECT, HOLES.forward),
     Numerics("CartesianEncoding.forward_adjoint", "", KSPACE, HOLES.forward_adjoint),
