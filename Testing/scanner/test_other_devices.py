@@ -152,7 +152,8 @@ ELSEWHERE = {"mixed_signal", "render"}
 """With tests above."""
 PLANNING = {
     # From protocols, grids, counts and generators, not from arrays of a signal: tables, geometry, schedules, records.
-    "widen", "margin_of_body", "narrowed", "ReceiveField.on", "OffResonanceField.on", "CoilArray.on", "on_grid", "at_indices", "noise_map_on",
+    "widen", "margin_of_body", "narrowed", "ReceiveField.on", "OffResonanceField.on", "CoilArray.on", "on_grid",
+    "at_indices", "noise_map_on",
     "ImageGrid.points_mm", "plan", "finer_grid", "slice_normal", "frequencies", "apodisation", "along_phase",
     "uniform_lines", "partial_fourier_lines", "homodyne_weights", "noise_gain_of", "line_by_line", "slice_samples",
     "LineSchedule.states", "LineSchedule.of_frames", "segmented", "radial", "golden_angle", "of_protocol",
