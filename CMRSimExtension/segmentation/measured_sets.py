@@ -21,7 +21,8 @@ from CMRSimExtension.training.labelled_folder import LabelledCase, choose_cases,
 from CMRSimExtension.training.tagged_stream import draw_tagged_scan
 
 _MEASURED = 4
-"""First element of the spawn keys of measured subjects; those of training (`training.batches`) are 1 to 3."""
+"""First element of the spawn keys of measured subjects. The images of training have 1 and 2 (`training.batches`) and 6
+(`training.held_out`); 3 to 5 seed what is picked, augmented and dropped, and draw no image."""
 
 
 @dataclass(frozen=True)

@@ -29,6 +29,8 @@ from CMRSimExtension.training.scores import accuracy_of, over_repeats, score_run
 from CMRSimExtension.training.simulated_source import SimulatedSource, chunks
 from Testing.segmentation.conftest import Oracle, heart_labels, picture
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 DRAW = {"draw": "Testing.training.toy_slices:draw", "chunk": 4, "settings": {"size": 32}}
 TOY = {
     "name": "toy",
@@ -41,14 +43,6 @@ TOY = {
 }
 SCORER = partial(score_source, device="cpu")
 SPACING = (8.0, 1.6, 1.3)
-
-
-@pytest.fixture(autouse=True)
-def one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 def write_heart(folder: Path, name: str, shown=(1, 2, 3), scale=1.0) -> None:

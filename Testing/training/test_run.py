@@ -20,6 +20,8 @@ from CMRSimExtension.training.run import train
 from CMRSimExtension.training.scores import write_validation
 from CMRSimExtension.training.transfer import training_of_run
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 TOY = {
     "name": "toy",
     "seed": 5,
@@ -31,15 +33,6 @@ TOY = {
     "optimisation": {"rounds": 3, "steps_per_round": 6, "batch_size": 4, "warmup_steps": 2, "precision": "32"},
     "validation": {"count": 8},
 }
-
-
-@pytest.fixture(autouse=True)
-def one_thread():
-    """Sums in another order differ in the last bit: the number of threads is part of a run."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 def weights(result):
