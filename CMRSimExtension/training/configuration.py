@@ -170,7 +170,8 @@ class Transfer:
     weights
         A bundle folder, the folder of a finished run, or a file: a ``weights.pt``, or a checkpoint of any run.
     train_only
-        Names (prefixes) of the network parts that go on learning; empty means all (P2's best), else the rest is frozen.
+        Names (prefixes) of the network parts that go on learning; empty means all (P2's best), else the rest is frozen,
+        the running statistics of its normalisation too.
     """
 
     weights: str

@@ -18,6 +18,7 @@ from CMRSimExtension.networks.normalisation import normalise
 from CMRSimExtension.training.batches import BatchStream
 from CMRSimExtension.training.configuration import Optimisation, TrainingConfiguration
 from CMRSimExtension.training.losses import build_loss
+from CMRSimExtension.training.transfer import hold_frozen
 
 _AUGMENT = 4
 """First element of the spawn keys of the augmentation's random numbers."""
@@ -69,6 +70,10 @@ class SegmentationModule(lightning.LightningModule):
     def forward(self, images: Tensor) -> Tensor:
         """Logits of normalised images, by the network as it stands."""
         return _logits(self.network(images))[0]
+
+    def on_train_epoch_start(self) -> None:
+        """Keep frozen parts as they were learnt, their running statistics too."""
+        hold_frozen(self.network, self.configuration.transfer)
 
     def training_step(self, batch: Mapping[str, Any], batch_idx: int) -> Tensor:
         images, labels = batch["image"], class_numbers(batch["label"], self.configuration)

@@ -134,7 +134,8 @@ def load_start_weights(network: nn.Module, transfer: Transfer, name: str) -> lis
     Raises
     ------
     InputError
-        When fewer than half of the weights fit (another network), or `train_only` names no part of the network.
+        When fewer than half of the weights fit (another network), `train_only` names no part of the network, or it
+        leaves a part frozen that would start anew.
     """
     stored, own = read_weights(Path(transfer.weights)), network.state_dict()
     fitting = {key: value for key, value in stored.items() if key in own and own[key].shape == value.shape}
@@ -148,6 +149,14 @@ def load_start_weights(network: nn.Module, transfer: Transfer, name: str) -> lis
     if left:
         log.info("weights that start anew: %s", ", ".join(left))
     freeze(network, transfer)
+    random = [key for key in left if transfer.train_only and not key.startswith(tuple(transfer.train_only))]
+    if random:
+        shown = ", ".join(random[:5]) + (" ..." if len(random) > 5 else "")
+        raise InputError(
+            f"{transfer.weights} holds nothing that fits {len(random)} weights of {name!r} ({shown}), and train_only "
+            f"({', '.join(transfer.train_only)}) would leave them as they were drawn; name their parts in train_only "
+            "too, or start from weights that have them"
+        )
     return left
 
 
@@ -168,3 +177,17 @@ def freeze(network: nn.Module, transfer: Transfer) -> None:
             raise InputError(f"train_only names {prefix!r}, which this network lacks; it has {', '.join(parts)}")
     for key, weight in network.named_parameters():
         weight.requires_grad_(key.startswith(tuple(transfer.train_only)))
+
+
+def hold_frozen(network: nn.Module, transfer: Transfer | None) -> None:
+    """Put the parts that `transfer.train_only` leaves out into evaluation, where nothing of them changes.
+
+    Without gradients alone the running mean and variance of their normalisation would go on following the new images.
+    To be called whenever the network was put into training.
+    """
+    if transfer is None or not transfer.train_only:
+        return
+    for name, part in network.named_modules():
+        keys = [f"{name}.{key}" for key in part.state_dict()] if name else []
+        if keys and not any(key.startswith(tuple(transfer.train_only)) for key in keys):
+            part.eval()

@@ -58,6 +58,29 @@ def test_partial_fine_tuning_changes_the_named_parts_alone(six, tmp_path):
     assert not torch.equal(after["up.0.first.weight"], before["up.0.first.weight"])
 
 
+def test_running_statistics_of_a_frozen_part_stay_as_they_were_learnt(tmp_path):
+    volumes = {
+        "train": [{"simulated": {"draw": "Testing.training.toy_slices:draw_volumes", "chunk": 2}, "window": 8}],
+        "network": {"name": "paper_unet_3d", "settings": {"width": 4}},
+        "optimisation": SHORT | {"batch_size": 2, "average": None},
+    }
+    before = read_weights(run(tmp_path / "first", **volumes).weights)
+    transfer = {"weights": str(tmp_path / "first"), "train_only": ["narrow", "up", "head"]}
+    # Over two starts: a resumed run must hold them too.
+    volumes["optimisation"] |= {"rounds": 2}
+    run(tmp_path / "second", stop_at_round=1, transfer=transfer, **volumes)
+    after = read_weights(run(tmp_path / "second", transfer=transfer, **volumes).weights)
+    assert any("running_mean" in name for name in before)
+    assert all(torch.equal(after[name], before[name]) for name in before if name.startswith("down"))
+    assert not torch.equal(after["up.0.0.1.running_mean"], before["up.0.0.1.running_mean"])
+
+
+def test_a_part_that_would_start_anew_is_not_frozen(six):
+    network = build_network("slice_unet", 1, 4, widths=(8, 16), detail_width=4)
+    with pytest.raises(InputError, match=r"2 weights of 'slice_unet' \(head.bias, head.weight\).*name their parts"):
+        load_start_weights(network, Transfer(str(six.folder), ("up",)), "slice_unet")
+
+
 def test_full_fine_tuning_changes_every_layer(six, tmp_path):
     after = torch.load(run(tmp_path, transfer={"weights": str(six.folder)}).weights, weights_only=True)
     before = torch.load(six.weights, weights_only=True)
