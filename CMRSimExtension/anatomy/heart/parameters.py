@@ -70,6 +70,7 @@ _LIMITS = {
     "papillary_angles_deg": (-360, 360, "0 is lateral, 90 anterior"),
     "papillary_levels": (-0.3, 1.3, "they are fractions of the LV's length"),
     "papillary_heads": (1, 6, "give the number of heads of each muscle"),
+    "tricuspid_offset_mm": (0, 25, "it is in millimetres of the long axis; 1 to 9 is usual"),
     "rv_descent_mm": (0, 40, "it is in millimetres of the long axis"),
     "rv_wall_mm": (0.5, 15, "it is in millimetres; 2 to 5 is usual"),
     "rv_apex_level": (0.3, 1.05, "it is a fraction of the LV's length"),
@@ -141,6 +142,8 @@ class HeartParameters:
         voxels.
     papillary_radius_mm, papillary_angles_deg, papillary_levels, papillary_heads
         Of the anterolateral and the posteromedial papillary muscle: radius, angle, (from, to) levels, heads each.
+    tricuspid_offset_mm
+        By how much nearer to the apex the tricuspid annulus lies than the mitral one at end diastole.
     rv_descent_mm
         By how much more than the mitral annulus the tricuspid annulus descends until ES, in material levels.
     rv_wall_mm
@@ -196,7 +199,8 @@ class HeartParameters:
     papillary_angles_deg: tuple[float, float] = (42.0, -80.0)
     papillary_levels: tuple[tuple[float, float], tuple[float, float]] = ((0.30, 0.78), (0.32, 0.80))
     papillary_heads: tuple[int, int] = (1, 2)
-    rv_descent_mm: float = 9.0
+    tricuspid_offset_mm: float = 5.0
+    rv_descent_mm: float = 6.5
     rv_wall_mm: float = 2.8
     rv_apex_level: float = 0.94
     rv_half_angle_deg: float = 58.0
@@ -204,7 +208,7 @@ class HeartParameters:
     rv_sag_deg: float = -8.0
     rv_lean_deg: float = 20.0
     rv_outflow_radius_mm: float = 14.0
-    rv_outflow_labelled_mm: float = 3.0
+    rv_outflow_labelled_mm: float = 0.0
     rv_trabeculation: float = 0.35
     aortic_radius_mm: float = 11.5
     notch_mm: float = 10.0

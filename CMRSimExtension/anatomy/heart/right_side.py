@@ -28,6 +28,8 @@ _COARSENESS = 0.55
 """Of the layers' strands (`trabeculae.is_lining`)."""
 _COMPACTED = 0.82
 """Largest share of muscle in the layers as the chamber empties."""
+_ATRIAL_WALL_MM = 1.8
+_INLET = (Structure.RV_BLOOD, Structure.RA_BLOOD)
 _BANDS_MM, _BAND_SHARE = (6.0, 12.0), 0.25
 """How far from the free wall bands reach at the base, by how much farther at the apex, and the share of muscle there
 over `rv_trabeculation`."""
@@ -73,7 +75,11 @@ def claim_right_ventricle(q: Points, state: HeartState, rv: RightVentricle, timi
     top = rv.top_mm(state.ejection)
     atrial = of_body & (merged_depth(rho - edge, distance - now[:, 6], level, top) >= 0.0) & (level < top)
     structure[atrial] = np.where(blood[atrial], Structure.RA_BLOOD, Structure.RA_WALL)
-    leaflet = of_body & blood & (np.abs(level - top) < 0.7)
+    # Where the outflow tract passes the atrium each keeps its own wall.
+    apart = distance - now[:, 6]
+    structure[atrial & (apart < p.rv_wall_mm + _ATRIAL_WALL_MM)] = Structure.RA_WALL
+    structure[atrial & (apart < p.rv_wall_mm)] = Structure.RV_MYOCARDIUM
+    leaflet = of_body & np.isin(structure, _INLET) & (np.abs(level - top) < 0.7)
     if mitral_opening(timing, state.phase) < 0.3:
         structure[leaflet] = Structure.TRICUSPID_VALVE
     clinical = np.where(blood & ~atrial & (level >= top - p.rv_outflow_labelled_mm), 3, 0).astype(np.uint8)

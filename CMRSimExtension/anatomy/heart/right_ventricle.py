@@ -17,7 +17,7 @@ from CMRSimExtension.anatomy.heart.parameters import HeartParameters
 from CMRSimExtension.anatomy.heart.ventricle import LeftVentricle, Shells
 
 TOP_MM = 0.0
-"""Material level of the tricuspid annulus at end diastole."""
+"""Material level above which only the outflow tract belongs to the RV: that of the mitral annulus."""
 PULMONARY_VALVE_MM = -20.0
 """Level of the pulmonary valve."""
 OUTFLOW_END_MM = 34.0
@@ -193,17 +193,17 @@ class RightVentricle:
         tube = (
             p.rv_outflow_radius_mm
             * width**0.5
-            * (1.0 - 0.55 * contraction)
-            * np.where(z < 0, 1.0, 1.0 - 0.35 * (1 - climb))
+            * (1.0 - 0.4 * contraction)
+            * np.where(z < 0, 1.0, 1.0 - 0.25 * (1 - climb))
         )
         return np.stack([cx, cy, a, b, ox, oy, tube], axis=1)
 
     def top_mm(self, ejection: float) -> float:
-        """Material level of the tricuspid annulus: it descends farther than the mitral one."""
-        return TOP_MM + self.parameters.rv_descent_mm * ejection
+        """Material level of the tricuspid annulus: nearer the apex than the mitral one, and it descends farther."""
+        return TOP_MM + self.parameters.tricuspid_offset_mm + self.parameters.rv_descent_mm * ejection
 
     def _volume_ml(
-        self, shells: Shells, contraction: float, width: float, stretch: float, top_mm: float = TOP_MM
+        self, shells: Shells, contraction: float, width: float, stretch: float, top_mm: float
     ) -> float:
         rows = self.outline_rows(shells, contraction, width).astype(np.float32)[:, :, None, None]
         gx, gy = self._grid
@@ -229,10 +229,13 @@ class RightVentricle:
         return float(np.sum(inside * outside * ventricular) * self._cell_ml)
 
     def _solve_width(self) -> float:
-        def excess(log_width: float) -> float:
-            return self._volume_ml(self._rest_shells, 0.0, float(np.exp(log_width)), 1.0) - self.parameters.rv_edv_ml
+        top = self.top_mm(0.0)
 
-        start = np.log(self.parameters.rv_edv_ml / self._volume_ml(self._rest_shells, 0.0, 1.0, 1.0))
+        def excess(log_width: float) -> float:
+            width = float(np.exp(log_width))
+            return self._volume_ml(self._rest_shells, 0.0, width, 1.0, top) - self.parameters.rv_edv_ml
+
+        start = np.log(self.parameters.rv_edv_ml / self._volume_ml(self._rest_shells, 0.0, 1.0, 1.0, top))
         limits = (float(np.log(0.12)), float(np.log(3.6)))
         tolerance_ml = _TOLERANCE * self.parameters.rv_edv_ml
         return float(np.exp(_crossing(excess, float(np.clip(1.3 * start, *limits)), 0.15, limits, tolerance_ml)))
