@@ -11,6 +11,7 @@ from CMRSimExtension.anatomy.label_maps import parse_label_map
 from CMRSimExtension.command_line.console import Console
 from CMRSimExtension.errors import InputError
 from CMRSimExtension.files.formats import Content, labels_of, read_content, read_image
+from CMRSimExtension.files.unknown_labels import check_known_labels
 from CMRSimExtension.scanner.geometry import ImageGrid
 from CMRSimExtension.simulation.cine import Cine
 from CMRSimExtension.tagging.options import METHODS, Method
@@ -111,10 +112,8 @@ def _labels(content: Content, path: Path, label_map: str, grid: ImageGrid) -> ND
         )
     meanings = parse_label_map(label_map)
     numbers = labels_of(content, path)
-    unknown = sorted({int(n) for n in np.unique(numbers)} - {0, *meanings})
-    if unknown:
-        raise InputError(f"{path.name} holds the labels {unknown}, which --labels-map {label_map} lacks; give a table "
-                         "such as 1=rv,2=myo,3=lv that names them all")
+    check_known_labels(
+        numbers, meanings, path.name, "give a --labels-map such as 1=rv,2=myo,3=lv that names them all")
     # The cine labels are the first three structures: LV blood pool, LV myocardium, RV blood pool.
     table = np.zeros(256, np.uint8)
     for number, structure in meanings.items():

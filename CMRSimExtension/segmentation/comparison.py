@@ -27,7 +27,14 @@ from CMRSimExtension.files.cine_files import is_nifti_name, sidecar_path
 from CMRSimExtension.files.label_origin import SEGMENTATION_FORMAT
 from CMRSimExtension.files.third_party import reading
 from CMRSimExtension.scanner.geometry import ImageGrid
-from CMRSimExtension.segmentation.label_files import files_by_name, is_folder_of_files, label_name, read_pair
+from CMRSimExtension.segmentation.exchanged_labels import note_on_exchanged_pools
+from CMRSimExtension.segmentation.label_files import (
+    files_by_name,
+    is_folder_of_files,
+    is_label_image,
+    label_name,
+    read_pair,
+)
 from CMRSimExtension.training.labelled_folder import label_table
 
 
@@ -119,6 +126,9 @@ def compare_files(
         single = len(frames) == 1
         patients.setdefault((patient_of(name) if single else name, single), []).extend(frames)
     lost = sorted({frame.file for frames in patients.values() for frame in frames if not frame.known})
+    numbered = {name for name, _, second in pairs if is_label_image(second)}
+    of_numbers = (frame for frames in patients.values() for frame in frames if frame.file in numbered)
+    notes += note_on_exchanged_pools(((frame.predicted, frame.reference) for frame in of_numbers), labels_map)
     if lost:
         notes.append(
             f"voxel sizes cannot be true or were to be ignored: nothing is given in mm or ml for {', '.join(lost)}"

@@ -58,6 +58,11 @@ def files_by_name(folder: Path) -> dict[str, Path]:
     return found
 
 
+def is_label_image(path: Path) -> bool:
+    """Whether labels are numbers that need a table; segments say by name or code what they are."""
+    return path.is_file() and not is_slicer_segmentation(path) and not is_dicom(path)
+
+
 def read_pair(
     predicted: Path, reference: Path, table: Mapping[int, int], reference_table: Mapping[int, int]
 ) -> tuple[NDArray[np.uint8], NDArray[np.uint8], ImageGrid]:

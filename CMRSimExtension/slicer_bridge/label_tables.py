@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from CMRSimExtension.anatomy.label_maps import parse_label_map
-from CMRSimExtension.errors import InputError
+from CMRSimExtension.files.unknown_labels import check_known_labels
 from CMRSimExtension.scanner.geometry import ImageGrid
 from CMRSimExtension.slicer_bridge.segmentations import labels_of_node
 
@@ -38,13 +38,11 @@ def structures_of_node(
     labels, grid = labels_of_node(node, grid)
     if table is None:
         return labels, grid
-    meaning = np.full(256, 255, dtype=np.uint8)
-    meaning[0] = 0
+    check_known_labels(
+        labels, table, f"'{node.GetName()}'",
+        "give a table that says what they are, such as acdc, mms or 1=rv,2=myo,3=lv")
+    meaning = np.zeros(256, dtype=np.uint8)
     for number, structure in table.items():
-        meaning[number] = int(structure)
-    unknown = [int(number) for number in np.unique(labels) if meaning[number] == 255]
-    if unknown:
-        raise InputError(
-            f"'{node.GetName()}' holds the labels {', '.join(map(str, unknown))}, which the label table '{label_map}' "
-            "does not know; give a table that says what they are, such as acdc, mms or 1=rv,2=myo,3=lv")
+        if number < len(meaning):
+            meaning[number] = int(structure)
     return meaning[labels], grid

@@ -18,6 +18,7 @@ from CMRSimExtension.files.formats import read_image
 from CMRSimExtension.files.label_planes import on_grid, planes_of
 from CMRSimExtension.files.nifti import read_nifti
 from CMRSimExtension.files.nrrd_files import read_segmentation
+from CMRSimExtension.files.unknown_labels import check_known_labels
 from CMRSimExtension.scanner.geometry import ImageGrid
 
 _NIFTI = (".nii.gz", ".nii")
@@ -95,11 +96,7 @@ def translate_labels(values: NDArray, table: Mapping[int, int], name: str) -> ND
     found = np.unique(values)
     if not np.all(found == np.round(found)):
         raise InputError(f"{name} holds values that are no whole numbers, so it is no label file; check the file")
-    unknown = sorted(int(value) for value in found if int(value) not in table and value != 0)
-    if unknown:
-        raise InputError(
-            f"{name} holds the labels {unknown}, which the label table {dict(table)} lacks; choose another --labels-map"
-        )
+    check_known_labels(found, table, name, "choose another --labels-map")
     result = np.zeros(values.shape, np.uint8)
     for number, own in table.items():
         result[values == number] = own

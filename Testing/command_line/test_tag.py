@@ -69,7 +69,7 @@ def test_labels_that_the_map_lacks_end_with_code_2(heart, tmp_path, capsys):
     labels = heart.parent / "X_labels.nii.gz"
     assert main(["tag", str(heart), "--labels", str(labels), "--labels-map", "1=lv,2=myo", "--out",
                  str(tmp_path / "T.nii.gz"), "--quiet"]) == 2
-    assert "holds the labels [3], which --labels-map 1=lv,2=myo lacks" in capsys.readouterr().err
+    assert "holds the labels 3, which the label table '1=lv_blood,2=lv_myocardium' lacks" in capsys.readouterr().err
 
 
 def test_strain_of_a_tagged_series_is_written_as_table_and_pictures(tagged, tmp_path):

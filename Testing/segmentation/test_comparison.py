@@ -3,6 +3,7 @@
 import csv
 import json
 import math
+import re
 import subprocess
 import sys
 
@@ -248,3 +249,37 @@ def test_without_torch_all_but_the_distances_is_evaluated(tmp_path, options, cod
     )  # fmt: skip
     assert done.returncode == code and out.exists() == (code == 0), done.stderr
     assert ("Hausdorff distances need torch and MONAI" in done.stderr) == (code == 2)
+
+
+def test_a_reference_with_acdc_numbers_gets_the_hint_at_its_label_table(cine, tmp_path):
+    acdc = np.array([0, 3, 2, 1], np.uint8)
+    scales = (0.8, 0.7, 0.6, 0.75)
+    theirs = write(tmp_path / "theirs.nii.gz", *(acdc[heart(scale)] for scale in scales))
+    assert "exchanged (mean Dice 1.00, as it is 0.00)" in compared(cine, theirs).notes[0]
+    assert compared(cine, theirs).notes[0].endswith("add --labels-map acdc")
+    assert not compared(cine, theirs, labels_map="acdc").notes
+    assert "leave --labels-map out" in compared(cine, cine, labels_map="acdc").notes[0]
+    assert "--labels-map 1=rv,2=myo,3=lv gives" in compared(cine, cine, labels_map="1=rv,2=myo,3=lv").notes[0]
+
+
+def test_a_segmentation_that_confuses_the_ventricles_in_part_gets_no_hint(cine, tmp_path):
+    half = heart()
+    half[:2] = np.array([0, 3, 2, 1], np.uint8)[half[:2]]
+    mine = write(tmp_path / "mine.nii.gz", half)
+    assert not any("exchanged" in note for note in compared(mine, write(tmp_path / "truth_1.nii.gz", heart())).notes)
+
+
+def test_an_image_as_the_reference_is_refused_in_a_line(cine, tmp_path, capsys):
+    image = write(tmp_path / "image.nii.gz", *np.random.default_rng(1).integers(0, 900, (4, *heart().shape)))
+    assert main(["evaluate", str(cine), str(image), "--no-distances"]) == 2
+    said = capsys.readouterr().err
+    assert re.search(r"labels 73, 74, 75, 76, 77 and 8\d\d more, which the label table 'cmrsim' lacks", said)
+    assert "look like an image" in said and len(said) < 300
+
+
+def test_a_few_unknown_labels_are_named_and_the_table_as_it_may_be_given(cine, tmp_path):
+    theirs = write(tmp_path / "theirs.nii.gz", *(np.where(heart() == 2, 200, heart()) for _ in range(4)))
+    with pytest.raises(InputError, match="labels 200, which the label table 'acdc' lacks; choose another --labels-map"):
+        compared(cine, theirs, labels_map="acdc")
+    with pytest.raises(InputError, match="the label table '1=lv_blood,3=rv_blood' lacks"):
+        compared(cine, theirs, labels_map="1=lv,3=rv")
