@@ -215,12 +215,13 @@ class RightVentricle:
         tube = np.hypot(gx - rows[:, 4], gy - rows[:, 5]) - rows[:, 6]
         upper = merged_depth(rho - edge, tube, z, top_mm + 0.5 * self.step_mm)
         lower = merged_depth(rho - edge, tube, z, top_mm - 0.5 * self.step_mm)
-        # A cell that the annulus or the apex cuts counts by the share within.
-        share = np.clip((z - top_mm) / self.step_mm + 0.5, 0.0, 1.0)
-        below, above = (np.clip(0.5 - depth / _CELL_MM, 0.0, 1.0) for depth in (lower, upper))
-        inside = (share * below + (1.0 - share) * above) * np.clip(
-            (z - top_mm + self.parameters.rv_outflow_labelled_mm) / self.step_mm + 0.5, 0.0, 1.0
+        # A cell that the annulus, the end of the labelled outflow tract or the apex cuts counts by the share within.
+        ventricle, labelled = (
+            np.clip((z - end) / self.step_mm + 0.5, 0.0, 1.0)
+            for end in (top_mm, top_mm - self.parameters.rv_outflow_labelled_mm)
         )
+        below, above = (np.clip(0.5 - depth / _CELL_MM, 0.0, 1.0) for depth in (lower, upper))
+        inside = ventricle * below + (labelled - ventricle) * above
         inside = inside * np.clip((self.apex_mm - z) / self.step_mm + 0.5, 0.0, 1.0)
         epi = shells.epi[np.maximum(lv_rows, 0)[:, None, None], index]
         outside = np.clip((np.sqrt(squared) - np.sqrt(epi)) / _CELL_MM + 0.5, 0.0, 1.0)
