@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from CMRSimExtension.errors import FileFormatError, InputError
 from CMRSimExtension.files.atomic import atomic_folder
 from CMRSimExtension.networks.catalogue import build_network
+from CMRSimExtension.networks.class_labels import labels_of_classes
 from CMRSimExtension.segmentation.foreign_bundle import ASSUMED, read_foreign
 from CMRSimExtension.segmentation.model import SegmentationModel
 from CMRSimExtension.version import __version__
@@ -27,9 +28,6 @@ METADATA, INFERENCE, WEIGHTS, CHECKSUMS = (
     "checksums.json",
 )
 """Where things lie in a bundle."""
-
-LABEL_OF_CLASS: Mapping[str, int] = {"lv_blood": 1, "lv_myocardium": 2, "rv_blood": 3}
-"""Label number in files, by class name."""
 
 LICENCE = Path(__file__).parent / "models" / "LICENSE"
 """Text of the Apache License 2.0, under which this library and its weights stand."""
@@ -63,6 +61,8 @@ def write_bundle(
         Weights by name.
     network, network_settings
         As `networks.catalogue.build_network` takes them.
+    classes
+        Names of structures, which say the labels in files; see `networks.class_labels`.
     training, accuracy, known_failures
         Recipe (the training configuration, seed included), measured accuracy and what goes wrong, for the metadata.
     licence
@@ -71,7 +71,7 @@ def write_bundle(
     Raises
     ------
     InputError
-        When the folder exists, or the weights do not fit the network.
+        When the folder exists, a class is not known or named twice, or the weights do not fit the network.
     """
     folder = Path(folder)
     if folder.exists():
@@ -85,7 +85,7 @@ def write_bundle(
         "network": network,
         "network_settings": dict(network_settings),
         "classes": list(classes),
-        "labels": {str(index + 1): LABEL_OF_CLASS.get(label, index + 1) for index, label in enumerate(classes)},
+        "labels": {str(number): label for number, label in labels_of_classes(classes).items()},
         "normalisation": normalisation,
         "pixel_mm": pixel_mm,
         "size": size,

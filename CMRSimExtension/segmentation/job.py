@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from CMRSimExtension.anatomy.terminology import term_of
 from CMRSimExtension.errors import InputError
 from CMRSimExtension.evaluation.coverage import coverage_note
 from CMRSimExtension.evaluation.function import (
@@ -162,13 +163,23 @@ def segment_cine(
         spacing_trusted=trusted, probabilities=options.probabilities,
         progress=lambda fraction: progress(start + (1.0 - start) * fraction),
     )  # fmt: skip
-    found.notes.extend(notes)
+    found.notes.extend([*notes, *_compound_notes(found.labels, model)])
     if not trusted:
         found.notes.append(
             f"voxel sizes {tuple(round(side, 3) for side in cine.grid.spacing_mm)} mm cannot be true or were to be "
             "ignored: the heart's apparent size was used, and volumes and mass are not given"
         )
     return with_function(found, cine.grid, options, trusted)
+
+
+def _compound_notes(labels: NDArray[np.uint8], model: SegmentationModel) -> list[str]:
+    """What a reader of the labels must know whose software calls each by its structure alone."""
+    return [
+        f"label {label} stands for {name.lower()}, all that the model's class holds, where other software may call it "
+        f"{term_of(label).name.lower()}"
+        for label, name in sorted(model.names().items())
+        if name != term_of(label).name and (labels == label).any()
+    ]
 
 
 def _extremes(volumes: NDArray[np.floating]) -> tuple[int, ...]:
@@ -303,7 +314,7 @@ def _record(
             "description": model.metadata.get("description"),
         },
         "options": {"frames": options.frames, "views": options.views, "spacing": options.spacing},
-        "labels": {"1": "LV blood pool", "2": "LV myocardium", "3": "RV blood pool"},
+        "labels": {str(label): name for label, name in sorted(model.names().items())},
         "frames": list(found.frames),
         "empty_frames": sorted(set(range(len(found.labels))) - set(found.frames)),
         "spacing_mm": {"slice": dz, "row": dy, "column": dx},

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from CMRSimExtension.errors import InputError
 from CMRSimExtension.networks.catalogue import fixed_input_shape, input_multiple
+from CMRSimExtension.networks.class_labels import name_of_class
 from CMRSimExtension.networks.memory import is_out_of_memory
 from CMRSimExtension.networks.normalisation import normalise
 
@@ -28,7 +29,8 @@ class SegmentationModel:
     classes
         Names of the foreground classes 1, 2, ...
     labels
-        Class number -> label number in files (1 LV blood pool, 2 LV myocardium, 3 RV blood pool).
+        Class number -> label number in files (1 LV blood pool, 2 LV myocardium, 3 RV blood pool; further ones are
+        those of `anatomy.structures.Structure`).
     normalisation
         See `networks.normalisation`.
     pixel_mm
@@ -55,6 +57,10 @@ class SegmentationModel:
     def dimensions(self) -> int:
         """2 or 3 spatial dimensions of what goes in."""
         return 2 if self.slice_mm is None else 3
+
+    def names(self) -> dict[int, str]:
+        """Label number in files -> what a reader sees for it."""
+        return {label: name_of_class(label, self.classes[number - 1]) for number, label in self.labels.items() if label}
 
     def multiple(self) -> tuple[int, ...]:
         """What each side of an input must be a multiple of."""

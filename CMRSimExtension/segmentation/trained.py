@@ -7,7 +7,8 @@ from typing import Any
 
 from CMRSimExtension.errors import InputError
 from CMRSimExtension.networks.catalogue import build_network, fixed_input_shape
-from CMRSimExtension.segmentation.bundle import LABEL_OF_CLASS, read_bundle, write_bundle
+from CMRSimExtension.networks.class_labels import labels_of_classes
+from CMRSimExtension.segmentation.bundle import read_bundle, write_bundle
 from CMRSimExtension.segmentation.model import SegmentationModel
 from CMRSimExtension.segmentation.registry import find_model
 from CMRSimExtension.training.configuration import TrainingConfiguration, read_configuration
@@ -27,12 +28,11 @@ def model_of_run(folder: Path) -> SegmentationModel:
     choice = configuration.network
     network = build_network(choice.name, 1, len(configuration.classes) + 1, **choice.settings)
     network.load_state_dict(read_weights(_newest(folder)))
-    labels = {index + 1: LABEL_OF_CLASS.get(name, index + 1) for index, name in enumerate(configuration.classes)}
     return SegmentationModel(
         configuration.name,
         network,
         tuple(configuration.classes),
-        labels,
+        labels_of_classes(configuration.classes),
         choice.normalisation,
         configuration.use.pixel_mm,
         (fixed_input_shape(network) or (configuration.use.size,))[-1],

@@ -12,7 +12,12 @@ from CMRSimExtension.simulation.cine import Cine
 from CMRSimExtension.slicer_bridge.jobs import function_curves
 from CMRSimExtension.slicer_bridge.maps import add_map
 from CMRSimExtension.slicer_bridge.measuring import FunctionNodes, add_function
-from CMRSimExtension.slicer_bridge.segmentations import CLINICAL_LABELS, add_label_frames, add_segmentation
+from CMRSimExtension.slicer_bridge.segmentations import (
+    CLINICAL_LABELS,
+    add_label_frames,
+    add_segmentation,
+    labels_present,
+)
 from CMRSimExtension.slicer_bridge.sequences import (
     CineNodes,
     add_cine,
@@ -104,13 +109,15 @@ def add_segmented(node: Any, cine: Cine, stack: bool, result: dict[str, Any], na
         The job's values.
     """
     labels, frames = result["labels"], result["frames"]
+    # The three that function is measured from, also where they were not found, and what else the model tells apart.
+    present = tuple(sorted({*CLINICAL_LABELS, *labels_present(labels)}))
     shown = nodes_of_input(node, cine, stack)
     if shown is None:
-        segmentation = add_segmentation(labels[0], cine.grid, name, source=node, present=CLINICAL_LABELS)
+        segmentation = add_segmentation(labels[0], cine.grid, name, source=node, present=present)
         sequence, source = None, node
     else:
         sequence = add_label_frames(
-            labels, cine.grid, name, shown, present=CLINICAL_LABELS,
+            labels, cine.grid, name, shown, present=present,
             frames_done=None if len(frames) == len(labels) else frames)
         segmentation, source = sequence.proxy, shown.proxy
         if len(frames) < len(labels):

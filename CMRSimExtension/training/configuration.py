@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from CMRSimExtension.errors import InputError
+from CMRSimExtension.networks.class_labels import labels_of_classes
 from CMRSimExtension.training.augmentation import Augmentation
 from CMRSimExtension.training.held_out import DATA_PREFIX, HeldOutSource, check_titles
 from CMRSimExtension.training.labelled_folder import FolderSource, LabelledFolder
@@ -209,7 +210,8 @@ class TrainingConfiguration:
     description
         What it is for, copied into the bundle's metadata.
     classes
-        Names of the foreground classes, in label order.
+        Names of the foreground classes 1, 2, ...: structures, whose numbers they have in files, or compounds of several
+        (`networks.class_labels`).
     merge
         Label -> class, where the source's labels are not the network's classes: labels not named become background
         (P4: ``{2: 1}`` leaves the myocardium alone). Empty keeps the labels as they are. A configuration that is based
@@ -245,6 +247,9 @@ class TrainingConfiguration:
             raise InputError(f"training configuration {self.name!r} has no training source; give at least one")
         if self.repeats < 1:
             raise InputError(f"repeats is {self.repeats}; it must be at least 1")
+        if not isinstance(self.classes, Sequence) or isinstance(self.classes, str) or not self.classes:
+            raise InputError(f"classes is {self.classes!r}; write a list of names, such as [{', '.join(CLASS_NAMES)}]")
+        labels_of_classes(self.classes)
         self._check_merge()
 
     def learnt_from(self) -> list[FolderSource]:

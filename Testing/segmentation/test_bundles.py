@@ -50,6 +50,15 @@ def test_a_bundle_gives_the_same_network_to_half_precision(bundle, network):
     assert torch.allclose(first, second, atol=0.02 * first.abs().max().item())
 
 
+def test_a_bundle_says_the_labels_of_its_classes_and_has_none_that_are_unknown(tmp_path, network):
+    settings = dict(state=network.state_dict(), network="slice_unet", network_settings=SMALL, description="a test")
+    folder = write_bundle(tmp_path / "t", name="t", classes=("lv_myocardium", "lung", "liver"), size=64, **settings)
+    assert read_bundle(folder).labels == {1: 2, 2: 40, 3: 44}
+    with pytest.raises(InputError, match="'scar', which has no label"):
+        write_bundle(tmp_path / "s", name="s", classes=("lv_myocardium", "scar", "lung"), size=64, **settings)
+    assert not (tmp_path / "s").exists()
+
+
 def test_weights_are_stored_in_half_precision(bundle):
     state = torch.load(bundle / "models" / "model.pt", weights_only=True)
     assert all(value.dtype == torch.float16 for value in state.values())

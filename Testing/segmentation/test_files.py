@@ -65,6 +65,15 @@ def test_the_sidecar_holds_the_function_of_the_labels(cine, oracle, tmp_path, tr
     assert record["function"]["lv_ef_percent"] == pytest.approx(64.0, abs=4)  # 1 - 0.6^2, in area
 
 
+def test_the_sidecar_names_the_labels_that_the_model_writes(cine, oracle, tmp_path):
+    model = replace(oracle, classes=("lv_blood", "lv_myocardium", "lung"), labels={1: 1, 2: 2, 3: 40})
+    _, found = segment_file(cine, tmp_path / "seg.nii.gz", model, PLAIN)
+    assert set(np.unique(found.segmentation.labels)) == {0, 1, 2, 40}
+    record = json.loads((tmp_path / "seg.json").read_text())
+    assert record["labels"] == {"1": "LV blood pool", "2": "LV myocardium", "40": "Lungs"}
+    assert any("label 40 stands for lungs" in note and "left lung" in note for note in record["notes"])
+
+
 def test_the_sidecar_of_a_single_frame_says_what_its_volumes_are_called(cine, oracle, tmp_path, truth):
     segment_file(cine, tmp_path / "all.nii.gz", oracle, PLAIN)
     write(tmp_path / "es.nii.gz", picture(truth)[3:])

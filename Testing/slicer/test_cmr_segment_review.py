@@ -34,6 +34,15 @@ def test_maps_of_probability_and_uncertainty_keep_step_with_the_cine(panel, cine
         np.testing.assert_array_equal(slicer.util.arrayFromVolume(nodes.maps[2]), (cine.labels[frame] == 2) * share)
 
 
+def test_a_class_beyond_the_ventricles_gets_a_segment_of_its_own(panel, cine, shown):
+    labels = cine.labels.copy()
+    labels[:, :, :6, :6] = 44
+    nodes = panel.logic.task(panel.logic.getParameterNode()).add(found(cine) | {"labels": labels})
+    segmentation = nodes.segmentation.GetSegmentation()
+    names = [segmentation.GetNthSegment(index).GetName() for index in range(segmentation.GetNumberOfSegments())]
+    assert names == ["LV blood pool", "LV myocardium", "RV blood pool", "Liver"]
+
+
 def test_function_is_updated_in_place_when_it_is_asked_for(panel, cine, shown):
     assert not panel.ui.functionButton.enabled
     nodes = panel.logic.task(panel.logic.getParameterNode()).add(found(cine))

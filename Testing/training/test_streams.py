@@ -221,9 +221,9 @@ def test_a_shipped_configuration_is_used_on_the_pixels_it_learns_from(name):
 
 def test_a_table_of_labels_replaces_that_of_the_configuration_it_changes(tmp_path):
     (tmp_path / "six.yaml").write_text(
-        "{name: six, classes: [a, b], merge: {1: 1, 40: 2}, train: [{simulated: {draw: x:y}}]}"
+        "{name: six, classes: [lv, lung], merge: {1: 1, 40: 2}, train: [{simulated: {draw: x:y}}]}"
     )
-    (tmp_path / "one.yaml").write_text("{based_on: six, name: one, classes: [a], merge: {1: 1}}")
+    (tmp_path / "one.yaml").write_text("{based_on: six, name: one, classes: [lv], merge: {1: 1}}")
     assert read_configuration(tmp_path / "one.yaml").merge == {1: 1}
 
 

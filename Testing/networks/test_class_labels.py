@@ -1,0 +1,36 @@
+"""Classes of networks and the label numbers they have in files."""
+
+import pytest
+
+from CMRSimExtension.errors import InputError
+from CMRSimExtension.networks.class_labels import COMPOUNDS, labels_of_classes, name_of_class
+from CMRSimExtension.training.configuration import read_configuration
+
+
+def test_classes_have_the_numbers_of_the_structures_they_are_called_by():
+    six = ["lv_blood", "lv_myocardium", "rv_blood", "lung", "liver", "body_wall"]
+    assert labels_of_classes(six) == {1: 1, 2: 2, 3: 3, 4: 40, 5: 44, 6: 30}
+    assert labels_of_classes(["myo", "la"]) == {1: 2, 2: 5}
+
+
+def test_a_compound_is_called_by_its_own_name():
+    assert name_of_class(40, "lung") == "Lungs" and name_of_class(5, "la_blood") == "Left atrium"
+    assert len({structure for structure, _ in COMPOUNDS.values()}) == len(COMPOUNDS)
+
+
+@pytest.mark.parametrize(
+    ("classes", "says"),
+    [
+        (["lv_myocardium", "scar"], "'scar', which has no label in files; name it lv_blood"),
+        (["lv_blood", "lv_blood"], "both have the label 1"),
+        (["lv_blood", "lv"], "'lv_blood' and 'lv' both have the label 1"),
+        (["lung", "lung_left"], "both have the label 40"),
+        (["background", "lv"], "is the background"),
+        ([3], "called 3"),
+        ([], "write a list of names"),
+        ("lv_blood", "write a list of names"),
+    ],
+)
+def test_a_configuration_whose_classes_have_no_labels_of_their_own_is_refused(classes, says):
+    with pytest.raises(InputError, match=says):
+        read_configuration({"name": "x", "classes": classes, "train": [{"simulated": {"draw": "a:b"}}]})
