@@ -1,10 +1,12 @@
 """Makes the pictures of the documentation: panels and slice views, drawn offscreen by Qt and by Slicer's own renderer.
 
 ``VTK_DEFAULT_OPENGL_WINDOW=vtkEGLRenderWindow python -m Testing.slicer_host.screenshots`` writes them into ``Docs`` and
-the thumbnails of the sample data into ``CMRSimulate``; the variable is for machines without a display.
+the thumbnails of the sample data into ``CMRSimulate``, over those of the repository; with ``--out FOLDER`` all of them
+into another folder. The variable is for machines without a display.
 """
 
-from collections.abc import Callable
+import argparse
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +23,8 @@ from CMRSimExtension.slicer_bridge.simulating import add_simulation
 from CMRSimExtension.slicer_bridge.tagging_nodes import add_tagged
 from Testing.slicer_host.host import REPOSITORY, SlicerHost
 
+SCREENSHOTS = REPOSITORY / "Docs" / "Screenshots"
+THUMBNAILS = REPOSITORY / "CMRSimulate" / "Resources" / "Icons"
 VIEW_PX = 360
 FIELD_OF_VIEW_MM = 190.0
 PANEL_WIDTH_PX = 460
@@ -93,10 +97,22 @@ def panel_picture(host: SlicerHost, name: str, choose: Callable[[Any], None], fo
     host.close_panel(panel)
 
 
-def main() -> None:
-    """Write every picture."""
-    folder = REPOSITORY / "Docs" / "Screenshots"
-    folder.mkdir(parents=True, exist_ok=True)
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Write every picture, where the arguments of the command line say."""
+    parser = argparse.ArgumentParser(
+        prog="python -m Testing.slicer_host.screenshots", allow_abbrev=False,
+        description="Draws the panels, slice views and thumbnails of the documentation (some minutes).")
+    parser.add_argument(
+        "--out", type=Path, metavar="FOLDER",
+        help="write all pictures here (default: over the repository's, in Docs/Screenshots and CMRSimulate)")
+    options = parser.parse_args(arguments)
+    write_pictures(options.out or SCREENSHOTS, options.out or THUMBNAILS)
+
+
+def write_pictures(folder: Path, thumbnails: Path) -> None:
+    """Write the pictures of the documentation into `folder` and those of the sample data into `thumbnails`."""
+    for target in (folder, thumbnails):
+        target.mkdir(parents=True, exist_ok=True)
     host = SlicerHost()
     quiet = lambda share, text: None  # noqa: E731
     protocol = Protocol.preset("siemens_1.5t").replace(phases=6)
@@ -137,7 +153,7 @@ def main() -> None:
         rows.append(np.concatenate(row, axis=1))
         name = "SimulatedCine" if nodes is simulated else "SimulatedTaggedCine"
         thumbnail = Image.fromarray(row[1]).resize((THUMBNAIL_PX[1], THUMBNAIL_PX[1])).crop((10, 0, 270, 280))
-        write_small(thumbnail, REPOSITORY / "CMRSimulate" / "Resources" / "Icons" / f"{name}.png")
+        write_small(thumbnail, thumbnails / f"{name}.png")
     write_small(Image.fromarray(np.concatenate(rows)), folder / "slice_views.png")
 
 
