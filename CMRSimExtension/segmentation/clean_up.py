@@ -1,6 +1,7 @@
 """Anatomical clean-up: what a network says, made into one heart."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,6 +30,8 @@ class CleanUp:
         At either end of the stack a slice counts as ventricle when at least this fraction of the blood's border is
         wall: one half, from the guideline's rule for the base (Schulz-Menger et al., JCMR 2020;22:19), beyond which
         there is atrium or outflow tract. The guideline has no such rule for the apex; ours is the same one.
+    enclosed_still
+        In a series, a slice that is ventricle in one frame stays so in the frames next to it down to this fraction.
     right_with_left
         Slices without a left ventricle have no right one, as readers of cines label it.
     """
@@ -38,32 +41,63 @@ class CleanUp:
     blood_inside: bool = True
     smallest_fraction: float = 0.35
     enclosed: float = 0.5
+    enclosed_still: float = 0.4
     right_with_left: bool = True
 
     def __call__(self, labels: NDArray[np.uint8]) -> NDArray[np.uint8]:
         """Clean one frame, (slices, rows, columns); other labels than 1 to 3 stay where they are."""
+        return self.of_series(labels[None], steady=False)[0]
+
+    def of_series(
+        self, labels: NDArray[np.uint8], *, steady: bool = True, goes_round: bool = False
+    ) -> NDArray[np.uint8]:
+        """Clean all frames of a series, (frames, slices, rows, columns).
+
+        Parameters
+        ----------
+        labels
+            Other labels than 1 to 3 stay where they are.
+        steady
+            Decide from each frame and those about it which slices at the ends are ventricle: the base of a heart moves
+            through a slice about twice in a heartbeat, where frames judged one by one flicker about the limit.
+        goes_round
+            The last frame is followed by the first.
+        """
         result = labels.copy()
-        box = _box(labels)
-        heart = result[box]
-        if self.one_heart:
-            heart = self._one_heart(heart)
-        for index in range(len(heart)):
-            heart[index] = self._slice(heart[index])
-        self._ends(heart)
+        box = (slice(None), *_box(labels.max(axis=0)))
+        hearts = result[box]
+        for heart in hearts:
+            if self.one_heart:
+                heart[:] = self._one_heart(heart)
+            for plane in heart:
+                plane[:] = self._slice(plane)
+        self._ends(hearts, steady, goes_round)
         if self.right_with_left:
-            without = ~np.isin(heart, (LV, MYOCARDIUM)).any(axis=(1, 2))
-            heart[without] = np.where(heart[without] == RV, 0, heart[without])
-        result[box] = heart
+            without = ~_shown(hearts, LV, MYOCARDIUM)
+            hearts[without] = np.where(hearts[without] == RV, 0, hearts[without])
+        if steady:
+            # Beside a left ventricle that stays, a right one does not come for a frame and go.
+            left = _shown(hearts, LV, MYOCARDIUM)
+            stays = _over_time(left & _shown(hearts, RV), left, goes_round) >= 0.5
+            hearts[~stays] = np.where(hearts[~stays] == RV, 0, hearts[~stays])
+        result[box] = hearts
         return result
 
-    def _ends(self, labels: NDArray[np.uint8]) -> None:
-        """Take half-open slices off both ends, in place, until one is closed or shows no blood."""
-        shown = np.flatnonzero(np.isin(labels, (LV, MYOCARDIUM)).any(axis=(1, 2)))
-        for order in (shown, shown[::-1]):
-            for index in order:
-                if _enclosure(labels[index]) >= self.enclosed:
-                    break
-                labels[index][np.isin(labels[index], (LV, MYOCARDIUM))] = 0
+    def _ends(self, labels: NDArray[np.uint8], steady: bool, goes_round: bool) -> None:
+        """Take half-open slices off both ends of each frame, in place, until one is closed or shows no blood."""
+        wall, border = np.moveaxis(np.array([[_border(plane) for plane in heart] for heart in labels]), -1, 0)
+        if steady:
+            enclosure = _over_time(wall, border, goes_round)
+            stays = _lasting(enclosure >= self.enclosed, enclosure >= self.enclosed_still, goes_round)
+        else:
+            stays = wall >= self.enclosed * border
+        for heart, shown, kept in zip(labels, _shown(labels, LV, MYOCARDIUM), stays, strict=True):
+            numbers = np.flatnonzero(shown)
+            for order in (numbers, numbers[::-1]):
+                for number in order:
+                    if kept[number]:
+                        break
+                    heart[number][np.isin(heart[number], (LV, MYOCARDIUM))] = 0
 
     def _one_heart(self, labels: NDArray[np.uint8]) -> NDArray[np.uint8]:
         result = labels.copy()
@@ -127,11 +161,37 @@ def _enclosed_pieces(pieces: NDArray[np.bool_], ventricle: NDArray[np.bool_]) ->
     return pieces & ndimage.binary_fill_holes(ventricle)
 
 
-def _enclosure(labels: NDArray[np.uint8]) -> float:
-    """Fraction of the LV blood's border that is wall; 1 where there is no blood."""
+def _shown(labels: NDArray[np.uint8], *parts: int) -> NDArray[np.bool_]:
+    """(frames, slices): whether a slice has any of these labels."""
+    return np.asarray(np.isin(labels, parts).any(axis=(2, 3)))
+
+
+def _border(labels: NDArray[np.uint8]) -> tuple[int, int]:
+    """How many pixels lie about the LV blood, and how many of them are wall: (wall, all)."""
     blood = labels == LV
     border = ndimage.binary_dilation(blood) & ~blood
-    return float((labels[border] == MYOCARDIUM).mean()) if border.any() else 1.0
+    return int((labels[border] == MYOCARDIUM).sum()), int(border.sum())
+
+
+def _over_time(part: NDArray[Any], whole: NDArray[Any], goes_round: bool) -> NDArray[np.float64]:
+    """(frames, slices): the share that `part` has in `whole` over some frames about each; 1 where there is no whole."""
+    # A sixth to a fifth of a heartbeat; odd, so that as many frames before count as after.
+    weights = np.ones(2 * round(len(part) / 12) + 1)
+    some, all_of_it = (
+        ndimage.correlate1d(counts.astype(float), weights, 0, mode="wrap" if goes_round else "constant")
+        for counts in (part, whole)
+    )
+    return np.divide(some, all_of_it, out=np.ones(part.shape), where=all_of_it > 0)
+
+
+def _lasting(surely: NDArray[np.bool_], likely: NDArray[np.bool_], goes_round: bool) -> NDArray[np.bool_]:
+    """(frames, slices): what is sure, and what is likely for as long as it is, before and after."""
+    frames, along = len(surely), np.zeros((3, 3), bool)
+    along[:, 1] = True
+    if goes_round:
+        surely, likely = np.tile(surely, (3, 1)), np.tile(likely, (3, 1))
+    kept = np.asarray(ndimage.binary_propagation(surely, structure=along, mask=likely))
+    return kept[frames : 2 * frames] if goes_round else kept
 
 
 def _largest_part(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:

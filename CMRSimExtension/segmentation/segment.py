@@ -106,8 +106,10 @@ def segment(
     """Segment a cine on its own grid.
 
     Where a whole series of 18 frames or more is segmented, the probabilities of each frame are averaged with those of
-    the frames before and after it (1 : 2 : 1). On three simulated series of 20 frames, cine and tagged, the myocardium
-    gained 0.002 to 0.003 in Dice, and 0.014 to 0.032 in the first tagged frame, where fresh tags hide the wall.
+    the frames before and after it (1 : 2 : 1); where it is a whole heartbeat (`goes_round`), the last is followed by
+    the first. Which slices at the ends of the stack are ventricle is then decided from several frames together. On
+    three simulated series of 20 frames, cine and tagged, averaging gained the myocardium 0.002 to 0.003 in Dice, and
+    0.014 to 0.032 in the first tagged frame, where fresh tags hide the wall.
 
     Parameters
     ----------
@@ -155,21 +157,25 @@ def segment(
     if not place.confidence:
         notes.append("no heart was found in this image; its segmentation is empty")
 
-    def one_by_one() -> Iterator[Tensor]:
-        for done, frame in enumerate(chosen):
-            if not progress(done / len(chosen)):
+    def one_by_one(order: Sequence[int]) -> Iterator[Tensor]:
+        for done, frame in enumerate(order):
+            if not progress(done / len(order)):
                 raise Cancelled("segmentation was cancelled")
             yield _frame(_tensor(image[frame]), place, dz, predictor, VIEWS[views])
 
     if place.confidence or probabilities:
         series = chosen == tuple(range(len(image))) and len(image) >= _SERIES_FRAMES
-        found = _with_neighbours(one_by_one()) if series else one_by_one()
+        whole = series and goes_round(image)
+        found = _with_neighbours(one_by_one, len(image), whole) if series else one_by_one(chosen)
         for frame, chances in zip(chosen, found, strict=True):
             if place.confidence:
-                labels[frame] = _labels(chances, model, clean_up)
+                labels[frame] = _labels(chances, model)
             if probabilities:
                 kept.append(chances.movedim(0, 1).numpy().astype(np.float16))
                 doubts.append(_entropy(chances).numpy().astype(np.float16))
+        if clean_up is not None and place.confidence:
+            some = list(chosen)
+            labels[some] = clean_up.of_series(labels[some], steady=series, goes_round=whole)
     progress(1.0)
     return Segmentation(
         labels, chosen, place, np.stack(kept) if kept else None, np.stack(doubts) if doubts else None, notes
@@ -192,22 +198,43 @@ def _frame(volume: Tensor, place: HeartPlace, slice_mm: float, predictor: Predic
     return total / len(views)
 
 
-def _with_neighbours(frames: Iterator[Tensor]) -> Iterator[Tensor]:
-    """Means of each frame and, at half its weight, those before and after it; three are held at a time."""
-    before, now = None, next(frames)
-    for after in chain(frames, (None,)):
+def goes_round(image: NDArray[Any]) -> bool:
+    """Whether the last of (frames, slices, rows, columns) is followed by the first, as in a whole heartbeat.
+
+    The images themselves tell: from last to first there is no more difference than the largest between neighbours.
+    That may also be so where a few late frames are missing, in which the heart rests; it is not where a series ends at
+    end systole, nor where tags fade.
+    """
+    step = tuple(max(1, round(side / 64)) for side in image.shape[-2:])
+    rows, columns = (side // each * each for side, each in zip(image.shape[-2:], step, strict=True))
+    blocks = (rows // step[0], step[0], columns // step[1], step[1])
+    # Means of blocks: motion and not noise.
+    small = np.stack([frame[:, :rows, :columns].reshape(-1, *blocks).mean((2, 4), np.float64) for frame in image])
+    change = np.square(small - np.roll(small, -1, axis=0)).mean((1, 2, 3))
+    return bool(change[-1] <= change[:-1].max())
+
+
+def _with_neighbours(
+    look: Callable[[Sequence[int]], Iterator[Tensor]], count: int, whole: bool
+) -> Iterator[Tensor]:
+    """Means of each frame and, at half its weight, those before and after it; a handful are held at a time."""
+    # Where the first comes after the last, the last is looked at first, and kept.
+    frames = look([count - 1, *range(count - 1)] if whole else range(count))
+    last = next(frames) if whole else None
+    first = next(frames)
+    before, now = last, first
+    for after in chain(frames, (last, first) if whole else (None,)):
         parts = [part for part in (before, now, now, after) if part is not None]
         yield torch.stack(parts).mean(0)
         if after is not None:
             before, now = now, after
 
 
-def _labels(chances: Tensor, model: SegmentationModel, clean_up: CleanUp | None) -> NDArray[np.uint8]:
+def _labels(chances: Tensor, model: SegmentationModel) -> NDArray[np.uint8]:
     table = np.zeros(chances.shape[1], np.uint8)
     for number, label in model.labels.items():
         table[number] = label
-    labels = table[strongest_class(chances).numpy()]
-    return labels if clean_up is None else clean_up(labels)
+    return table[strongest_class(chances).numpy()]
 
 
 def _entropy(chances: Tensor) -> Tensor:

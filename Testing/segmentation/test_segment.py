@@ -91,15 +91,16 @@ def probabilities_of(oracle, sizes, frames=None):
     return kept.probabilities.astype(np.float32)
 
 
-def test_neighbouring_frames_of_a_whole_series_help_each_other(oracle):
-    sizes = 1.0 - 0.15 * np.sin(np.linspace(0.0, np.pi, 18))
-    alone = probabilities_of(oracle, sizes, range(17, -1, -1))[::-1]
+@pytest.mark.parametrize(("end", "whole"), [(np.pi * 17 / 18, True), (np.pi / 2, False)])
+def test_neighbouring_frames_of_a_whole_series_help_each_other(oracle, end, whole):
+    """The last frame of a whole heartbeat is followed by the first; one that ends at end systole just ends."""
+    sizes = 1.0 - 0.15 * np.sin(np.linspace(0.0, end, 18)) ** 2
+    by_themselves = [*range(16), 17, 16]
+    alone = probabilities_of(oracle, sizes, by_themselves)[by_themselves]
     together = probabilities_of(oracle, sizes)
-    expected = np.stack(
-        [(2 * alone[0] + alone[1]) / 3]
-        + [(alone[t - 1] + 2 * alone[t] + alone[t + 1]) / 4 for t in range(1, 17)]
-        + [(alone[16] + 2 * alone[17]) / 3]
-    )
+    expected = (np.roll(alone, 1, 0) + 2 * alone + np.roll(alone, -1, 0)) / 4
+    if not whole:
+        expected[0], expected[17] = (2 * alone[0] + alone[1]) / 3, (alone[16] + 2 * alone[17]) / 3
     assert np.abs(together - expected).max() < 5e-3 < np.abs(together - alone).max()
 
 
