@@ -32,6 +32,8 @@ def _nnunet(**settings: Any) -> nn.Module:
     from monai.networks.nets import DynUNet
 
     filters = settings.pop("filters", (32, 64, 128, 256, 512, 512, 512))
+    if len(filters) < 3:
+        raise InputError(f"nnunet's filters are {filters}; it has three resolutions or more, one number for each")
     strides = settings.pop("strides", (1, *[2] * (len(filters) - 1)))
     defaults: dict[str, Any] = dict(
         spatial_dims=2,
@@ -70,8 +72,11 @@ def build_network(name: str, in_channels: int, out_channels: int, **settings: An
         raise InputError(f"no network is called {name!r}; choose one of {', '.join(sorted(NETWORKS))}")
     try:
         return NETWORKS[name](in_channels=in_channels, out_channels=out_channels, **settings)
-    except TypeError as error:
-        raise InputError(f"network {name!r} cannot be built from settings {sorted(settings)}: {error}") from error
+    except InputError:
+        raise
+    # Networks of MONAI answer settings that cannot be with whatever their making ran into.
+    except (TypeError, ValueError, IndexError, ZeroDivisionError, RuntimeError, AssertionError) as error:
+        raise InputError(f"network {name!r} cannot be built from settings {dict(settings)}: {error}") from error
 
 
 def input_multiple(network: nn.Module, dimensions: int) -> tuple[int, ...]:

@@ -5,7 +5,7 @@ import difflib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, get_type_hints
 
 from CMRSimExtension.errors import InputError
 from CMRSimExtension.networks.class_labels import labels_of_classes
@@ -13,6 +13,7 @@ from CMRSimExtension.training.augmentation import Augmentation
 from CMRSimExtension.training.held_out import DATA_PREFIX, HeldOutSource, check_titles
 from CMRSimExtension.training.labelled_folder import FolderSource, LabelledFolder
 from CMRSimExtension.training.simulated_source import SimulatedSource
+from CMRSimExtension.training.typed_values import typed
 
 CLASS_NAMES = ("lv_blood", "lv_myocardium", "rv_blood")
 """Names of the classes 1, 2 and 3."""
@@ -118,6 +119,18 @@ class Optimisation:
         for name in ("rounds", "steps_per_round", "batch_size"):
             if getattr(self, name) < 1:
                 raise InputError(f"{name} is {getattr(self, name)}; it must be at least 1")
+        for name in ("weight_decay", "warmup_steps", "patience"):
+            if getattr(self, name) < 0:
+                raise InputError(f"{name} is {getattr(self, name)}; it cannot be below 0")
+        if not 0.0 < self.factor < 1.0:
+            raise InputError(
+                f"factor is {self.factor}; the learning rate is multiplied with it to become lower, so it lies between "
+                "0 and 1"
+            )
+        if self.stop_after is not None and self.stop_after < 1:
+            raise InputError(f"stop_after is {self.stop_after}; it must be at least 1 round, or null for the whole run")
+        if self.clip is not None and not self.clip > 0:
+            raise InputError(f"clip is {self.clip}; the largest gradient norm is above 0, or null to clip nothing")
         if self.average is not None and not 0.0 < self.average < 1.0:
             raise InputError(f"average is {self.average}; a decay lies between 0 and 1")
 
@@ -160,6 +173,10 @@ class Validation:
     simulated: SimulatedSource | None = None
     folder: FolderSource | None = None
     count: int = 512
+
+    def __post_init__(self) -> None:
+        if self.count < 1:
+            raise InputError(f"validation: count is {self.count}; it must be at least 1 image")
 
 
 @dataclass(frozen=True)
@@ -247,6 +264,8 @@ class TrainingConfiguration:
             raise InputError(f"training configuration {self.name!r} has no training source; give at least one")
         if self.repeats < 1:
             raise InputError(f"repeats is {self.repeats}; it must be at least 1")
+        if self.seed < 0:
+            raise InputError(f"seed is {self.seed}; it must be 0 or above")
         if not isinstance(self.classes, Sequence) or isinstance(self.classes, str) or not self.classes:
             raise InputError(f"classes is {self.classes!r}; write a list of names, such as [{', '.join(CLASS_NAMES)}]")
         labels_of_classes(self.classes)
@@ -387,9 +406,7 @@ def _value(kind: type, key: str, value: Any, where: str) -> Any:
         return tuple(_build(_LISTS[key], entry, f"{where}[{index}]") for index, entry in enumerate(value))
     if key in _PARTS and not issubclass(kind, LabelledFolder) and value is not None:
         return _build(LabelledFolder if (kind, key) == (HeldOutSource, "folder") else _PARTS[key], value, where)
-    if isinstance(value, list):
-        return tuple(value)
-    return value
+    return typed(get_type_hints(kind)[key], value, where)
 
 
 def as_table(configuration: TrainingConfiguration) -> dict[str, Any]:

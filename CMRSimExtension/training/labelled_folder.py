@@ -391,3 +391,19 @@ class FolderSource(LabelledFolder):
 
     spacing_mm: Sequence[float] | None = (1.5, 1.5)
     size: Sequence[int] = (160, 160)
+
+    def __post_init__(self) -> None:
+        if len(self.size) not in (2, 3) or min(self.size) < 1:
+            raise InputError(
+                f"{self.folder}: size is {list(self.size)}; write [rows, columns] for slices or [slices, rows, "
+                "columns] for volumes, each at least 1 pixel"
+            )
+        if self.spacing_mm is None:
+            return
+        if len(self.spacing_mm) != len(self.size):
+            raise InputError(
+                f"{self.folder}: spacing_mm is {list(self.spacing_mm)} and size {list(self.size)}; write as many "
+                "distances as sides (two for slices, three for volumes), or spacing_mm: null to keep the pixels"
+            )
+        if not min(self.spacing_mm) > 0:
+            raise InputError(f"{self.folder}: spacing_mm is {list(self.spacing_mm)}; each distance must be above 0 mm")

@@ -17,6 +17,7 @@ from CMRSimExtension.networks.initialisation import initialise
 from CMRSimExtension.networks.normalisation import normalise
 from CMRSimExtension.training.batches import BatchStream
 from CMRSimExtension.training.configuration import Optimisation, TrainingConfiguration
+from CMRSimExtension.training.fit import check_sides
 from CMRSimExtension.training.losses import build_loss
 from CMRSimExtension.training.transfer import hold_frozen
 
@@ -81,6 +82,12 @@ class SegmentationModule(lightning.LightningModule):
         if augmentation is not None:
             generator = torch.Generator().manual_seed(self._number(_AUGMENT, int(batch["step"])))
             images, labels = augmentation(images, labels, generator)
+        if batch_idx == 0:
+            # What a drawing function makes of its settings is not known before.
+            check_sides(
+                self.network, self.configuration.network.name, images.shape[2:], "images to learn from",
+                "set their sizes in the configuration, or the network's settings",
+            )  # fmt: skip
         # Dropout draws from torch's global generator, which no checkpoint holds: a resumed run must draw the same.
         torch.manual_seed(self._number(_FORWARD, int(batch["step"])))
         images = self._arranged(normalise(images, self.configuration.network.normalisation))

@@ -24,6 +24,7 @@ from CMRSimExtension.networks.memory import is_out_of_memory
 from CMRSimExtension.training.arithmetic import lightning_precision, repeatable
 from CMRSimExtension.training.batches import BatchStream, FolderPool, Pool, SimulatedPool, read_folder, validation_set
 from CMRSimExtension.training.configuration import TrainingConfiguration, as_table
+from CMRSimExtension.training.fit import check_fit, check_sides
 from CMRSimExtension.training.held_out import within_reach
 from CMRSimExtension.training.module import SegmentationModule
 from CMRSimExtension.training.provenance import note_trained_by, trained_by
@@ -162,6 +163,7 @@ def _train_once(
     within_reach(configuration.test, configuration.learnt_from())
     plan = configuration.optimisation
     module = SegmentationModule(configuration)
+    check_fit(configuration, module.network)
     origin: dict[str, Any] | None = None
     if configuration.transfer is not None and checkpoint is None:
         origin = origin_of(Path(configuration.transfer.weights))
@@ -233,6 +235,11 @@ def _train_once(
         )
         module.stream = stream
         loader = _validation_loader(configuration, workers)
+        sides = loader.dataset[0][0].shape[1:]
+        check_sides(
+            module.network, configuration.network.name, sides, "images to validate on",
+            "set their sizes in the configuration, or the network's settings",
+        )  # fmt: skip
         if checkpoint is None:
             _claim(folder, configuration, origin)
         if trainer.is_global_zero:
