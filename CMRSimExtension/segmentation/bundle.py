@@ -29,8 +29,12 @@ METADATA, INFERENCE, WEIGHTS, CHECKSUMS = (
 )
 """Where things lie in a bundle."""
 
+_NO_LICENCE = (
+    "no licence is given: the weights learnt from labelled folders or from what is not recorded, and the terms of "
+    "those images decide what may be done with them"
+)
 LICENCE = Path(__file__).parent / "models" / "LICENSE"
-"""Text of the Apache License 2.0, under which this library and its weights stand."""
+"""Text of the Apache License 2.0, under which this library and its own weights stand."""
 
 
 def write_bundle(
@@ -66,7 +70,9 @@ def write_bundle(
     training, accuracy, known_failures
         Recipe (the training configuration, seed included), measured accuracy and what goes wrong, for the metadata.
     licence
-        Text of the licence file; empty writes that of the Apache License 2.0.
+        Text of the licence file. Empty writes that of the Apache License 2.0 for weights that learnt from simulated
+        images alone, and none for others: their images' terms, often for research only, are not this library's to
+        waive.
 
     Raises
     ------
@@ -98,10 +104,14 @@ def write_bundle(
         for part in ("configs", "models", "docs"):
             (staged / part).mkdir()
         torch.save(half, staged / WEIGHTS)
-        _write_json(staged / METADATA, _metadata(name, description, classes, size, slice_mm, own))
+        text = licence.encode("utf-8") or (LICENCE.read_bytes() if _simulated_alone(own["training"]) else b"")
+        says = "see LICENSE" if licence else "Apache-2.0" if text else _NO_LICENCE
+        _write_json(staged / METADATA, _metadata(name, description, classes, size, slice_mm, own, says))
         _write_json(staged / INFERENCE, _inference(network, network_settings, len(classes)))
-        (staged / "LICENSE").write_bytes(licence.encode("utf-8") or LICENCE.read_bytes())
-        (staged / "docs" / "README.md").write_text(_readme(name, description, own), "utf-8")
+        if text:
+            (staged / "LICENSE").write_bytes(text)
+        readme = _readme(name, description, own, "" if text else _NO_LICENCE)
+        (staged / "docs" / "README.md").write_text(readme, "utf-8")
         _write_json(staged / CHECKSUMS, {"sha256": checksums(staged)})
     return folder
 
@@ -214,7 +224,13 @@ def _read_weights(path: Path) -> Mapping[str, Tensor]:
 
 
 def _metadata(
-    name: str, description: str, classes: Sequence[str], size: int, slice_mm: float | None, own: Mapping[str, Any]
+    name: str,
+    description: str,
+    classes: Sequence[str],
+    size: int,
+    slice_mm: float | None,
+    own: Mapping[str, Any],
+    licence: str,
 ) -> dict[str, Any]:
     import monai
     import numpy
@@ -235,7 +251,7 @@ def _metadata(
         "description": description,
         "authors": "CMRSimExtension contributors",
         "copyright": f"CMRSimExtension contributors; weights {_origin(own['training'])}",
-        "license": "Apache-2.0",
+        "license": licence,
         "intended_use": "Research only, not for clinical use",
         "network_data_format": {
             "inputs": {
@@ -299,13 +315,15 @@ def _origin(training: Mapping[str, Any]) -> str:
 
 def _simulated_alone(training: Mapping[str, Any]) -> bool:
     sources, before = training.get("train"), training.get("transfer")
-    if not sources or any(source.get("folder") is not None for source in sources):
+    # What a run validates on may choose its weights and its learning rate.
+    learnt_from = [*(sources or ()), training.get("validation") or {}]
+    if not sources or any(source.get("folder") is not None for source in learnt_from):
         return False
     # Start weights whose own training is not recorded may have learnt from anything.
     return not before or _simulated_alone(before.get("training", {}))
 
 
-def _readme(name: str, description: str, own: Mapping[str, Any]) -> str:
+def _readme(name: str, description: str, own: Mapping[str, Any], no_licence: str) -> str:
     accuracy = json.dumps(own["accuracy"], indent=2) if own["accuracy"] else "not measured yet"
     failures = "\n".join(f"- {line}" for line in own["known_failures"]) or "- none recorded"
     origin = _origin(own["training"])
@@ -318,6 +336,7 @@ def _readme(name: str, description: str, own: Mapping[str, Any]) -> str:
         "The second is run in this folder, with CMRSimExtension and fire (which MONAI wants) installed, and gives the "
         "same labels.\n\n"
         f"## Accuracy\n\n```\n{accuracy}\n```\n\n## Known failures\n\n{failures}\n"
+        + (f"\n## Licence\n\n{no_licence[0].upper()}{no_licence[1:]}.\n" if no_licence else "")
     )
 
 

@@ -62,7 +62,8 @@ def bundle_of_run(
     Parameters
     ----------
     scores
-        Dice on the run's own (simulated) validation images.
+        Dice on the run's own validation images: ``simulated_validation``, or ``folder_validation`` where these came
+        from a labelled folder.
     accuracy
         What was measured elsewhere, for instance on real images.
 
@@ -72,6 +73,7 @@ def bundle_of_run(
         When the folder holds no run, or the target exists.
     """
     configuration, model = _configuration(folder), model_of_run(folder)
+    validated = "simulated_validation" if configuration.validation.folder is None else "folder_validation"
     return write_bundle(
         target,
         name=configuration.name,
@@ -85,7 +87,7 @@ def bundle_of_run(
         size=model.size,
         slice_mm=model.slice_mm,
         training=training_of_run(folder),
-        accuracy={"simulated_validation": dict(scores or {}), **(accuracy or {})},
+        accuracy={validated: dict(scores or {}), **(accuracy or {})},
         known_failures=known_failures,
         licence=licence,
     )

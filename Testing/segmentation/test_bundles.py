@@ -37,7 +37,8 @@ def network():
 def bundle(tmp_path, network):
     return write_bundle(
         tmp_path / "small", name="small", state=network.state_dict(), network="slice_unet", network_settings=SMALL,
-        classes=("lv_blood", "lv_myocardium", "rv_blood"), description="a test", size=64, training={"seed": 3},
+        classes=("lv_blood", "lv_myocardium", "rv_blood"), description="a test", size=64,
+        training={"seed": 3, "train": [SIMULATED]},
         accuracy={"acdc": {"lv_blood": 0.9}}, known_failures=["everything"],
     )  # fmt: skip
 
@@ -183,6 +184,7 @@ SIMULATED, REAL = {"simulated": {"draw": "a:b"}, "folder": None}, {"simulated": 
         ({"train": [{"simulated": {"draw": "a:b"}}], "transfer": {"weights": "x"}}, "trained on more than simulated"),
         ({"train": [SIMULATED], "transfer": {"training": {"train": [SIMULATED]}}}, "trained on simulated images alone"),
         ({"train": [SIMULATED], "transfer": {"training": {"train": [REAL]}}}, "trained on more than simulated"),
+        ({"train": [SIMULATED], "validation": REAL}, "trained on more than simulated"),
         (
             {"train": [SIMULATED], "transfer": {"training": {"train": [SIMULATED], "transfer": {"weights": "y"}}}},
             "trained on more than simulated",
@@ -196,7 +198,14 @@ def test_a_bundle_says_what_its_weights_learnt_from(tmp_path, network, training,
         classes=("lv_blood", "lv_myocardium", "rv_blood"), description="a test", size=64, training=training,
     )  # fmt: skip
     assert says in json.loads((folder / "configs" / "metadata.json").read_text(encoding="utf-8"))["copyright"]
-    assert says in (folder / "docs" / "README.md").read_text(encoding="utf-8").lower()
+    readme = (folder / "docs" / "README.md").read_text(encoding="utf-8").lower()
+    assert says in readme
+    # Nobody here can license what learnt from somebody's patients.
+    licence = json.loads((folder / "configs" / "metadata.json").read_text(encoding="utf-8"))["license"]
+    alone = "simulated images alone" in says
+    assert (folder / "LICENSE").is_file() == alone == (licence == "Apache-2.0")
+    assert ("no licence is given" in licence and "no licence is given" in readme) == (not alone)
+    read_bundle(folder)
 
 
 CHANNELS = ("background", "lv_blood", "lv_myocardium", "rv_blood")

@@ -125,6 +125,20 @@ def test_a_run_tells_what_it_started_from(tmp_path):
     assert origin_of(bundle)["training"] == training_of_run(third.folder)
 
 
+def test_a_bundle_says_truly_what_its_network_was_validated_on(six, tmp_path):
+    metadata = [tmp_path / name / "configs" / "metadata.json" for name in ("simulated", "real")]
+    bundle_of_run(six.folder, tmp_path / "simulated", scores=six.scores)
+    # A run that chose its weights by real images, without the time that such a run takes.
+    shutil.copytree(six.folder, tmp_path / "run")
+    record = json.loads((tmp_path / "run" / "configuration.json").read_text())
+    record["validation"]["folder"] = {"folder": "patients"}
+    (tmp_path / "run" / "configuration.json").write_text(json.dumps(record))
+    bundle_of_run(tmp_path / "run", tmp_path / "real", scores=six.scores)
+    simulated, real = (json.loads(path.read_text(encoding="utf-8")) for path in metadata)
+    assert list(simulated["cmrsim"]["accuracy"]) == ["simulated_validation"] and simulated["license"] == "Apache-2.0"
+    assert list(real["cmrsim"]["accuracy"]) == ["folder_validation"] and "no licence is given" in real["license"]
+
+
 def test_a_second_start_replaces_the_record_of_one_that_saw_no_round(tmp_path):
     """As after Ctrl-C in the first round: the folder holds records and no checkpoint."""
     first, other = run(tmp_path / "first"), run(tmp_path / "other", seed=7)
