@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from scipy.ndimage import label
+from scipy.ndimage import binary_dilation, label
 
 from CMRSimExtension.anatomy.heart.coronaries import in_vessel
 from CMRSimExtension.anatomy.heart.heart import Heart
@@ -184,3 +184,41 @@ def test_a_right_ventricle_that_is_far_larger_than_the_left_one_is_round():
     y, x = np.nonzero(cavity)
     spread = np.sqrt(np.linalg.eigvalsh(np.cov(x, y)))
     assert spread[1] / spread[0] < 1.5
+
+
+def test_the_right_ventricle_ends_at_a_tricuspid_annulus_nearer_the_apex_than_the_mitral_one():
+    heart = Heart(HeartParameters(tricuspid_offset_mm=6.0, rv_descent_mm=8.0))
+    systole = heart.timing.end_systole
+    for phase, annulus in ((0.0, 6.0), (systole, 14.0)):
+        state, level = heart.state(phase, np.float64), np.arange(-4.0, 30.0, 0.5)
+        y, x = (g.ravel() for g in np.mgrid[-60.0:60.0:3.0, -100.0:20.0:3.0])
+        at = np.repeat(level, x.size)
+        found = heart.classify(np.tile(x, level.size), np.tile(y, level.size), at, state)
+        ventricle, area = found.clinical == 3, (found.clinical == 3).reshape(level.size, -1).sum(axis=1)
+        assert at[ventricle].min() == annulus
+        # Readers' ventricles begin whole, with inlet and outflow tract alike.
+        assert area[level == annulus] > 0.8 * area.max()
+        above = (at < annulus) & (at >= 0.0)
+        assert (found.structure[above] == Structure.RA_BLOOD).sum() > 0.3 * area.max() * annulus / 0.5
+
+
+def test_the_atrium_and_the_outflow_tract_that_pass_side_by_side_keep_their_walls() -> None:
+    heart = Heart(HeartParameters(tricuspid_offset_mm=6.0, rv_descent_mm=8.0))
+    state = heart.state(heart.timing.end_systole, np.float64)
+    y, x = np.mgrid[-60.0:60.0:0.5, -100.0:20.0:0.5]
+    found = heart.classify(x.ravel(), y.ravel(), np.full(x.size, 7.0), state).structure.reshape(x.shape)
+    atrium, tract = found == Structure.RA_BLOOD, found == Structure.RV_BLOOD
+    assert atrium.sum() > 1000 and tract.sum() > 300
+    assert not (binary_dilation(atrium, iterations=4) & tract).any()
+
+
+def test_right_ventricles_begin_as_far_below_the_left_ones_as_those_that_readers_drew():
+    """In ACDC and both vendors of M&Ms, slice distances times the slices that show the LV's wall before the RV begins:
+    on average 2 to 7 mm at end diastole and 8.5 to 10.1 mm at end systole."""
+    distances = []
+    for seed in range(200):
+        p = draw_heart(np.random.default_rng(seed), sex="FM"[seed % 2], age_years=60.0, body_surface_area_m2=1.9)
+        start = p.tricuspid_offset_mm - p.rv_outflow_labelled_mm
+        distances.append((start, (1.0 - p.longitudinal_shortening) * (start + p.rv_descent_mm)))
+    diastole, systole = np.mean(distances, axis=0)
+    assert 3.5 < diastole < 6.5 and 8.0 < systole < 11.0
