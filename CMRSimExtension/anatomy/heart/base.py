@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from CMRSimExtension.anatomy.heart.parameters import HeartParameters
-from CMRSimExtension.anatomy.heart.right_ventricle import TOP_MM
+from CMRSimExtension.anatomy.heart.right_ventricle import ATRIAL_WALL_MM, TOP_MM
 from CMRSimExtension.anatomy.noise import look_up, periodic_field
 from CMRSimExtension.anatomy.structures import Structure
 
@@ -170,7 +170,7 @@ class Base:
         right = Chamber(
             (-47.0 * size**0.5, -13.0, -16.0 * a),
             (28.0 * a, 32.0 * a, 20.0 * a),
-            1.8,
+            ATRIAL_WALL_MM,
             Structure.RA_BLOOD,
             Structure.RA_WALL,
             p.seed + 11,

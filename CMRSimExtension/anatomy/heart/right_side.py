@@ -5,6 +5,7 @@ from numpy.typing import NDArray
 
 from CMRSimExtension.anatomy.heart.left_side import shell_radii
 from CMRSimExtension.anatomy.heart.right_ventricle import (
+    ATRIAL_WALL_MM,
     OUTFLOW_END_MM,
     PULMONARY_VALVE_MM,
     TOP_MM,
@@ -28,11 +29,11 @@ _COARSENESS = 0.55
 """Of the layers' strands (`trabeculae.is_lining`)."""
 _COMPACTED = 0.82
 """Largest share of muscle in the layers as the chamber empties."""
-_ATRIAL_WALL_MM = 1.8
-_INLET = (Structure.RV_BLOOD, Structure.RA_BLOOD)
 _BANDS_MM, _BAND_SHARE = (6.0, 12.0), 0.25
 """How far from the free wall bands reach at the base, by how much farther at the apex, and the share of muscle there
 over `rv_trabeculation`."""
+_INLET = (Structure.RV_BLOOD, Structure.RA_BLOOD)
+"""What the tricuspid valve parts."""
 
 
 def claim_right_ventricle(q: Points, state: HeartState, rv: RightVentricle, timing: CardiacTiming) -> None:
@@ -77,7 +78,7 @@ def claim_right_ventricle(q: Points, state: HeartState, rv: RightVentricle, timi
     structure[atrial] = np.where(blood[atrial], Structure.RA_BLOOD, Structure.RA_WALL)
     # Where the outflow tract passes the atrium each keeps its own wall.
     apart = distance - now[:, 6]
-    structure[atrial & (apart < p.rv_wall_mm + _ATRIAL_WALL_MM)] = Structure.RA_WALL
+    structure[atrial & (apart < p.rv_wall_mm + ATRIAL_WALL_MM)] = Structure.RA_WALL
     structure[atrial & (apart < p.rv_wall_mm)] = Structure.RV_MYOCARDIUM
     leaflet = of_body & np.isin(structure, _INLET) & (np.abs(level - top) < 0.7)
     if mitral_opening(timing, state.phase) < 0.3:

@@ -22,6 +22,8 @@ PULMONARY_VALVE_MM = -20.0
 """Level of the pulmonary valve."""
 OUTFLOW_END_MM = 34.0
 """Level at which the outflow tract has merged into the body of the RV."""
+ATRIAL_WALL_MM = 1.8
+"""Thickness of the right atrium's wall."""
 ANNULUS_MM = 16.0
 """Over this length the inlet narrows to the annulus."""
 INFERIOR_SHIFT = 0.1
