@@ -1,7 +1,12 @@
 """Which labelled images a finished network is scored on, and that none of them takes part in its training."""
 
+import functools
+import gzip
+import hashlib
+import os
 import re
 import warnings
+import zlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,7 +14,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from CMRSimExtension.errors import CMRSimWarning, InputError
+from CMRSimExtension.errors import CMRSimWarning, FileFormatError, InputError
 from CMRSimExtension.evaluation.case_values import patient_of
 from CMRSimExtension.training.labelled_folder import LabelledCase, LabelledFolder
 from CMRSimExtension.training.simulated_source import SimulatedSource, drawing_function, measured_chunks
@@ -95,7 +100,8 @@ def within_reach(sources: Sequence[HeldOutSource], learnt_from: Iterable[Labelle
     ------
     InputError
         When a folder does not exist or no case is left in it, a drawing function cannot be loaded, or a patient of a
-        test source is one to train or to validate on.
+        test source is one to train or to validate on: by the name in the same folder, or by an image file with the
+        same content anywhere. Of equal names in different folders a `CMRSimWarning` tells, as data sets count alike.
     """
     found = [source for source in sources if source.placed]
     far = [source.title for source in sources if not source.placed]
@@ -107,19 +113,76 @@ def within_reach(sources: Sequence[HeldOutSource], learnt_from: Iterable[Labelle
             stacklevel=2,
         )
     folders = {source.title: source.folder.cases() for source in found if source.folder is not None}
-    known = {_patient(case) for folder in learnt_from for case in folder.cases()} if folders else set()
+    learnt = [case for folder in learnt_from for case in folder.cases()] if folders else []
     for title, cases in folders.items():
-        both = [case.name for case in cases if _patient(case) in known]
-        if both:
-            shown = ", ".join(both[:5]) + (" ..." if len(both) > 5 else "")
-            raise InputError(
-                f"{len(both)} of {len(cases)} cases of the test source {title} are of patients that the run trains or "
-                f"validates on ({shown}); leave them out on one side with 'only' or 'without'"
-            )
+        _refuse_learnt(title, cases, learnt)
     for source in found:
         if source.simulated is not None:
             drawing_function(source.simulated.draw)
     return found
+
+
+def _refuse_learnt(title: str, cases: Sequence[LabelledCase], learnt: Sequence[LabelledCase]) -> None:
+    """Raise `InputError` when a case to test on is one that is learnt from, see `within_reach`."""
+    known = {_patient(case) for case in learnt}
+    both = {case.name: "" for case in cases if _patient(case) in known}
+    contents = _contents(cases, learnt)
+    both |= {
+        case.name: f" is the file {contents[_patient(case)]}"
+        for case in cases
+        if _patient(case) not in known and _patient(case) in contents
+    }
+    if both:
+        shown = ", ".join(f"{name}{same}" for name, same in list(both.items())[:5]) + (" ..." if len(both) > 5 else "")
+        raise InputError(
+            f"{len(both)} of {len(cases)} cases of the test source {title} are of patients that the run trains or "
+            f"validates on ({shown}); leave them out on one side with 'only' or 'without'"
+        )
+    names = {name for _, name in known} & {_patient(case)[1] for case in cases}
+    if names:
+        shown = ", ".join(sorted(names)[:5]) + (" ..." if len(names) > 5 else "")
+        warnings.warn(
+            f"{len(names)} patients of the test source {title} are called as some in another folder that the run "
+            f"trains or validates on ({shown}); no image file is the same, but make sure that they are other people",
+            CMRSimWarning,
+            stacklevel=3,
+        )
+
+
+def _contents(cases: Sequence[LabelledCase], learnt: Sequence[LabelledCase]) -> dict[tuple[Path, str], Path]:
+    """Patients of `cases` an image of whom is, byte for byte once unpacked, one that is learnt from, and which."""
+    by_size: dict[int, list[Path]] = {}
+    for case in learnt:
+        by_size.setdefault(_unpacked_size(case.image), []).append(case.image)
+    digest = functools.cache(_digest)
+    found: dict[tuple[Path, str], Path] = {}
+    for case in cases:
+        # Files of different sizes need not be read.
+        for other in by_size.get(_unpacked_size(case.image), ()):
+            if digest(other) == digest(case.image):
+                found[_patient(case)] = other
+    return found
+
+
+def _unpacked_size(path: Path) -> int:
+    """Size in bytes; of a .gz file that of what is packed, which its last four bytes say (RFC 1952)."""
+    if path.suffix.lower() != ".gz" or path.stat().st_size < 4:
+        return path.stat().st_size
+    with path.open("rb") as file:
+        file.seek(-4, os.SEEK_END)
+        return int.from_bytes(file.read(4), "little")
+
+
+def _digest(path: Path) -> bytes:
+    """SHA-256 of a file's content, unpacked: two packings of the same image differ."""
+    try:
+        with gzip.open(path) if path.suffix.lower() == ".gz" else path.open("rb") as file:
+            digest = hashlib.sha256()
+            while block := file.read(1 << 20):
+                digest.update(block)
+    except (OSError, EOFError, zlib.error) as error:
+        raise FileFormatError(f"{path} is damaged: {error}") from error
+    return digest.digest()
 
 
 def _patient(case: LabelledCase) -> tuple[Path, str]:

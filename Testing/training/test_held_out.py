@@ -2,6 +2,7 @@
 
 import csv
 import fnmatch
+import gzip
 import json
 import shutil
 import statistics
@@ -22,7 +23,7 @@ from CMRSimExtension.segmentation.held_out import score_source
 from CMRSimExtension.segmentation.model import SegmentationModel
 from CMRSimExtension.segmentation.registry import find_model
 from CMRSimExtension.training.configuration import as_table, read_configuration, shipped
-from CMRSimExtension.training.held_out import HeldOutSource, held_out_images
+from CMRSimExtension.training.held_out import HeldOutSource, held_out_images, within_reach
 from CMRSimExtension.training.labelled_folder import LabelledFolder
 from CMRSimExtension.training.run import train
 from CMRSimExtension.training.scores import accuracy_of, over_repeats, score_run
@@ -205,6 +206,30 @@ def test_a_patient_to_test_on_must_not_be_one_to_train_on(hearts, tmp_path):
     with pytest.raises(InputError, match="trains or validates on"):
         run(table, tmp_path / "new")
     assert not (tmp_path / "new").exists()
+
+
+@pytest.mark.parametrize("packed", [".nii.gz", ".nii"])
+def test_a_copied_image_must_not_be_one_to_train_on(hearts, tmp_path, packed):
+    """In another folder, under another name and packed anew, it is still the same patient."""
+    write_heart(tmp_path / "copies", "somebody")
+    write_heart(tmp_path / "copies", "p9", scale=0.8)
+    with gzip.open(hearts / "p1_ED.nii.gz") as file:
+        content = file.read()
+    copy = tmp_path / "copies" / "somebody.nii.gz"
+    copy.unlink()
+    copy.with_name(f"somebody{packed}").write_bytes(content if packed == ".nii" else gzip.compress(content, 1, mtime=0))
+    tested = HeldOutSource("copies", LabelledFolder(str(tmp_path / "copies")))
+    learnt = LabelledFolder(str(hearts))
+    with pytest.raises(InputError, match=r"1 of 2 cases .* copies .*somebody is the file .*p1_ED.nii.gz"):
+        within_reach([tested], [learnt])
+    assert within_reach([tested], [LabelledFolder(str(hearts), only=("p2",))]) == [tested]
+
+
+def test_equal_names_of_patients_in_two_folders_are_told(hearts, tmp_path):
+    write_heart(tmp_path / "others", "p1_ED", scale=0.7)
+    tested = HeldOutSource("others", LabelledFolder(str(tmp_path / "others")))
+    with pytest.warns(CMRSimWarning, match=r"1 patients of the test source others are called as some .*\(p1\)"):
+        within_reach([tested], [LabelledFolder(str(hearts))])
 
 
 def test_a_folder_to_test_on_that_is_missing_is_told_before_anything_is_written(tmp_path):
