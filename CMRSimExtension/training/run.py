@@ -7,7 +7,7 @@ import logging
 import os
 import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -170,7 +170,9 @@ def _train_once(
         if origin.get("finished") is False:
             at = f", round {origin['round']}" if "round" in origin else ""
             report(f"starting from {configuration.transfer.weights}, of a run that is not finished{at}")
-        load_start_weights(module.network, configuration.transfer, configuration.network.name)
+        anew = load_start_weights(module.network, configuration.transfer, configuration.network.name)
+        report(_taken_over(module.network, configuration.transfer.weights, anew))
+        origin["started_anew"] = anew
     elif configuration.transfer is not None:
         freeze(module.network, configuration.transfer)
     rounds = plan.rounds if stop_at_round is None else min(plan.rounds, stop_at_round)
@@ -267,6 +269,16 @@ def _train_once(
     return write_result(folder, module.validated_network, scores, finished)
 
 
+def _taken_over(network: torch.nn.Module, weights: str, anew: Sequence[str]) -> str:
+    """What the user is told of the weights that a run starts from: how many fit, and which start anew."""
+    count = len(network.state_dict())
+    said = f"{count - len(anew)} of {count} weights taken over from {weights}"
+    if not anew:
+        return said
+    shown = ", ".join(anew[:6]) + (f" and {len(anew) - 6} more, all in {STARTED_FROM}" if len(anew) > 6 else "")
+    return f"{said}; {len(anew)} start anew: {shown}"
+
+
 def _held(
     folder: Path, configuration: TrainingConfiguration, resume: bool
 ) -> tuple[Path | None, TrainingResult | None]:
@@ -352,7 +364,8 @@ def _validation_loader(configuration: TrainingConfiguration, workers: int) -> Da
 
 
 class _Record(Callback):
-    """Writes one row per round: losses, Dice, learning rate, images per second, and the share of time spent waiting."""
+    """Writes one row per round: losses (that of the training as a moving average over the steps), Dice, learning rate,
+    images per second, and the share of time spent waiting."""
 
     def __init__(self, path: Path, report: Callable[[str], None]) -> None:
         self.path, self.report, self._began, self._waited = path, report, 0.0, 0.0
@@ -373,9 +386,11 @@ class _Record(Callback):
         if not trainer.is_global_zero:
             return
         rate = float(trainer.optimizers[0].param_groups[0]["lr"])
-        values = {"training_loss": pl_module.average_training_loss, "learning_rate": rate, **self._speed}
+        shown = {"learning_rate": rate, **self._speed}
         if trainer.logger is not None:
-            trainer.logger.log_metrics(values, step=trainer.global_step)
+            # Not the average of the loss, which the module logs under this name itself.
+            trainer.logger.log_metrics(shown, step=trainer.global_step)
+        values = {"training_loss_average": pl_module.average_training_loss, **shown}
         scores = _scores(trainer)
         self.report(
             f"round {trainer.current_epoch + 1} of {trainer.max_epochs}: "

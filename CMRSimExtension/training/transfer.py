@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import logging
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -14,8 +13,6 @@ from CMRSimExtension.errors import FileFormatError, InputError
 from CMRSimExtension.training.configuration import Transfer, shipped
 from CMRSimExtension.training.provenance import read_trained_by
 from CMRSimExtension.training.result import CONFIGURATION, LAST, SCORES, STARTED_FROM, WEIGHTS
-
-log = logging.getLogger(__name__)
 
 _PLACES = ("models/model.pt", WEIGHTS)
 """Where the weights of a bundle folder or of a finished run's folder lie; the first that is there is taken."""
@@ -146,8 +143,6 @@ def load_start_weights(network: nn.Module, transfer: Transfer, name: str) -> lis
         )
     network.load_state_dict(own | fitting)
     left = sorted(set(own) - set(fitting))
-    if left:
-        log.info("weights that start anew: %s", ", ".join(left))
     freeze(network, transfer)
     random = [key for key in left if transfer.train_only and not key.startswith(tuple(transfer.train_only))]
     if random:

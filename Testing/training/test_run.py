@@ -78,7 +78,18 @@ def test_the_moving_average_of_the_loss_goes_on_where_a_run_was_stopped(whole, t
     configuration = read_configuration(TOY)
     train(configuration, tmp_path, workers=0, device="cpu", progress=False, stop_at_round=1)
     train(configuration, tmp_path, workers=0, device="cpu", progress=False)
-    assert column(tmp_path, "training_loss") == column(whole.folder, "training_loss")
+    assert column(tmp_path, "training_loss_average") == column(whole.folder, "training_loss_average")
+
+
+def test_the_loss_of_a_step_and_its_average_are_two_curves(whole):
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    curves = EventAccumulator(str(whole.folder / "logs" / "tensorboard")).Reload()
+    averages = [float(value) for value in column(whole.folder, "training_loss_average")]
+    # TensorBoard keeps float32, the table six digits.
+    assert [event.value for event in curves.Scalars("training_loss_average")] == pytest.approx(averages, rel=1e-5)
+    # One value per round of six steps, none of them between the steps' rounds.
+    assert [event.step for event in curves.Scalars("training_loss")] == [5, 11, 17]
 
 
 def test_a_run_whose_folder_was_moved_goes_on_in_the_new_place(whole, tmp_path):

@@ -109,6 +109,17 @@ def test_a_stage_that_was_not_run_yet_is_named_with_its_command(tmp_path, monkey
         read_weights("runs/of_my_own")
 
 
+def test_a_run_tells_which_weights_start_anew(six, tmp_path):
+    lines = []
+    result = run(tmp_path / "three", transfer={"weights": str(six.folder)}, report=lines.append)
+    count = len(read_weights(six.weights))
+    assert any(
+        f"{count - 2} of {count} weights taken over from {six.folder}; 2 start anew: head.bias, head.weight" in line
+        for line in lines
+    )
+    assert training_of_run(result.folder)["transfer"]["started_anew"] == ["head.bias", "head.weight"]
+
+
 def test_a_run_tells_what_it_started_from(tmp_path):
     first = run(tmp_path / "first")
     second = run(tmp_path / "second", transfer={"weights": str(tmp_path / "first")}, seed=9)
