@@ -1,7 +1,10 @@
 """`cmrsim demo`: the page and what it shows."""
 
 import re
+import shutil
+import subprocess
 from html.parser import HTMLParser
+from importlib.resources import files
 
 import numpy as np
 import pytest
@@ -11,6 +14,8 @@ from CMRSimExtension.command_line.demo_page.charts import Series, line_chart, ti
 from CMRSimExtension.command_line.demo_page.page import Section, build_page
 from CMRSimExtension.command_line.demo_page.segments import bulls_eye
 from CMRSimExtension.command_line.main import main
+
+BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 
 
 @pytest.fixture(scope="module")
@@ -77,6 +82,26 @@ def test_everything_it_shows_lies_in_the_folder(folder):
 def test_the_page_shows_what_the_network_finds(page):
     found, true = map(int, re.search(r"Ejection fraction of the LV: (\d+) % found, (\d+) % in", page.text).groups())
     assert abs(found - true) <= 15  # slices of 3.2 mm pixels, eight frames
+
+
+def test_the_script_moves_no_chart_but_those_over_time(folder):
+    script = (files("CMRSimExtension.command_line.demo_page") / "page.js").read_text(encoding="utf-8")
+    wanted = re.search(r'querySelectorAll\("svg\.chart((?:\[[\w-]+\])*)"\)', script).group(1)
+    charts = re.findall(r'<svg class="chart[^>]*>', (folder / "index.html").read_text(encoding="utf-8"))
+    moved = [chart for chart in charts if all(f" {name}=" in chart for name in re.findall(r"[\w-]+", wanted))]
+    assert 0 < len(moved) < len(charts) and all(' data-x="' in chart for chart in moved)
+
+
+@pytest.mark.skipif(BROWSER is None, reason="needs Chromium or Chrome")
+def test_the_cine_plays_in_a_browser(folder, tmp_path):
+    done = subprocess.run(
+        [BROWSER, "--headless", "--no-sandbox", "--disable-gpu", "--enable-logging=stderr",
+         f"--user-data-dir={tmp_path}", "--virtual-time-budget=1000", "--dump-dom", (folder / "index.html").as_uri()],
+        capture_output=True, text=True, encoding="utf-8", timeout=120, check=True)
+    assert "Uncaught" not in done.stderr
+    for chart in re.findall(r'<svg class="chart"[^>]*data-x="([^ "]+)(.+?)</svg>', done.stdout, re.DOTALL):
+        start, drawn = chart
+        assert not re.search(rf'class="cursor"[^>]*x1="{re.escape(start)}"', drawn)
 
 
 @pytest.mark.parametrize(("low", "high"), [(0, 1), (-20, 52), (0, 237.9), (3.1, 3.2), (5, 5), (0, 0), (-1e-9, 1e-9)])

@@ -44,7 +44,7 @@
     document.getElementById("slice-text").value = `${slice + 1} / ${viewer.slices.length}`;
     document.getElementById("opacity-text").value = `${opacityInput.value} %`;
     document.getElementById("speed-text").value = `${speedInput.value} %`;
-    for (const chart of document.querySelectorAll("svg.chart")) {
+    for (const chart of document.querySelectorAll("svg.chart[data-x]")) {
       const x = chart.dataset.x.split(" ")[frame];
       if (x === undefined) continue;
       const cursor = chart.querySelector(".cursor");
