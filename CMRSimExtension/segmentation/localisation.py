@@ -1,7 +1,8 @@
 """Where in the field of view the heart lies, and how large it appears where the file does not say."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import torch
@@ -21,6 +22,15 @@ pool's diameter half way down is 33 to 69 mm from group to group and phase to ph
 _HEART = 0.4
 """Probability from which on a pixel may be heart, while it is searched for: rather too much than too little."""
 
+SMALLEST_SIDE = 32
+"""Pixels that a slice has at least, along its rows and its columns."""
+
+_MARGIN = 8
+"""Pixels of a border of one value that are kept."""
+
+_CANDIDATES = 4
+"""Places that are looked at for a left ventricle."""
+
 _SMALLEST_SCALE, _LARGEST_SCALE = 0.55, 1.8
 """How far an apparent size may move the working pixel; beyond, a wrong finding is likelier than such a heart."""
 
@@ -39,21 +49,35 @@ class HeartPlace:
         Indices of the slices in which something was found.
     pixel_mm
         Pixel size (row, column) that the image appears to have; the given one where that is trusted.
+    others
+        Where the heart may lie instead, likelier places first.
     """
 
     window: Window
     confidence: float
     slices: tuple[int, ...]
     pixel_mm: tuple[float, float]
+    others: tuple["HeartPlace", ...] = ()
+
+    @property
+    def candidates(self) -> tuple["HeartPlace", ...]:
+        """This place and the others."""
+        return (self, *self.others)
+
+    def moved(self, rows: int, columns: int) -> "HeartPlace":
+        """The same place in an image that has so many more rows and columns before its first."""
+        centre = (self.window.centre[0] + rows, self.window.centre[1] + columns)
+        others = tuple(other.moved(rows, columns) for other in self.others)
+        return replace(self, window=replace(self.window, centre=centre), others=others)
 
 
 def find_heart(volumes: Tensor, spacing_mm: Sequence[float], trusted: bool, predictor: Predictor) -> HeartPlace:
     """Find the heart in some frames of a stack.
 
     The network itself looks at the whole field of view in two orientations; its largest connected finding over the
-    slices, weighed by probability, is the heart. Where the pixel size is not trusted it looks at several
-    magnifications, keeps the one it is surest about, and takes the pixel size at which the left ventricle found would
-    be of typical size.
+    slices, weighed by probability, is the heart, and the next ones are where it may lie instead. Where the pixel size
+    is not trusted it looks at several magnifications, keeps the one it is surest about, and takes the pixel size at
+    which the left ventricle found would be of typical size.
 
     Parameters
     ----------
@@ -90,17 +114,42 @@ def find_heart(volumes: Tensor, spacing_mm: Sequence[float], trusted: bool, pred
     assert best is not None
     heart = best[1]
     left = heart[..., 0] + heart[..., 1]
-    mask, centre = _largest(heart.sum(-1), left)
+    findings = _findings(heart.sum(-1), left)
     rows, columns = volumes.shape[-2:]
-    if mask is None:
+    if not findings:
         side = [model.pixel_mm / size for size in pixel_mm]
         window = Window(((rows - 1) / 2.0, (columns - 1) / 2.0), (side[0], side[1]), model.size)
         return HeartPlace(window, 0.0, (), pixel_mm)
-    scale = 1.0 if trusted else _apparent_scale(left, mask, pixel_mm)
-    real = (pixel_mm[0] * scale, pixel_mm[1] * scale)
-    window = Window(centre, (model.pixel_mm / real[0], model.pixel_mm / real[1]), model.size)
-    found = tuple(int(index) for index in np.flatnonzero(mask.any(axis=(0, 2, 3))))
-    return HeartPlace(window, float(heart.sum(-1)[mask].mean()), found, real)
+    places = []
+    for mask, centre in findings:
+        scale = 1.0 if trusted else _apparent_scale(left, mask, pixel_mm)
+        real = (pixel_mm[0] * scale, pixel_mm[1] * scale)
+        window = Window(centre, (model.pixel_mm / real[0], model.pixel_mm / real[1]), model.size)
+        found = tuple(int(index) for index in np.flatnonzero(mask.any(axis=(0, 2, 3))))
+        places.append(HeartPlace(window, float(heart.sum(-1)[mask].mean()), found, real))
+    return replace(places[0], others=tuple(places[1:]))
+
+
+def without_border(image: NDArray[Any]) -> tuple[slice, slice]:
+    """Rows and columns of (frames, slices, rows, columns) without a border of one value that is wider than a margin.
+
+    Padding would else count as air where intensities are normalised. The margin, of 8 pixels, keeps what is cut out on
+    its background.
+    """
+    inner = []
+    for axis in (2, 3):
+        others = tuple(other for other in range(4) if other != axis)
+        low, high = image.min(axis=others), image.max(axis=others)
+        ends = []
+        for lows, highs in ((low, high), (low[::-1], high[::-1])):
+            shown = np.flatnonzero((lows != lows[0]) | (highs != lows[0]))
+            ends.append(max(0, int(shown[0]) - _MARGIN) if len(shown) else 0)
+        side = image.shape[axis]
+        # Thinner than the smallest image that is taken: left as it is.
+        if side - sum(ends) < SMALLEST_SIDE:
+            ends = [0, 0]
+        inner.append(slice(ends[0], side - ends[1]))
+    return inner[0], inner[1]
 
 
 def _probability_of_heart(
@@ -134,28 +183,33 @@ def _of_label(probabilities: Tensor, labels: dict | object, label: int) -> Tenso
 def _score(heart: NDArray[np.float32]) -> float:
     """How much like a heart a finding is: sure, in one piece, and seen in many slices."""
     total = heart.sum(-1)
-    mask, _ = _largest(total, heart[..., 0] + heart[..., 1])
-    if mask is None:
+    findings = _findings(total, heart[..., 0] + heart[..., 1])
+    if not findings:
         return 0.0
+    mask, _ = findings[0]
     sure = float(heart.max(-1)[mask].mean())
     whole = float(mask.sum() / (total > _HEART).sum())
     slices = float(mask.any(axis=(0, 2, 3)).mean())
     return sure * whole * slices**0.5
 
 
-def _largest(
+def _findings(
     heart: NDArray[np.float32], left: NDArray[np.float32]
-) -> tuple[NDArray[np.bool_] | None, tuple[float, float]]:
-    """Largest connected finding in slices and frames, by summed probability of the left ventricle, and its centre."""
+) -> list[tuple[NDArray[np.bool_], tuple[float, float]]]:
+    """Connected findings in slices and frames and their centres, by summed probability of the left ventricle."""
     # Frames are joined by their sum: the heart stays in its place, chance findings come and go.
     together = heart.mean(0)
     parts, count = ndimage.label(together > _HEART, structure=np.ones((3, 3, 3)))
-    if not count:
-        return None, (0.0, 0.0)
     weight = ndimage.sum_labels(left.mean(0), parts, np.arange(1, count + 1))
-    mask = parts == 1 + int(np.argmax(weight))
-    _, row, column = ndimage.center_of_mass(together * mask)
-    return np.broadcast_to(mask, heart.shape) & (heart > _HEART), (float(row), float(column))
+    findings = []
+    for part in 1 + np.argsort(-weight, kind="stable"):
+        mask = parts == part
+        _, row, column = ndimage.center_of_mass(together * mask)
+        everywhere = np.broadcast_to(mask, heart.shape) & (heart > _HEART)
+        findings.append((everywhere, (float(row), float(column))))
+        if len(findings) == _CANDIDATES:
+            break
+    return findings
 
 
 def _apparent_scale(left: NDArray[np.float32], mask: NDArray[np.bool_], pixel_mm: Sequence[float]) -> float:

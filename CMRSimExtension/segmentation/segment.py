@@ -1,7 +1,7 @@
 """Segmenting a cine of any spacing, orientation and field of view."""
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import chain
 from typing import Any
 
@@ -14,7 +14,7 @@ from CMRSimExtension.errors import Cancelled, InputError
 from CMRSimExtension.networks.classes import strongest_class
 from CMRSimExtension.scanner.geometry import ImageGrid
 from CMRSimExtension.segmentation.clean_up import CleanUp
-from CMRSimExtension.segmentation.localisation import HeartPlace, find_heart
+from CMRSimExtension.segmentation.localisation import SMALLEST_SIDE, HeartPlace, find_heart, without_border
 from CMRSimExtension.segmentation.model import Predictor, SegmentationModel
 from CMRSimExtension.segmentation.sampling import VIEWS, View
 
@@ -23,6 +23,8 @@ DEFAULT_CLEAN_UP = CleanUp()
 
 _SEARCH_FRAMES = 2
 """Frames that the heart is searched in; it does not wander from one to the next."""
+_SURE = 0.8
+"""Confidence below which a user is asked to look."""
 _SERIES_FRAMES = 18
 """A heartbeat in as many frames moves little from one to the next, so that neighbours may help each other."""
 
@@ -71,10 +73,10 @@ def check_image(image: NDArray[Any]) -> None:
         )
     if 0 in image.shape:
         raise InputError(f"the image of shape {image.shape} is empty; give one with voxels")
-    if min(image.shape[-2:]) < 32:
+    if min(image.shape[-2:]) < SMALLEST_SIDE:
         raise InputError(
-            f"the slices have {image.shape[-2]} x {image.shape[-1]} pixels, fewer than 32 a side; give axial or "
-            "short-axis slices, the slice direction being the third of the file"
+            f"the slices have {image.shape[-2]} x {image.shape[-1]} pixels, fewer than {SMALLEST_SIDE} a side; give "
+            "axial or short-axis slices, the slice direction being the third of the file"
         )
     if image.dtype.kind not in "iufb":
         raise InputError(f"the image holds {image.dtype} values; give real numbers")
@@ -146,16 +148,33 @@ def segment(
     if wrong or not chosen:
         raise InputError(f"frames {wrong or 'none'} asked for; the cine has the frames 0 to {len(image) - 1}")
     model.check_size()
+    inner = without_border(image)
+    if image[..., *inner].shape != image.shape:
+        within = segment(
+            image[..., *inner], grid, model, frames=frames, device=device, views=views, clean_up=clean_up,
+            spacing_trusted=spacing_trusted, probabilities=probabilities, progress=progress,
+        )  # fmt: skip
+        return _with_border(within, image.shape, inner)
     notes: list[str] = []
     predictor = Predictor(model, device, warn=notes.append)
     dx, dy, dz = grid.spacing_mm
     search = sorted({chosen[0], chosen[len(chosen) // 3]})[:_SEARCH_FRAMES]
-    place = find_heart(_tensor(image[search]), (dz, dy, dx), spacing_trusted, predictor)
+    looked_at = _tensor(image[search])
+    place = find_heart(looked_at, (dz, dy, dx), spacing_trusted, predictor)
+    if place.others:
+        place = next(
+            (one for one in place.candidates if _holds_ventricle(looked_at, one, dz, predictor, clean_up)), place
+        )
     labels = np.zeros(image.shape, np.uint8)
     kept: list[NDArray[np.float16]] = []
     doubts: list[NDArray[np.float16]] = []
     if not place.confidence:
         notes.append("no heart was found in this image; its segmentation is empty")
+    elif place.confidence < _SURE:
+        notes.append(
+            f"the heart was found with a confidence of {place.confidence:.2f}, less than the {_SURE:g} usual: look "
+            "whether it is the heart"
+        )
 
     def one_by_one(order: Sequence[int]) -> Iterator[Tensor]:
         for done, frame in enumerate(order):
@@ -196,6 +215,35 @@ def _frame(volume: Tensor, place: HeartPlace, slice_mm: float, predictor: Predic
         total = back if total is None else total + back
     assert total is not None
     return total / len(views)
+
+
+def _with_border(found: Segmentation, shape: tuple[int, ...], inner: tuple[slice, slice]) -> Segmentation:
+    """What was found within a border, on the whole image; the border is background, and surely so."""
+
+    def on_whole(values: NDArray[Any]) -> NDArray[Any]:
+        whole = np.zeros((*values.shape[:-2], *shape[-2:]), values.dtype)
+        whole[..., *inner] = values
+        return whole
+
+    chances = found.probabilities
+    if chances is not None:
+        chances = on_whole(chances)
+        border = np.ones(shape[-2:], bool)
+        border[inner] = False
+        chances[:, 0, :, border] = 1.0
+    return replace(
+        found, labels=on_whole(found.labels), place=found.place.moved(inner[0].start, inner[1].start),
+        probabilities=chances, uncertainty=None if found.uncertainty is None else on_whole(found.uncertainty),
+    )  # fmt: skip
+
+
+def _holds_ventricle(
+    volumes: Tensor, place: HeartPlace, slice_mm: float, predictor: Predictor, clean_up: CleanUp | None
+) -> bool:
+    """Whether a left ventricle's blood is seen in some frames (frames, slices, rows, columns) at a place."""
+    chances = [_frame(volume, place, slice_mm, predictor, VIEWS["none"]) for volume in volumes]
+    labels = np.stack([_labels(one, predictor.model) for one in chances])
+    return bool(((labels if clean_up is None else clean_up.of_series(labels, steady=False)) == 1).any())
 
 
 def goes_round(image: NDArray[Any]) -> bool:
