@@ -27,6 +27,7 @@ from CMRSimExtension.files.dicom_tags import tag_attributes
 from CMRSimExtension.files.dicom_writing import pixel_module, save, series_description
 from CMRSimExtension.files.sidecar import sidecar_text
 from CMRSimExtension.physics.bloch import GAMMA_BAR_HZ_PER_T
+from CMRSimExtension.physics.readout import longest_readout_ms
 from CMRSimExtension.simulation.cine import Cine
 
 _TIMESTAMP = "20000101000000"
@@ -218,22 +219,22 @@ def _frequency_mhz(field_t: float) -> float:
 
 
 def _bandwidth_hz(tr_ms: float, te_ms: float) -> float:
-    """Lowest pixel bandwidth of a readout that is centred on the echo and lies between two pulses; rounded up, in Hz.
+    """Pixel bandwidth of the longest readout that fits between two pulses, the lowest; rounded up, in Hz.
 
-    Pixel Bandwidth is the reciprocal of the sampling period (PS3.3 C.8.3.1), which is at most twice the shorter of the
-    times from pulse to echo and from echo to the next pulse.
+    Pixel Bandwidth is the reciprocal of the sampling period (PS3.3 C.8.3.1).
 
     Raises
     ------
     InputError
         The echo does not lie between two pulses.
     """
-    if not 0.0 < te_ms < tr_ms:
+    readout_ms = longest_readout_ms(tr_ms, te_ms)
+    if readout_ms is None:
         raise InputError(
             f"the record says an echo time of {te_ms:g} ms and a repetition time of {tr_ms:g} ms; an echo lies between "
             "two pulses, copy the sidecar again"
         )
-    return float(np.ceil(1000.0 / (2.0 * min(te_ms, tr_ms - te_ms))))
+    return float(np.ceil(1000.0 / readout_ms))
 
 
 def _scan(shared: Dataset, cine: Cine, protocol: dict[str, Any]) -> None:

@@ -9,6 +9,7 @@ import numpy as np
 from CMRSimExtension.files.dicom_identity import is_simulated, protocol_values
 from CMRSimExtension.files.ismrmrd_acquisitions import Acquisitions
 from CMRSimExtension.physics.bloch import GAMMA_BAR_HZ_PER_T
+from CMRSimExtension.physics.readout import longest_readout_ms
 from CMRSimExtension.scanner.trajectories import GOLDEN_ANGLE_DEG
 from CMRSimExtension.simulation.cine import Cine
 
@@ -111,8 +112,7 @@ def acceleration_of(lines: Collection[int]) -> int:
 def dwell_us(cine: Cine, reads: int) -> float:
     """From sample to sample of a readout of `reads`: of the pixel bandwidth on record, or the longest that fits.
 
-    A readout is centred on the echo and lies between two pulses, so that it lasts at most twice the shorter of the
-    times from pulse to echo and from echo to pulse. 0 where neither bandwidth nor times are known.
+    0 where neither bandwidth nor times are known, or the echo does not lie between two pulses.
     """
     protocol = protocol_values(cine)
     bandwidth, tr, te = (
@@ -120,9 +120,8 @@ def dwell_us(cine: Cine, reads: int) -> float:
         for name in ("pixel_bandwidth_hz", "repetition_time_ms", "echo_time_ms"))
     if bandwidth is not None and bandwidth > 0:
         return 1e6 / (bandwidth * reads)
-    if tr is None or te is None or not 0.0 < te < tr:
-        return 0.0
-    return 2e3 * min(te, tr - te) / reads
+    readout_ms = None if tr is None or te is None else longest_readout_ms(tr, te)
+    return 0.0 if readout_ms is None else 1e3 * readout_ms / reads
 
 
 def _exact(cine: Cine, made: bool, swap: bool) -> dict[str, Any]:
