@@ -55,6 +55,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--repeats", type=int, metavar="N",
         help="independent runs, instead of the configuration's; with the mean and SD of their scores",
     )  # fmt: skip
+    parser.add_argument(
+        "--cases", type=int, metavar="N",
+        help="train on N cases of the labelled folder alone, drawn once; the run's name ends with the number",
+    )  # fmt: skip
     parser.add_argument("--rounds", type=int, metavar="N", help="length of the run, instead of the configuration's")
     parser.add_argument(
         "--start-from", metavar="WEIGHTS",
@@ -89,6 +93,8 @@ def run(options: argparse.Namespace, console: Console) -> None:
         only = configuration.transfer.train_only if configuration.transfer else ()
         changes["transfer"] = Transfer(options.start_from, only)
     configuration = dataclasses.replace(configuration, **changes)
+    if options.cases is not None:
+        configuration = configuration.on_cases(options.cases)
     folder = Path(options.out) if options.out else Path("runs") / configuration.name
     workers = options.workers if options.workers is not None else max(1, (os.cpu_count() or 2) - 1)
     from CMRSimExtension.segmentation.held_out import score_source

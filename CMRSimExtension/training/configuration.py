@@ -276,6 +276,27 @@ class TrainingConfiguration:
         folders = (*(source.folder for source in self.train), self.validation.folder)
         return [folder for folder in folders if folder is not None]
 
+    def on_cases(self, count: int) -> "TrainingConfiguration":
+        """The same run on so many cases of its labelled folder, the number in its name (P2, tables 2 and 3).
+
+        Raises
+        ------
+        InputError
+            When it has not exactly one labelled folder to train on.
+        """
+        folders = [source.folder for source in self.train if source.folder is not None]
+        if len(folders) != 1:
+            raise InputError(
+                f"{self.name} trains on {len(folders)} labelled folders, and a number of cases is of one; write "
+                "'count' into each in a copy of the configuration"
+            )
+        train = tuple(
+            source if source.folder is None
+            else dataclasses.replace(source, folder=dataclasses.replace(source.folder, count=count))
+            for source in self.train
+        )  # fmt: skip
+        return dataclasses.replace(self, name=f"{self.name}_{count}", train=train)
+
     def _check_merge(self) -> None:
         if not isinstance(self.merge, Mapping):
             raise InputError(f"merge is {self.merge!r}; write a table of label: class, or {{}} to keep the labels")

@@ -289,6 +289,36 @@ def test_the_papers_settings_are_theirs():
     assert paper4.loss.settings == {"gamma": 0.05, "softness": 0.2} and paper4.optimisation.batch_size == 128
 
 
+@pytest.mark.parametrize(
+    ("name", "layers", "pretrained", "cases"),
+    [
+        ("paper2_scratch_clinical", 6, None, (83, 63, 43, 23)),
+        ("paper2_finetune_clinical", 6, "paper2_pretrain_six_layers", (83, 63, 43, 23)),
+        ("paper2_scratch_acdc", 5, None, (100, 80, 60, 40)),
+        ("paper2_finetune_acdc", 5, "paper2_pretrain_six_tissues", (100, 80, 60, 40)),
+    ],
+)
+def test_the_rows_of_paper_2s_tables_have_their_configurations(name, layers, pretrained, cases):
+    configuration = read_configuration(shipped()[name])
+    assert configuration.network.settings["layers"] == layers and configuration.repeats == 10
+    if pretrained is None:
+        assert configuration.transfer is None and configuration.optimisation.learning_rate == 5e-3
+    else:
+        assert configuration.transfer.weights == f"runs/{pretrained}"
+        assert configuration.optimisation.learning_rate == 5e-5
+        # All of its weights are those of the pre-training.
+        assert read_configuration(shipped()[pretrained]).network == configuration.network
+    for count in cases:
+        fewer = configuration.on_cases(count)
+        assert (fewer.train[0].folder.count, fewer.name) == (count, f"{name}_{count}")
+        assert fewer.validation == configuration.validation and fewer.test == configuration.test
+
+
+def test_a_number_of_cases_is_of_a_labelled_folder():
+    with pytest.raises(InputError, match="trains on 0 labelled folders"):
+        read_configuration(shipped()["cine_sax_base"]).on_cases(5)
+
+
 def test_a_configuration_changes_single_settings_of_the_one_it_is_based_on():
     base, tuned = (read_configuration(shipped()[n]) for n in ("paper2_scratch_acdc", "paper2_finetune_acdc"))
     assert tuned.optimisation.learning_rate == 5e-5 and tuned.optimisation.batch_size == base.optimisation.batch_size
