@@ -87,7 +87,7 @@ def write_bundle(
     half = {
         key: (value.half() if value.is_floating_point() else value).contiguous().cpu() for key, value in state.items()
     }
-    own = {
+    own: dict[str, Any] = {
         "network": network,
         "network_settings": dict(network_settings),
         "classes": list(classes),
