@@ -17,7 +17,10 @@ def coverage_note(labels: NDArray[np.integer], frames: Sequence[int]) -> str | N
         Those that are measured: the LV may leave the image in any of them.
     """
     if labels.shape[1] == 1:
-        return "the image has one slice: volumes, mass and ejection fractions are of that slice, not of the ventricle"
+        return (
+            "the image has one slice: volumes, mass and ejection fractions are of that slice, not of the ventricle; "
+            "the ejection fraction is how much of its area the pool loses, also because the heart moves through it"
+        )
     reached = [
         name
         for name, index in (("first", 0), ("last", -1))

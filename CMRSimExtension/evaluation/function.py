@@ -23,7 +23,8 @@ class FunctionCurves:
     Attributes
     ----------
     function
-        Global function; its systolic values are None when only one frame was labelled.
+        Global function; its systolic values are None when only one frame was labelled. A value of the RV at a frame
+        whose labels have none of it is None: an RV that has left the slices is not empty.
     frames
         Indices of the frames that have labels.
     lv_ml, rv_ml, myocardium_ml
@@ -133,13 +134,12 @@ def function_from_labels(
     lv, myocardium, rv = volumes[shown].T
     ed, es = int(np.argmax(lv)), int(np.argmin(lv))
     two = len(shown) > 1
-    has_rv = bool((rv > 0).any())
     function = CardiacFunction(
         lv_edv_ml=float(lv[ed]),
         lv_esv_ml=float(lv[es]) if two else None,
         lv_mass_g=float(myocardium[ed]) * MYOCARDIAL_DENSITY_G_PER_ML,
-        rv_edv_ml=float(rv[ed]) if has_rv else None,
-        rv_esv_ml=float(rv[es]) if has_rv and two else None,
+        rv_edv_ml=float(rv[ed]) if rv[ed] > 0 else None,
+        rv_esv_ml=float(rv[es]) if two and rv[es] > 0 else None,
     )
     indexed = {}
     if height_cm is not None and weight_kg is not None:

@@ -18,7 +18,8 @@ class CleanUp:
     Attributes
     ----------
     one_heart
-        Keep the largest connected left ventricle (blood and wall together) and the right ventricle beside it.
+        Keep the largest connected left ventricle (blood and wall together) and the right ventricle beside it. A frame
+        of a stack without any LV blood has no ventricle; a single slice may lose its blood where it contracts.
     fill_wall
         Fill holes: within the outer contour of the left ventricle there is nothing but blood and wall.
     blood_inside
@@ -72,6 +73,10 @@ class CleanUp:
             for plane in heart:
                 plane[:] = self._slice(plane)
         self._ends(hearts, steady, goes_round)
+        if self.one_heart:
+            blood = _shown(hearts, LV).any(axis=1)
+            bloodless = ~(blood | (hearts.shape[1] == 1 and blood.any()))
+            hearts[bloodless] = np.where(np.isin(hearts[bloodless], (MYOCARDIUM, RV)), 0, hearts[bloodless])
         if self.right_with_left:
             without = ~_shown(hearts, LV, MYOCARDIUM)
             hearts[without] = np.where(hearts[without] == RV, 0, hearts[without])

@@ -1,6 +1,7 @@
 """From an image file to a label file and function: what `cmrsim segment`, the module and the demo call."""
 
 import json
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -39,6 +40,13 @@ from CMRSimExtension.segmentation.model import SegmentationModel
 from CMRSimExtension.segmentation.segment import Segmentation, segment
 from CMRSimExtension.simulation.cine import Cine
 from CMRSimExtension.version import __version__
+
+_LONG_AXIS = re.compile(
+    r"(?<![a-z0-9])([234][ _-]?(ch|cv)|lax|hla|vla|[lr]vot)(?![a-z])|([234]|two|three|four)[ _-]?chamber"
+    r"|long[ _-]?axis",
+    re.IGNORECASE,
+)
+"""What scanners call long-axis views."""
 
 _ONE_FRAME = "one frame alone: its volumes and mass are called end-diastolic, whichever phase it is of"
 
@@ -169,7 +177,24 @@ def segment_cine(
             f"voxel sizes {tuple(round(side, 3) for side in cine.grid.spacing_mm)} mm cannot be true or were to be "
             "ignored: the heart's apparent size was used, and volumes and mass are not given"
         )
+    view = _long_axis_note(cine, found, model)
+    if view is not None:
+        found.notes.append(view)
     return with_function(found, cine.grid, options, trusted)
+
+
+def _long_axis_note(cine: Cine, found: Segmentation, model: SegmentationModel) -> str | None:
+    """A sentence where a series seems to be a long-axis view and the model is not for those; None elsewhere."""
+    if "short-axis" not in str(model.metadata.get("description", "")):
+        return None
+    told = (cine.sidecar.get("source") or {}).get("series_descriptions") or ()
+    named = [text for text in told if _LONG_AXIS.search(str(text))]
+    cure = f"the model {model.name} is for short-axis slices, give those"
+    if named:
+        return f"the series is called {named[0]!r}, as a long-axis view is; {cure}"
+    if cine.image.shape[1] == 1 and not (found.labels == 1).any():
+        return f"a single slice without an LV blood pool may be a long-axis view, or lie off the ventricle; {cure}"
+    return None
 
 
 def _compound_notes(labels: NDArray[np.uint8], model: SegmentationModel) -> list[str]:
@@ -217,6 +242,16 @@ def with_function(
     curves = function_from_labels(
         found.labels, (dz, dy, dx), frames=frames, height_cm=options.height_cm, weight_kg=options.weight_kg
     )
+    lost = [
+        name
+        for name, frame in (("end diastole", curves.end_diastole), ("end systole", curves.end_systole))
+        if frame is not None and not (found.labels[frame] == 3).any()
+    ]
+    if lost and (found.labels == 3).any():
+        found.notes.append(
+            f"no RV blood pool was found at {' and '.join(lost)}: its volume there, stroke volume and ejection "
+            "fraction are not given"
+        )
     note = coverage_note(found.labels, frames)
     if note is not None:
         found.notes.append(note)

@@ -15,11 +15,12 @@ from CMRSimExtension.files.cine_files import read_cine
 from CMRSimExtension.files.nifti import read_nifti
 from CMRSimExtension.segmentation.comparison import compare_files
 from CMRSimExtension.segmentation.folder import segment_folder
-from CMRSimExtension.segmentation.job import SegmentationOptions, frame_numbers, segment_file
+from CMRSimExtension.segmentation.job import SegmentationOptions, frame_numbers, segment_cine, segment_file
 from CMRSimExtension.segmentation.measured_sets import DataSet, SimulatedSet, known_sets
 from CMRSimExtension.segmentation.measurement import accuracy_table, error_table, measure, worst_cases
+from CMRSimExtension.simulation.cine import Cine
 from CMRSimExtension.slicer_bridge.batch import segmented_in_file
-from Testing.segmentation.conftest import heart_labels, picture
+from Testing.segmentation.conftest import grid, heart_labels, picture
 
 SIZES = (1.0, 0.8, 0.6, 0.9)
 OBLIQUE = np.array([[1.2, 0.3, 2.0, -40.0], [-0.2, 1.5, 3.0, 12.0], [-0.45, -0.4, 7.1, 80.0], [0, 0, 0, 1.0]])
@@ -97,6 +98,41 @@ def test_a_stack_without_base_middle_and_apex_has_no_wall_thickness(oracle, tmp_
     _, result = segment_file(tmp_path / "two.nii.gz", tmp_path / "seg.nii.gz", oracle, PLAIN)
     assert result.function.wall_mm == {}
     assert "wall thickness is not given: 2 slices show" in " ".join(result.segmentation.notes)
+
+
+def test_an_rv_that_leaves_a_single_slice_has_no_end_systole(oracle, tmp_path, truth):
+    labels = truth[:, :1].copy()
+    labels[2][labels[2] == 3] = 0  # end systole
+    write(tmp_path / "slice.nii.gz", picture(labels))
+    segment_file(tmp_path / "slice.nii.gz", tmp_path / "seg.nii.gz", oracle, PLAIN)
+    record = json.loads((tmp_path / "seg.json").read_text())
+    function = record["function"]
+    assert function["rv_esv_ml"] is None and function["rv_ef_percent"] is None and function["rv_edv_ml"] > 0
+    assert function["lv_ef_percent"] > 0 and record["ejection_fractions"]["rv_ef_percent"] is None
+    assert any("no RV blood pool was found at end systole" in note for note in record["notes"])
+    assert any("how much of its area" in note for note in record["notes"])
+
+
+SHORT = {"description": "LV and RV of short-axis cine images"}
+
+
+@pytest.mark.parametrize(
+    ("name", "seen", "about", "said"),
+    [
+        ("cine_trufi_retro 4CH", True, SHORT, "is called 'cine_trufi_retro 4CH'"),
+        ("cine 2-chamber", True, SHORT, "as a long-axis view is"),
+        ("cine_trufi_sax", True, SHORT, None),
+        ("cine_trufi_sax", False, SHORT, "may be a long-axis view"),
+        ("cine_trufi_retro 4CH", True, {"description": "long-axis cines"}, None),
+    ],
+)
+def test_a_long_axis_view_given_by_mistake_is_named(oracle, name, seen, about, said):
+    labels = heart_labels((1, 90, 110))
+    image = picture(labels if seen else np.where(labels == 1, 2, labels))[None]
+    cine = Cine(image, grid(image.shape[1:]), sidecar={"source": {"series_descriptions": [name]}})
+    notes = segment_cine(cine, replace(oracle, metadata=about), PLAIN).segmentation.notes
+    told = [note for note in notes if "long-axis" in note]
+    assert len(told) == (said is not None) and all(said in note for note in told)
 
 
 def test_ed_and_es_are_found_and_the_other_frames_empty(cine, oracle, tmp_path):
