@@ -25,6 +25,8 @@ _SEARCH_FRAMES = 2
 """Frames that the heart is searched in; it does not wander from one to the next."""
 _SURE = 0.8
 """Confidence below which a user is asked to look."""
+_FEWEST_VALUES = 16
+"""Different whole numbers up to 255 that an image has; with fewer it is a label map."""
 _SERIES_FRAMES = 18
 """A heartbeat in as many frames moves little from one to the next, so that neighbours may help each other."""
 
@@ -62,7 +64,7 @@ class Segmentation:
 def check_image(image: NDArray[Any]) -> None:
     """Raise `InputError` for what is no cine stack that a network could read.
 
-    Empty, constant and non-finite images, wrong dimensions, colour, and CT (Hounsfield units).
+    Empty, constant and non-finite images, wrong dimensions, colour, CT (Hounsfield units), and label maps.
     """
     if image.ndim == 5 and image.shape[-1] in (3, 4):
         raise InputError(f"the image has {image.shape[-1]} colour channels; give a grey-scale image")
@@ -90,6 +92,25 @@ def check_image(image: NDArray[Any]) -> None:
             f"the values reach from {low:g} to {high:g}, as Hounsfield units of a CT do; this model segments magnetic "
             "resonance images, whose magnitude is never negative"
         )
+    if low >= 0.0 and high <= 255.0:
+        whole = image.astype(np.uint8)
+        values = np.count_nonzero(np.bincount(whole.ravel())) if np.array_equal(whole, image) else _FEWEST_VALUES
+        if values < _FEWEST_VALUES:
+            raise InputError(
+                f"the image holds {values} different whole numbers, {low:g} to {high:g}, fewer than {_FEWEST_VALUES}: "
+                "it looks like a label map; give the image that the labels belong to"
+            )
+
+
+def _negative_note(image: NDArray[Any]) -> str | None:
+    """A sentence where whole numbers reach far below 0, as magnitudes do not; None elsewhere."""
+    low, high = float(image.min()), float(image.max())
+    if low >= -0.1 * max(high, 1.0) or not np.array_equal(image[0], np.floor(image[0])):
+        return None
+    return (
+        f"the values are whole numbers from {low:g} to {high:g}, and magnitudes of magnetic resonance are never "
+        "negative: of a CT or a phase image the labels mean nothing"
+    )
 
 
 def segment(
@@ -159,6 +180,9 @@ def segment(
     predictor = Predictor(model, device, warn=notes.append)
     dx, dy, dz = grid.spacing_mm
     search = sorted({chosen[0], chosen[len(chosen) // 3]})[:_SEARCH_FRAMES]
+    negative = _negative_note(image)
+    if negative is not None:
+        notes.append(negative)
     looked_at = _tensor(image[search])
     place = find_heart(looked_at, (dz, dy, dx), spacing_trusted, predictor)
     if place.others:

@@ -186,6 +186,8 @@ BAD = {
     "nothing but one value": (np.full((1, 2, 40, 40), 7.0), "shows nothing"),
     "not finite": (np.full((1, 2, 40, 40), np.nan), "not finite"),
     "complex": (np.ones((1, 2, 40, 40), complex), "real numbers"),
+    "a label map": (heart_labels()[None], "4 different whole numbers, 0 to 3, .* label map"),
+    "a label map in floating point": (heart_labels()[None].astype(float), "label map"),
     "a CT": (np.random.default_rng(0).uniform(-1000, 1500, (1, 2, 40, 40)), "Hounsfield"),
 }
 
@@ -195,6 +197,17 @@ def test_what_cannot_be_segmented_is_named(case):
     image, message = BAD[case]
     with pytest.raises(InputError, match=message):
         check_image(image)
+
+
+def test_eight_bit_images_are_images():
+    check_image(np.random.default_rng(0).integers(0, 40, (1, 2, 40, 40)).astype(np.uint8))
+
+
+@pytest.mark.parametrize(("lowest", "said"), [(-160, True), (0, False)])
+def test_values_below_zero_are_told(oracle, lowest, said):
+    image = picture(heart_labels(), 400.0).astype(np.int16)[None] + lowest
+    found = segment(image, grid(), oracle, device="cpu", views="none")
+    assert any("from -160 to 240, and magnitudes" in note for note in found.notes) is said
 
 
 def test_a_frame_that_does_not_exist_is_named(oracle):
@@ -317,6 +330,18 @@ def test_a_closed_apex_without_blood_stays():
     closed = ring_frame()
     closed[3][closed[3] == 1] = 2
     assert np.array_equal(CleanUp()(closed), closed)
+
+
+def test_walls_of_a_frame_without_blood_are_no_heart():
+    stray = ring_frame()
+    stray[stray == 1] = 0
+    assert not CleanUp()(stray).any()
+
+
+def test_a_single_slice_that_contracts_to_its_walls_keeps_them():
+    slices = np.stack([ring_frame()[2:3], ring_frame()[2:3]])
+    slices[1][slices[1] == 1] = 2
+    assert np.array_equal(CleanUp().of_series(slices, steady=False), slices)
 
 
 def test_a_right_ventricle_without_a_left_one_is_no_heart():
