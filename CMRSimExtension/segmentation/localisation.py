@@ -31,6 +31,9 @@ _MARGIN = 8
 _CANDIDATES = 4
 """Places that are looked at for a left ventricle."""
 
+_CANDIDATE_SHARE = 0.1
+"""Of the likeliest place's left ventricle, what another place must show: specks are none."""
+
 _SMALLEST_SCALE, _LARGEST_SCALE = 0.55, 1.8
 """How far an apparent size may move the working pixel; beyond, a wrong finding is likelier than such a heart."""
 
@@ -202,13 +205,13 @@ def _findings(
     parts, count = ndimage.label(together > _HEART, structure=np.ones((3, 3, 3)))
     weight = ndimage.sum_labels(left.mean(0), parts, np.arange(1, count + 1))
     findings = []
-    for part in 1 + np.argsort(-weight, kind="stable"):
-        mask = parts == part
+    for index in np.argsort(-weight, kind="stable")[:_CANDIDATES]:
+        if weight[index] < _CANDIDATE_SHARE * weight.max():
+            break
+        mask = parts == 1 + index
         _, row, column = ndimage.center_of_mass(together * mask)
         everywhere = np.broadcast_to(mask, heart.shape) & (heart > _HEART)
         findings.append((everywhere, (float(row), float(column))))
-        if len(findings) == _CANDIDATES:
-            break
     return findings
 
 

@@ -13,7 +13,7 @@ from torch import Tensor
 from CMRSimExtension.errors import Cancelled, InputError
 from CMRSimExtension.networks.classes import strongest_class
 from CMRSimExtension.scanner.geometry import ImageGrid
-from CMRSimExtension.segmentation.clean_up import CleanUp
+from CMRSimExtension.segmentation.clean_up import LV, CleanUp
 from CMRSimExtension.segmentation.localisation import SMALLEST_SIDE, HeartPlace, find_heart, without_border
 from CMRSimExtension.segmentation.model import Predictor, SegmentationModel
 from CMRSimExtension.segmentation.sampling import VIEWS, View
@@ -185,7 +185,7 @@ def segment(
         notes.append(negative)
     looked_at = _tensor(image[search])
     place = find_heart(looked_at, (dz, dy, dx), spacing_trusted, predictor)
-    if place.others:
+    if place.others and LV in model.labels.values():
         place = next(
             (one for one in place.candidates if _holds_ventricle(looked_at, one, dz, predictor, clean_up)), place
         )
@@ -267,7 +267,7 @@ def _holds_ventricle(
     """Whether a left ventricle's blood is seen in some frames (frames, slices, rows, columns) at a place."""
     chances = [_frame(volume, place, slice_mm, predictor, VIEWS["none"]) for volume in volumes]
     labels = np.stack([_labels(one, predictor.model) for one in chances])
-    return bool(((labels if clean_up is None else clean_up.of_series(labels, steady=False)) == 1).any())
+    return bool(((labels if clean_up is None else clean_up.of_series(labels, steady=False)) == LV).any())
 
 
 def goes_round(image: NDArray[Any]) -> bool:

@@ -75,3 +75,27 @@ def test_little_confidence_is_told():
     found = segment(picture(heart_labels())[None], grid(), model, device="cpu", views="none")
     assert 0.0 < found.place.confidence < 0.8
     assert any(f"confidence of {found.place.confidence:.2f}" in note for note in found.notes)
+
+
+def test_specks_are_no_other_places():
+    image = picture(heart_labels())
+    image[2, 3:5, 3:5] = image.max()
+    model = SegmentationModel("oracle", Oracle(), normalisation="zscore", pixel_mm=1.5, size=96)
+    assert not segment(image[None], grid(), model, device="cpu", views="none").place.others
+
+
+def test_a_model_without_a_left_pool_keeps_the_likeliest_place():
+    image = np.concatenate([picture(heart_labels())] * 2, axis=-1)
+    shape = image.shape
+    looked: list[tuple[int, ...]] = []
+
+    class Muscle(Oracle):
+        def forward(self, images):
+            looked.append(tuple(images.shape))
+            return super().forward(images)[:, [0, 2]]
+
+    model = SegmentationModel("muscle", Muscle(), ("lv_myocardium",), {1: 2}, "zscore", pixel_mm=1.5, size=96)
+    found = segment(image[None], grid(shape), model, device="cpu", views="none")
+    assert len(found.place.others) == 1 and set(np.unique(found.labels)) <= {0, 2}
+    # Two looks at the whole field of view, one at the window: no further place is tried for want of blood.
+    assert len(looked) == 3
