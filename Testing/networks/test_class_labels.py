@@ -26,9 +26,9 @@ def test_a_compound_is_called_by_its_own_name():
         (["lv_blood", "lv"], "'lv_blood' and 'lv' both have the label 1"),
         (["lung", "lung_left"], "both have the label 40"),
         (["background", "lv"], "is the background"),
-        ([3], "called 3"),
+        ([3], "called '3', which has no label in files; name it lv_blood"),
         ([], "write a list of names"),
-        ("lv_blood", "write a list of names"),
+        ("lv_blood", "classes is 'lv_blood'; write a list, such as"),
     ],
 )
 def test_a_configuration_whose_classes_have_no_labels_of_their_own_is_refused(classes, says):
