@@ -231,8 +231,8 @@ class TrainingConfiguration:
         (`networks.class_labels`).
     merge
         Label -> class, where the source's labels are not the network's classes: labels not named become background
-        (P4: ``{2: 1}`` leaves the myocardium alone). Empty keeps the labels as they are. A configuration that is based
-        on another replaces this table as a whole.
+        (P4: ``{2: 1}`` leaves the myocardium alone). Empty keeps the labels as they are, so the classes' own labels in
+        files must be 1, 2, ... in this order. A configuration that is based on another replaces this table as a whole.
     seed
         Base of every random number of the run.
     repeats
@@ -268,8 +268,15 @@ class TrainingConfiguration:
             raise InputError(f"seed is {self.seed}; it must be 0 or above")
         if not isinstance(self.classes, Sequence) or isinstance(self.classes, str) or not self.classes:
             raise InputError(f"classes is {self.classes!r}; write a list of names, such as [{', '.join(CLASS_NAMES)}]")
-        labels_of_classes(self.classes)
+        labels = labels_of_classes(self.classes)
         self._check_merge()
+        if not self.merge and any(label != number for number, label in labels.items()):
+            table = ", ".join(f"{label}: {number}" for number, label in labels.items())
+            raise InputError(
+                f"the classes {', '.join(self.classes)} have the labels {', '.join(map(str, labels.values()))} in "
+                f"files, which without a merge table are taken for their numbers 1 to {len(labels)}; write merge: {{{table}}} "
+                "(label: class), with every other label that a class is to have"
+            )
 
     def learnt_from(self) -> list[FolderSource]:
         """The labelled folders that the run trains or validates on."""

@@ -34,3 +34,26 @@ def test_a_compound_is_called_by_its_own_name():
 def test_a_configuration_whose_classes_have_no_labels_of_their_own_is_refused(classes, says):
     with pytest.raises(InputError, match=says):
         read_configuration({"name": "x", "classes": classes, "train": [{"simulated": {"draw": "a:b"}}]})
+
+
+@pytest.mark.parametrize(
+    ("classes", "merge"),
+    [
+        (["rv_blood", "lv_myocardium", "lv_blood"], {3: 1, 2: 2, 1: 3}),
+        (["lv_blood", "lv_myocardium", "la_blood"], {1: 1, 2: 2, 5: 3}),
+        (["lv_myocardium"], {2: 1}),
+    ],
+)
+def test_classes_in_another_order_than_their_labels_need_a_merge_table_which_is_named(classes, merge):
+    """Without it the network would learn one structure and write it as another."""
+    table = {"name": "x", "classes": classes, "train": [{"simulated": {"draw": "a:b"}}]}
+    with pytest.raises(InputError, match="which without a merge table are taken") as error:
+        read_configuration(table)
+    assert f"write merge: {merge} " in str(error.value)
+    assert read_configuration(table | {"merge": merge}).merge == merge
+
+
+def test_classes_in_the_order_of_their_labels_need_no_merge_table():
+    for classes in (["lv_blood"], ["lv", "myo"], ["lv_blood", "lv_myocardium", "rv_blood"]):
+        table = {"name": "x", "classes": classes, "train": [{"simulated": {"draw": "a:b"}}]}
+        assert not read_configuration(table).merge
