@@ -7,6 +7,7 @@ import os
 import re
 import warnings
 import zlib
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -101,7 +102,8 @@ def within_reach(sources: Sequence[HeldOutSource], learnt_from: Iterable[Labelle
     InputError
         When a folder does not exist or no case is left in it, a drawing function cannot be loaded, or a patient of a
         test source is one to train or to validate on: by the name in the same folder, or by an image file with the
-        same content anywhere. Of equal names in different folders a `CMRSimWarning` tells, as data sets count alike.
+        same content anywhere. Of equal names in different folders a `CMRSimWarning` tells, as data sets count alike;
+        not of names that several patients of one side share.
     """
     found = [source for source in sources if source.placed]
     far = [source.title for source in sources if not source.placed]
@@ -138,7 +140,7 @@ def _refuse_learnt(title: str, cases: Sequence[LabelledCase], learnt: Sequence[L
             f"{len(both)} of {len(cases)} cases of the test source {title} are of patients that the run trains or "
             f"validates on ({shown}); leave them out on one side with 'only' or 'without'"
         )
-    names = {name for _, name in known} & {_patient(case)[1] for case in cases}
+    names = _names_of_one(known) & _names_of_one({_patient(case) for case in cases})
     if names:
         shown = ", ".join(sorted(names)[:5]) + (" ..." if len(names) > 5 else "")
         warnings.warn(
@@ -147,6 +149,13 @@ def _refuse_learnt(title: str, cases: Sequence[LabelledCase], learnt: Sequence[L
             CMRSimWarning,
             stacklevel=3,
         )
+
+
+def _names_of_one(patients: Iterable[tuple[Path, str]]) -> set[str]:
+    """Names that one patient alone has: with a folder for each and equal file names in them (``p1/image``,
+    ``p2/image``) the file's name is nobody's."""
+    count = Counter(name for _, name in patients)
+    return {name for name, patients_called in count.items() if patients_called == 1}
 
 
 def _contents(cases: Sequence[LabelledCase], learnt: Sequence[LabelledCase]) -> dict[tuple[Path, str], Path]:

@@ -176,6 +176,15 @@ def test_equal_names_of_patients_in_two_folders_are_told(hearts, tmp_path):
         within_reach([tested], [LabelledFolder(str(hearts))])
 
 
+@pytest.mark.parametrize(("learnt", "tested"), [(("a0", "a1"), ("b0", "b1")), (("a0", "a1"), ("b0",))])
+def test_equal_file_names_in_folders_of_patients_are_no_equal_patients(tmp_path, learnt, tested, recwarn):
+    for number, place in enumerate((*(f"train/{name}" for name in learnt), *(f"test/{name}" for name in tested))):
+        write_heart(tmp_path / place, "image", scale=0.7 + 0.05 * number)
+    source = HeldOutSource("theirs", LabelledFolder(str(tmp_path / "test")))
+    assert within_reach([source], [LabelledFolder(str(tmp_path / "train"))]) == [source]
+    assert not [warning for warning in recwarn if issubclass(warning.category, CMRSimWarning)]
+
+
 def test_a_folder_to_test_on_that_is_missing_is_told_before_anything_is_written(tmp_path):
     with pytest.raises(InputError, match="absent is no folder"):
         run(with_tests(tmp_path / "absent"), tmp_path / "new")
