@@ -274,8 +274,8 @@ class TrainingConfiguration:
             table = ", ".join(f"{label}: {number}" for number, label in labels.items())
             raise InputError(
                 f"the classes {', '.join(self.classes)} have the labels {', '.join(map(str, labels.values()))} in "
-                f"files, which without a merge table are taken for their numbers 1 to {len(labels)}; write merge: {{{table}}} "
-                "(label: class), with every other label that a class is to have"
+                f"files, which without a merge table are taken for their numbers 1 to {len(labels)}; write "
+                f"merge: {{{table}}} (label: class), with every other label that a class is to have"
             )
 
     def learnt_from(self) -> list[FolderSource]:
@@ -289,7 +289,7 @@ class TrainingConfiguration:
         Raises
         ------
         InputError
-            When it has not exactly one labelled folder to train on.
+            When it has not exactly one labelled folder to train on, or `count` is below 1.
         """
         folders = [source.folder for source in self.train if source.folder is not None]
         if len(folders) != 1:

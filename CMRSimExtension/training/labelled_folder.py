@@ -358,6 +358,12 @@ class LabelledFolder:
     count: int | None = field(default=None, kw_only=True)
     choice: int = field(default=0, kw_only=True)
 
+    def __post_init__(self) -> None:
+        if self.count is not None and self.count < 1:
+            raise InputError(
+                f"{self.folder}: the number of cases is {self.count}; take at least 1, or leave it out to take them all"
+            )
+
     def cases(self) -> list[LabelledCase]:
         """The cases that are meant, in the order of `find_cases`.
 
@@ -368,8 +374,10 @@ class LabelledFolder:
         """
         cases = choose_cases(find_cases(Path(self.folder).expanduser()), self.only, self.without)
         if self.count is not None:
-            if not 0 < self.count <= len(cases):
-                raise InputError(f"{self.folder}: {self.count} cases asked for, {len(cases)} there")
+            if self.count > len(cases):
+                raise InputError(
+                    f"{self.folder}: {self.count} cases asked for, {len(cases)} there; ask for {len(cases)} at most"
+                )
             picked = np.random.default_rng(self.choice).choice(len(cases), self.count, replace=False)
             cases = [cases[index] for index in sorted(picked)]
         if not cases:
@@ -393,6 +401,7 @@ class FolderSource(LabelledFolder):
     size: Sequence[int] = (160, 160)
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if len(self.size) not in (2, 3) or min(self.size) < 1:
             raise InputError(
                 f"{self.folder}: size is {list(self.size)}; write [rows, columns] for slices or [slices, rows, "

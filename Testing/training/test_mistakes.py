@@ -40,6 +40,8 @@ def of_folder(**settings):
         (of_folder(size=[-64, 64]), "somewhere: size is .*-64, 64.*at least 1 pixel"),
         (of_folder(size=[64]), "write .rows, columns. for slices"),
         (of_folder(spacing_mm=[0, 1.5]), "each distance must be above 0 mm"),
+        (of_folder(count=0), "somewhere: the number of cases is 0; take at least 1, or leave it out"),
+        ({"test": [{"folder": {"folder": "somewhere", "count": -2}}]}, "somewhere: the number of cases is -2"),
         (of_folder(size=[10, 64, 64]), "write as many distances as sides"),
         (of_folder(spacing_mm=[8, 1.5, 1.5]), "write as many distances as sides"),
     ],

@@ -319,6 +319,12 @@ def test_a_number_of_cases_is_of_a_labelled_folder():
         read_configuration(shipped()["cine_sax_base"]).on_cases(5)
 
 
+@pytest.mark.parametrize("count", [0, -3])
+def test_a_number_of_cases_below_one_is_refused(count):
+    with pytest.raises(InputError, match=f"data:acdc: the number of cases is {count}; take at least 1"):
+        read_configuration(shipped()["paper2_scratch_acdc"]).on_cases(count)
+
+
 def test_a_configuration_changes_single_settings_of_the_one_it_is_based_on():
     base, tuned = (read_configuration(shipped()[n]) for n in ("paper2_scratch_acdc", "paper2_finetune_acdc"))
     assert tuned.optimisation.learning_rate == 5e-5 and tuned.optimisation.batch_size == base.optimisation.batch_size
