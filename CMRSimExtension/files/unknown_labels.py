@@ -1,6 +1,6 @@
 """Label numbers that a table does not know: refused in words that a person can read."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -17,6 +17,8 @@ _MOST_LABELS = 32
 def label_map_name(table: Mapping[int, int]) -> str:
     """A label table as ``--labels-map`` takes it: the preset's name, or number=structure pairs.
 
+    Of a long table the first five pairs and the count of the others are named.
+
     Examples
     --------
     >>> label_map_name({1: 3, 2: 2, 3: 1}), label_map_name({7: 1})
@@ -27,7 +29,13 @@ def label_map_name(table: Mapping[int, int]) -> str:
         if numbers == {number: int(structure) for number, structure in preset.items()}:
             return name
     names = {int(structure): structure.name.lower() for structure in Structure}
-    return ",".join(f"{number}={names.get(structure, structure)}" for number, structure in numbers.items())
+    pairs = [f"{number}={names.get(structure, structure)}" for number, structure in numbers.items()]
+    return ",".join(pairs[:_SHOWN]) + _others(pairs)
+
+
+def _others(values: Sequence[object]) -> str:
+    """What is said of those beyond the first that are shown."""
+    return f" and {len(values) - _SHOWN} more" if len(values) > _SHOWN else ""
 
 
 def check_known_labels(values: ArrayLike, table: Mapping[int, int], name: str, cure: str) -> None:
@@ -36,7 +44,7 @@ def check_known_labels(values: ArrayLike, table: Mapping[int, int], name: str, c
     Parameters
     ----------
     values
-        Labels of any shape, whole numbers.
+        Labels of any shape.
     table
         Label number -> structure.
     name
@@ -48,15 +56,22 @@ def check_known_labels(values: ArrayLike, table: Mapping[int, int], name: str, c
     ------
     InputError
         The table lacks one or more: the first five and their count are named. So many that it must be an image are
-        called so.
+        called so. Or a value is no whole number: a fraction, infinite or NaN.
     """
-    unknown = sorted({int(value) for value in np.unique(values)} - {0, *table})
+    found = np.unique(values)
+    broken = found[~np.isfinite(found) | (found != np.round(found))]
+    if broken.size:
+        raise InputError(
+            f"{name} holds values that are no whole numbers, such as {broken[0]:g}, so it is no label file; give the "
+            "file of its labels, saved as whole numbers"
+        )
+    unknown = sorted({int(value) for value in found} - {0, *table})
     if not unknown:
         return
     shown = ", ".join(map(str, unknown[:_SHOWN]))
-    more = f" and {len(unknown) - _SHOWN} more" if len(unknown) > _SHOWN else ""
     if len(unknown) > _MOST_LABELS:
         cure = "so many numbers look like an image rather than labels: give the file of its labels"
     raise InputError(
-        f"{name} holds the labels {shown}{more}, which the label table '{label_map_name(table)}' lacks; {cure}"
+        f"{name} holds the labels {shown}{_others(unknown)}, which the label table '{label_map_name(table)}' lacks; "
+        f"{cure}"
     )

@@ -91,12 +91,9 @@ def translate_labels(values: NDArray, table: Mapping[int, int], name: str) -> ND
     Raises
     ------
     InputError
-        When the file holds a label that the table lacks, or values that are no whole numbers.
+        When the file holds a label that the table lacks, or values that are no whole numbers (infinite and NaN too).
     """
-    found = np.unique(values)
-    if not np.all(found == np.round(found)):
-        raise InputError(f"{name} holds values that are no whole numbers, so it is no label file; check the file")
-    check_known_labels(found, table, name, "choose another --labels-map")
+    check_known_labels(values, table, name, "choose another --labels-map")
     result = np.zeros(values.shape, np.uint8)
     for number, own in table.items():
         result[values == number] = own
