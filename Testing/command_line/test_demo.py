@@ -99,8 +99,9 @@ def test_the_cine_plays_in_a_browser(folder, tmp_path):
          f"--user-data-dir={tmp_path}", "--virtual-time-budget=1000", "--dump-dom", (folder / "index.html").as_uri()],
         capture_output=True, text=True, encoding="utf-8", timeout=120, check=True)
     assert "Uncaught" not in done.stderr
-    for chart in re.findall(r'<svg class="chart"[^>]*data-x="([^ "]+)(.+?)</svg>', done.stdout, re.DOTALL):
-        start, drawn = chart
+    charts = re.findall(r'<svg class="chart"[^>]*data-x="([^ "]+)(.+?)</svg>', done.stdout, re.DOTALL)
+    assert charts
+    for start, drawn in charts:
         assert not re.search(rf'class="cursor"[^>]*x1="{re.escape(start)}"', drawn)
 
 
