@@ -1,6 +1,7 @@
 """Values of a YAML file as the fields they are for want them, or an error that names the cure."""
 
 import math
+import numbers
 import types
 from collections.abc import Mapping, Sequence
 from typing import Any, Union, get_args, get_origin
@@ -18,7 +19,8 @@ _WANTED: Mapping[type, str] = {
 def typed(hint: Any, value: Any, where: str) -> Any:
     """`value` as a field annotated with `hint` takes it; of other annotations than plain ones it is given back.
 
-    YAML reads ``1e-3`` as a text, for want of a dot: where a number is wanted it is one. Lists become tuples.
+    YAML reads ``1e-3`` as a text, for want of a dot: where a number is wanted it is one. Lists become tuples, and
+    numbers of NumPy Python's.
 
     Parameters
     ----------
@@ -54,6 +56,18 @@ def typed(hint: Any, value: Any, where: str) -> Any:
     return _plain(kind, value, where)
 
 
+def python_number(value: Any) -> Any:
+    """A whole or real number of another library, such as ``np.int64(3)``, as Python's own; other values as they are.
+
+    JSON and YAML know Python's alone.
+    """
+    if type(value) in (bool, int, float):
+        return value
+    if isinstance(value, numbers.Integral):
+        return int(value)
+    return float(value) if isinstance(value, numbers.Real) else value
+
+
 def _one_of(kinds: Sequence[Any], value: Any, where: str) -> Any:
     if value is None and type(None) in kinds:
         return None
@@ -78,6 +92,7 @@ def _several(origin: Any, parts: Sequence[Any], value: Any, where: str) -> tuple
 
 
 def _plain(kind: type, value: Any, where: str) -> Any:
+    value = python_number(value)
     if kind is float and isinstance(value, str):
         try:
             value = float(value)
