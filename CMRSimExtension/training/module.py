@@ -16,9 +16,10 @@ from CMRSimExtension.networks.classes import strongest_class
 from CMRSimExtension.networks.initialisation import initialise
 from CMRSimExtension.networks.normalisation import normalise
 from CMRSimExtension.training.batches import BatchStream
-from CMRSimExtension.training.configuration import Optimisation, TrainingConfiguration
+from CMRSimExtension.training.configuration import TrainingConfiguration
 from CMRSimExtension.training.fit import check_sides
 from CMRSimExtension.training.losses import build_loss
+from CMRSimExtension.training.optimisation import Optimisation
 from CMRSimExtension.training.transfer import hold_frozen
 
 _AUGMENT = 4

@@ -1,9 +1,13 @@
 """What users get wrong in a configuration is said before anything is written, with its cure."""
 
+import json
+
+import numpy as np
 import pytest
+import yaml
 
 from CMRSimExtension.errors import InputError
-from CMRSimExtension.training.configuration import read_configuration
+from CMRSimExtension.training.configuration import as_table, read_configuration
 from CMRSimExtension.training.run import train
 
 SIMULATED = {"draw": "Testing.training.toy_slices:draw", "chunk": 4, "settings": {"size": 32}}
@@ -56,6 +60,24 @@ def test_a_number_that_yaml_takes_for_a_text_is_a_number(tmp_path):
     file.write_text("{name: x, train: [{simulated: {draw: a:b}}], optimisation: {learning_rate: 1e-3, precision: 32}}")
     plan = read_configuration(file).optimisation
     assert plan.learning_rate == 1e-3 and plan.precision == "32"
+
+
+def test_numbers_of_numpy_are_numbers_and_are_recorded_as_pythons():
+    plan = {"rounds": np.int64(3), "learning_rate": np.float32(0.5), "clip": np.int32(2), "precision": np.int64(32)}
+    source = of_folder(size=[np.int16(64), np.uint8(96)], spacing_mm=[np.float32(1.5), np.float64(2.0)])
+    merged = {"merge": {np.int64(2): np.int64(1)}, "network": {"settings": {"widths": [np.int64(8), np.int64(16)]}}}
+    configuration = read_configuration(TOY | source | merged | {"optimisation": plan})
+    found = configuration.optimisation
+    assert (found.rounds, found.learning_rate, found.clip, found.precision) == (3, 0.5, 2, "32")
+    assert configuration.train[0].folder.size == (64, 96)
+    again = read_configuration(yaml.safe_load(yaml.safe_dump(as_table(configuration))))
+    assert again == configuration and json.loads(json.dumps(as_table(configuration)))["merge"] == {"2": 1}
+
+
+@pytest.mark.parametrize("value", [np.float32(3.0), np.bool_(True), np.nan, 3.0])
+def test_numbers_of_numpy_that_are_not_whole_are_no_count(value):
+    with pytest.raises(InputError, match="rounds is .*; write a whole number"):
+        read_configuration(TOY | {"optimisation": {"rounds": value}})
 
 
 @pytest.mark.parametrize(
