@@ -1,11 +1,9 @@
 """One training run from a configuration to an exported bundle, or several and their mean."""
 
-import csv
 import dataclasses
 import json
 import logging
 import os
-import time
 import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -38,6 +36,7 @@ from CMRSimExtension.training.result import (
     read_result,
     write_result,
 )
+from CMRSimExtension.training.rounds import RoundRecord, validation_scores
 from CMRSimExtension.training.scores import (
     Scorer,
     SourceScores,
@@ -190,7 +189,7 @@ def _train_once(
         # Not `save_last`, which writes only in rounds that are the best so far: a run must go on from its last one.
         # With the counter a folder that was moved would get a second one under another name.
         ModelCheckpoint(folder, filename=Path(LAST).stem, enable_version_counter=False),
-        _Record(folder / "rounds.csv", report),
+        RoundRecord(folder / "rounds.csv", report),
     ]
     if plan.stop_after is not None:
         callbacks.append(EarlyStopping("validation_loss", patience=plan.stop_after))
@@ -331,7 +330,7 @@ def _settle(
     begins to compare anew.
     """
     # A run that was stopped between its last round and its export has no validation left to speak of.
-    scores = _scores(trainer) or (_validated(module, trainer, loader) if not best else {})
+    scores = validation_scores(trainer) or (_validated(module, trainer, loader) if not best else {})
     lowest: dict[str, Any] | None = None
     for path in best:
         state = torch.load(path, map_location="cpu", weights_only=True)["state_dict"]
@@ -346,7 +345,7 @@ def _settle(
 
 def _validated(module: SegmentationModule, trainer: lightning.Trainer, loader: DataLoader) -> dict[str, float]:
     trainer.validate(module, loader, verbose=False)
-    return _scores(trainer)
+    return validation_scores(trainer)
 
 
 def _validation_loader(configuration: TrainingConfiguration, workers: int) -> DataLoader:
@@ -361,50 +360,3 @@ def _validation_loader(configuration: TrainingConfiguration, workers: int) -> Da
             raise InputError("validation has neither 'simulated' nor 'folder'; name one of them")
         images, labels = validation_set(first.simulated, configuration.seed, validation.count, workers)
     return DataLoader(TensorDataset(images, labels), batch_size=2 * configuration.optimisation.batch_size)
-
-
-class _Record(Callback):
-    """Writes one row per round: losses (that of the training as a moving average over the steps), Dice, learning rate,
-    images per second, and the share of time spent waiting."""
-
-    def __init__(self, path: Path, report: Callable[[str], None]) -> None:
-        self.path, self.report, self._began, self._waited = path, report, 0.0, 0.0
-        self._speed = {"images_per_second": 0.0, "waiting_share": 0.0}
-
-    def on_train_epoch_start(self, trainer: lightning.Trainer, pl_module: Any) -> None:
-        self._began, self._waited = time.perf_counter(), pl_module.stream.waited_s
-
-    def on_validation_start(self, trainer: lightning.Trainer, pl_module: Any) -> None:
-        stream = pl_module.stream
-        seconds = max(time.perf_counter() - self._began, 1e-9)
-        self._speed = {
-            "images_per_second": trainer.world_size * stream.steps * stream.batch_size / seconds,
-            "waiting_share": (stream.waited_s - self._waited) / seconds,
-        }
-
-    def on_train_epoch_end(self, trainer: lightning.Trainer, pl_module: Any) -> None:
-        if not trainer.is_global_zero:
-            return
-        rate = float(trainer.optimizers[0].param_groups[0]["lr"])
-        shown = {"learning_rate": rate, **self._speed}
-        if trainer.logger is not None:
-            # Not the average of the loss, which the module logs under this name itself.
-            trainer.logger.log_metrics(shown, step=trainer.global_step)
-        values = {"training_loss_average": pl_module.average_training_loss, **shown}
-        scores = _scores(trainer)
-        self.report(
-            f"round {trainer.current_epoch + 1} of {trainer.max_epochs}: "
-            + ", ".join(f"{name} {value:.3f}" for name, value in (scores | self._speed).items())
-        )
-        fresh = not self.path.is_file()
-        with self.path.open("a", newline="", encoding="utf-8") as file:
-            table = csv.writer(file)
-            if fresh:
-                table.writerow(["round", "step", *scores, *values])
-            numbers = [f"{value:.6g}" for value in (*scores.values(), *values.values())]
-            table.writerow([trainer.current_epoch, trainer.global_step, *numbers])
-
-
-def _scores(trainer: lightning.Trainer) -> dict[str, float]:
-    metrics = sorted(trainer.callback_metrics.items())
-    return {name: float(value) for name, value in metrics if name.startswith("dice_") or name == "validation_loss"}

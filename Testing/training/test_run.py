@@ -147,7 +147,7 @@ def test_the_command_answers_ctrl_c_with_130_and_says_how_to_go_on(tmp_path, mon
         raise KeyboardInterrupt
 
     (tmp_path / "toy.yaml").write_text(yaml.safe_dump(TOY))
-    monkeypatch.setattr(run_module._Record, "on_train_epoch_end", interrupt)
+    monkeypatch.setattr(run_module.RoundRecord, "on_train_epoch_end", interrupt)
     command = ["train", str(tmp_path / "toy.yaml"), "--out", str(tmp_path / "run"), "--workers", "0", "--device", "cpu"]
     assert main([*command, "--threads", "1"]) == 130
     assert "the same command goes on from there" in capsys.readouterr().err
