@@ -35,7 +35,7 @@ from CMRSimExtension.segmentation.label_files import (
     label_name,
     read_pair,
 )
-from CMRSimExtension.training.labelled_folder import label_table
+from CMRSimExtension.training.label_numbers import label_table
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from CMRSimExtension.files.dicom_planes import is_segmentation, read_planes
 from CMRSimExtension.files.formats import case_name, labels_of, read_content
 from CMRSimExtension.files.label_planes import SAME_PLACE_MM, LabelPlane, grid_of_planes, on_grid, planes_of
 from CMRSimExtension.scanner.geometry import ImageGrid
-from CMRSimExtension.training.labelled_folder import is_slicer_segmentation, read_labels
+from CMRSimExtension.training.label_numbers import is_slicer_segmentation, read_labels
 
 _ENDINGS = (".nii.gz", ".nii", ".nrrd", ".nhdr")
 _LABEL_NAMES = ("_gt", "_labels", "_seg")
@@ -76,7 +76,7 @@ def read_pair(
     predicted, reference
         Label images, .seg.nrrd, DICOM segmentations, or DICOM folders that hold segmentations with their images.
     table, reference_table
-        Label numbers of either, where they are label images (see `training.labelled_folder.label_table`); segments
+        Label numbers of either, where they are label images (see `training.label_numbers.label_table`); segments
         say by name or code what they are.
 
     Raises

@@ -14,13 +14,8 @@ from CMRSimExtension.evaluation.case_values import phases_of
 from CMRSimExtension.files.third_party import GeometryWarning
 from CMRSimExtension.scanner.geometry import ImageGrid
 from CMRSimExtension.simulation.cine import Cine
-from CMRSimExtension.training.labelled_folder import (
-    LabelledCase,
-    label_table,
-    labelled_frames,
-    read_labels,
-    read_values,
-)
+from CMRSimExtension.training.label_numbers import label_table, read_labels, read_values
+from CMRSimExtension.training.labelled_folder import LabelledCase, labelled_frames
 
 
 @dataclass(frozen=True)

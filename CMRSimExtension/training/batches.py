@@ -12,7 +12,8 @@ from torch import Tensor
 from torch.nn import functional
 
 from CMRSimExtension.errors import CMRSimWarning, InputError
-from CMRSimExtension.training.labelled_folder import FolderSource, LabelledVolume, label_table, read_case
+from CMRSimExtension.training.label_numbers import label_table
+from CMRSimExtension.training.labelled_folder import FolderSource, LabelledVolume, read_case
 from CMRSimExtension.training.simulated_source import SimulatedSource, chunks
 
 _TRAIN, _VALIDATION, _PICK = 1, 2, 3

@@ -5,7 +5,7 @@ import pytest
 
 from CMRSimExtension.errors import InputError
 from CMRSimExtension.files.unknown_labels import check_known_labels, label_map_name
-from CMRSimExtension.training.labelled_folder import translate_labels
+from CMRSimExtension.training.label_numbers import translate_labels
 
 
 @pytest.mark.parametrize(("value", "said"), [(np.inf, "inf"), (-np.inf, "-inf"), (np.nan, "nan"), (1.5, "1.5")])

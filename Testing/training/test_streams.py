@@ -11,7 +11,8 @@ from CMRSimExtension.anatomy.structures import Structure
 from CMRSimExtension.errors import FileFormatError, InputError
 from CMRSimExtension.training.batches import BatchStream, FolderPool, SimulatedPool, read_folder, validation_set
 from CMRSimExtension.training.configuration import as_table, read_configuration, shipped
-from CMRSimExtension.training.labelled_folder import FolderSource, find_cases, label_table
+from CMRSimExtension.training.label_numbers import label_table
+from CMRSimExtension.training.labelled_folder import FolderSource, find_cases
 from CMRSimExtension.training.losses import one_hot
 from CMRSimExtension.training.module import class_numbers
 from CMRSimExtension.training.simulated_source import SimulatedSource, chunks
