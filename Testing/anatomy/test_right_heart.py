@@ -213,7 +213,7 @@ def test_the_atrium_and_the_outflow_tract_that_pass_side_by_side_keep_their_wall
 
 
 def test_right_ventricles_begin_as_far_below_the_left_ones_as_those_that_readers_drew():
-    """In ACDC and both vendors of M&Ms (whose slices are taken to be 10 mm apart), slice distances times the slices that
+    """In ACDC and both vendors of M&Ms (with slices taken to be 10 mm apart), slice distances times the slices that
     show the LV's wall before the RV begins: on average 2 to 7 mm at end diastole and 8.5 to 10.1 mm at end systole."""
     distances = []
     for seed in range(200):
