@@ -131,10 +131,10 @@ def test_an_undersampled_scan_is_unfolded_from_its_file_alone(scan, changes):
         assert np.sqrt(np.mean(error[heart] ** 2)) < np.sqrt(1 + factor / 9)
         # Beside the coils, where their field changes within a pixel, no map unfolds it exactly.
         assert 0.97 < np.sqrt(np.mean(error[body] ** 2)) < 1.3
+        assert abs(np.mean(error[body])) < 0.05
         errors.append(error[body])
     # Of both slices together: in one alone, a score of pixels beside a coil decide.
-    error = np.concatenate(errors)
-    assert abs(np.mean(error)) < 0.05 and np.mean(np.abs(error) > 5) < 0.005
+    assert np.mean(np.abs(np.concatenate(errors)) > 5) < 0.005
 
 
 @pytest.mark.parametrize("changes", [
