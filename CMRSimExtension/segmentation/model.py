@@ -117,11 +117,14 @@ class Predictor:
         self.model = model
         self.device = choose_device(device)
         self.warn = warn
+        self._pixels_of_cpu = batch_pixels
         self.batch_pixels = batch_pixels if self.device.type == "cpu" else 16 * batch_pixels
-        self._network = model.network.to(self.device).eval()
+        self._half = self.device.type == "cuda" or _cpu_computes_bfloat16()
+        self._network = model.network.eval()
+        if self._attempt(self._network.to, self.device) is None:
+            self._go_to_cpu("the network")
         if model.dimensions == 2:
             self._network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self._half = self.device.type == "cuda" or _cpu_computes_bfloat16()
 
     @torch.inference_mode()
     def probabilities(self, images: Tensor) -> Tensor:
@@ -130,17 +133,17 @@ class Predictor:
         Sides that are no multiple of what the network needs are padded with their border and cut again.
         """
         padded, box = _pad(images, self.model.multiple())
-        parts, start = [], 0
+        parts: list[Tensor] = []
+        start = 0
         while start < len(padded):
-            size = max(_SMALLEST_BATCH, self.batch_pixels // max(1, padded[0].numel()))
-            try:
-                parts.append(self._run(padded[start : start + size]))
-            except RuntimeError as error:
-                if not is_out_of_memory(error):
-                    raise
-                self._shrink(size)
+            pixels = max(1, padded[0].numel())
+            batch = padded[start : start + max(_SMALLEST_BATCH, self.batch_pixels // pixels)]
+            found = self._attempt(self._run, batch)
+            if found is None:
+                self._shrink(len(batch), pixels)
                 continue
-            start += size
+            parts.append(found)
+            start += len(batch)
         return torch.cat(parts)[box]
 
     def of_stack(self, slices: Tensor, slice_mm: float) -> Tensor:
@@ -167,19 +170,34 @@ class Predictor:
         logits = output if isinstance(output, Tensor) else output[0]
         return logits.float().softmax(1).cpu()
 
-    def _shrink(self, size: int) -> None:
+    def _attempt(self, work: Callable[[Any], Any], given: Any) -> Any:
+        """What some work gives, or None where the memory did not hold it."""
+        try:
+            return work(given)
+        except RuntimeError as error:
+            if not is_out_of_memory(error):
+                raise
+        # Not before the error is gone: it holds all that the network had computed until then.
         torch.cuda.empty_cache()
+        return None
+
+    def _shrink(self, size: int, pixels: int) -> None:
+        """Go on with less than `size` images of so many pixels at once, or elsewhere where there is no less."""
         if size > _SMALLEST_BATCH:
-            self.batch_pixels = max(1, self.batch_pixels // 4)
+            self.batch_pixels = size * pixels // 4
             whose = "GPU's memory" if self.device.type == "cuda" else "memory"
             self.warn(f"the {whose} does not hold {size} images at once; going on with smaller batches")
         elif self.device.type == "cuda":
-            self.device = torch.device("cpu")
-            self._network = self._network.to(self.device)
-            self._half = _cpu_computes_bfloat16()
-            self.warn("the GPU's memory does not hold a single image; going on with the CPU, which is slower")
+            self._go_to_cpu("a single image")
         else:
             raise MemoryError("the memory does not hold a single image; free memory or use a smaller model")
+
+    def _go_to_cpu(self, what: str) -> None:
+        self.device = torch.device("cpu")
+        self._network = self._network.to(self.device)
+        self._half = _cpu_computes_bfloat16()
+        self.batch_pixels = self._pixels_of_cpu
+        self.warn(f"the GPU's memory does not hold {what}; going on with the CPU, which is slower")
 
 
 def _pad(images: Tensor, multiple: Sequence[int]) -> tuple[Tensor, tuple[slice, ...]]:
