@@ -328,7 +328,8 @@ class CMRSegmentLogic(ModuleLogic):
         name = _("{name} accuracy").format(name=segmentation.GetName())
         return Task(
             "compare", frames_to_compare(segmentation, reference, parameters.referenceLabelMap),
-            lambda result: add_comparison(result["rows"], name, segmentation), self.showComparison)
+            lambda result: add_comparison(result["rows"], name, segmentation), self.showComparison,
+            lambda result: "\n".join([_("Done"), *result["notes"]]))
 
     def compare(self, parameters: CMRSegmentParameterNode, progress: Any = None) -> Any:
         """Compare in this process; returns the `ComparisonNodes` of Dice and HD95 per structure and frame."""

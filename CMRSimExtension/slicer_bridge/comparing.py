@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from CMRSimExtension.errors import InputError
-from CMRSimExtension.slicer_bridge.label_tables import structures_of_node
+from CMRSimExtension.slicer_bridge.label_tables import is_label_volume, structures_of_node
 from CMRSimExtension.slicer_bridge.segmentations import labels_of_node, segmented_frames
 from CMRSimExtension.slicer_bridge.segmenting import current_frame
 from CMRSimExtension.slicer_bridge.tables import CurveNodes, add_curves, add_table
@@ -20,7 +20,7 @@ class ComparisonNodes:
 
 
 def frames_to_compare(predicted: Any, reference: Any, label_map: str) -> dict[str, Any]:
-    """``predicted``, ``reference`` (frames, slices, rows, columns) and ``spacing_mm`` of two segmentations.
+    """``predicted``, ``reference`` (frames, slices, rows, columns) and more that `jobs.compare` takes.
 
     Frames that were not segmented are left out. The reference is put on the predicted one's grid; if it is a label map
     volume, `label_map` says what its numbers mean. A single segmentation is compared with the frame of the sequence
@@ -51,7 +51,9 @@ def frames_to_compare(predicted: Any, reference: Any, label_map: str) -> dict[st
             f"'{predicted.GetName()}' has {len(found)} frames and '{reference.GetName()}' has {len(truth)}; choose a "
             "reference of the same cine")
     dx, dy, dz = grid.spacing_mm
-    return {"predicted": found, "reference": truth, "spacing_mm": [dz, dy, dx], "frames": frames}
+    return {
+        "predicted": found, "reference": truth, "spacing_mm": [dz, dy, dx], "frames": frames,
+        "labels_map": label_map if is_label_volume(reference) else None}
 
 
 def add_comparison(rows: Sequence[dict[str, Any]], name: str, source: Any) -> ComparisonNodes:

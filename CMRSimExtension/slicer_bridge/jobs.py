@@ -212,12 +212,17 @@ def function_curves(record: Values | None) -> Any:
 
 
 def compare(
-    *, predicted: Any, reference: Any, spacing_mm: list[float], frames: list[int], progress: Progress
+    *, predicted: Any, reference: Any, spacing_mm: list[float], frames: list[int], labels_map: str | None,
+    progress: Progress,
 ) -> Values:
-    """Compare label frames: gives ``rows`` of frame, structure (as its segment is called), Dice and HD95."""
+    """Compare label frames: ``rows`` of frame, structure (as its segment is called), Dice and HD95, and ``notes``.
+
+    `labels_map` is what the reference's numbers were said to mean, where it had numbers; None where it had names.
+    """
     from CMRSimExtension.anatomy.terminology import term_of
     from CMRSimExtension.evaluation.overlap import STRUCTURES
     from CMRSimExtension.evaluation.overlap import compare as compare_labels
+    from CMRSimExtension.segmentation.exchanged_labels import note_on_exchanged_pools
 
     names = {name: term_of(label).name for label, name in STRUCTURES.items()}
     rows = []
@@ -226,8 +231,10 @@ def compare(
         for row in compare_labels(predicted[index], reference[index], spacing_mm, frame=str(frame), per_slice=False):
             rows.append(
                 {"frame": frame, "structure": names[row.structure], "dice": row.dice, "hd95_mm": float(row.hd95_mm)})
+    notes = [] if labels_map is None else note_on_exchanged_pools(
+        zip(predicted, reference, strict=True), labels_map, in_panel=True)
     progress(1.0, "compared")
-    return {"rows": rows}
+    return {"rows": rows, "notes": notes}
 
 
 def population(

@@ -14,6 +14,7 @@ from CMRSimExtension.command_line.main import main
 from CMRSimExtension.errors import FileFormatError, InputError
 from CMRSimExtension.files.nifti import write_nifti
 from CMRSimExtension.segmentation.comparison import compare_files, comparison_table, read_groups
+from CMRSimExtension.segmentation.exchanged_labels import note_on_exchanged_pools
 from Testing.conftest import ROOT
 from Testing.segmentation.conftest import heart_labels
 
@@ -260,6 +261,15 @@ def test_a_reference_with_acdc_numbers_gets_the_hint_at_its_label_table(cine, tm
     assert not compared(cine, theirs, labels_map="acdc").notes
     assert "leave --labels-map out" in compared(cine, cine, labels_map="acdc").notes[0]
     assert "--labels-map 1=rv,2=myo,3=lv gives" in compared(cine, cine, labels_map="1=rv,2=myo,3=lv").notes[0]
+
+
+@pytest.mark.parametrize(("said", "cure"), [
+    ("acdc", "set the label table to cmrsim"), ("mms", "set the label table to acdc"),
+    ("1=lv,2=myo,3=rv", "see whether the label table 1=lv,2=myo,3=rv gives each its number"),
+])  # fmt: skip
+def test_in_the_panel_the_hint_names_its_field(said, cure):
+    note, = note_on_exchanged_pools([(heart(), np.array([0, 3, 2, 1], np.uint8)[heart()])], said, in_panel=True)
+    assert note.endswith(cure) and "--labels-map" not in note
 
 
 def test_a_segmentation_that_confuses_the_ventricles_in_part_gets_no_hint(cine, tmp_path):

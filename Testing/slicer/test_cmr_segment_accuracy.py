@@ -81,4 +81,23 @@ def test_a_reference_of_other_numbers_is_read_by_its_table(panel, host, cine, sh
     assert panel.ui.labelMapWidget.isVisibleTo(panel.parent)
     parameters.referenceLabelMap = "acdc"
     values = panel.logic.comparisonTask(parameters).values
+    assert values["labels_map"] == "acdc"
     np.testing.assert_array_equal(values["reference"], values["predicted"])
+
+
+def test_a_reference_whose_ventricles_seem_exchanged_gets_the_hint_at_the_label_table(panel, host, cine, shown):
+    from CMRSimExtension.slicer_bridge.segmentations import add_label_volume
+
+    parameters = panel.logic.getParameterNode()
+    parameters.outputSegmentation = reference_of(cine, shown)
+    parameters.reference = add_label_volume(np.array([0, 3, 2, 1], dtype=np.uint8)[cine.labels[0]], cine.grid, "ACDC")
+    panel.ui.compareButton.click()
+    assert host.run_until(lambda: not panel.comparison.running, CHILD_SECONDS)
+    done, note = panel.ui.compareStatusLabel.text.splitlines()
+    assert done == "Done" and "exchanged" in note and note.endswith("set the label table to acdc")
+
+
+def test_a_reference_of_named_segments_gets_no_hint_at_a_label_table(panel, cine, shown):
+    parameters = panel.logic.getParameterNode()
+    parameters.outputSegmentation = parameters.reference = reference_of(cine, shown)
+    assert panel.logic.comparisonTask(parameters).values["labels_map"] is None
