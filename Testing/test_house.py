@@ -68,14 +68,27 @@ def test_nothing_below_imports_from_the_command_line_or_the_bridge():
             assert not top.search(path.read_text(encoding="utf-8")), path
 
 
-def test_the_simulation_imports_downwards_only():
-    order = ["anatomy", "physics", "scanner", "simulation"]
-    for level, folder in enumerate(order):
-        above = "|".join([*order[level + 1:], "tagging", "networks", "training", "segmentation", "evaluation", "files"])
-        pattern = re.compile(rf"^\s*(?:from|import) CMRSimExtension\.({above})\b", re.MULTILINE)
-        for path in (ROOT / "CMRSimExtension" / folder).rglob("*.py"):
-            found = pattern.search(path.read_text(encoding="utf-8"))
-            assert found is None, f"{path.name} imports {found.group(1)}, which lies above {folder}"
+FOLDERS = [
+    "anatomy", "physics", "scanner", "simulation", "tagging", "strain", "files", "networks", "evaluation", "training",
+    "segmentation", "command_line", "slicer_bridge",
+]
+"""The library's folders: what is used lies before what uses it, so that the labels' table lies below all."""
+
+
+def test_every_folder_of_the_library_has_its_place_in_the_order():
+    found = {path.relative_to(ROOT / "CMRSimExtension").parts[0] for path in LIBRARY}
+    assert {name for name in found if not name.endswith(".py")} == set(FOLDERS)
+
+
+@pytest.mark.parametrize("folder", FOLDERS[:-1])
+def test_the_library_imports_downwards_only(folder):
+    above = "|".join(FOLDERS[FOLDERS.index(folder) + 1:])
+    pattern = re.compile(
+        rf"^\s*(?:from CMRSimExtension import .*\b|(?:from|import) CMRSimExtension\.)({above})\b", re.MULTILINE
+    )
+    for path in (ROOT / "CMRSimExtension" / folder).rglob("*.py"):
+        found = pattern.search(path.read_text(encoding="utf-8"))
+        assert found is None, f"{path.name} imports {found.group(1)}, which lies above {folder}"
 
 
 def test_only_the_bridge_imports_slicer_and_vtk():
