@@ -69,8 +69,8 @@ def test_nothing_below_imports_from_the_command_line_or_the_bridge():
 
 
 FOLDERS = [
-    "anatomy", "physics", "scanner", "simulation", "tagging", "strain", "files", "networks", "evaluation", "training",
-    "segmentation", "command_line", "slicer_bridge",
+    "anatomy", "physics", "scanner", "simulation", "tagging", "strain", "files", "population", "networks", "evaluation",
+    "training", "segmentation", "command_line", "slicer_bridge",
 ]
 """The library's folders: what is used lies before what uses it, so that the labels' table lies below all."""
 

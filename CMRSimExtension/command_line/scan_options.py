@@ -2,7 +2,7 @@
 
 import argparse
 import difflib
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -110,6 +110,7 @@ OPTIONS = (
                f"what to write beside the image, with commas: {','.join(TRUTHS)} (default labels)", "LIST"),
 )
 _BY_KEY = {option.key: option for option in OPTIONS}
+DEFAULT_PROTOCOL = "siemens_1.5t"
 SUBJECT_KEYS = ("sex", "age_years", "height_cm", "weight_kg", "edv_ml", "esv_ml", "mass_g", "pathology")
 
 
@@ -164,6 +165,18 @@ def read_config(path: Path) -> dict[str, Any]:
           fov_mm: [300, 340]
         fault: [ghosting=5]
     """
+    document = read_document(path, _BY_KEY)
+    return {key: _config_value(path, _BY_KEY[key], value) for key, value in document.items()}
+
+
+def read_document(path: Path, keys: Collection[str]) -> dict[str, Any]:
+    """The values of a YAML file as they are, by key; dashes in its keys count as underscores.
+
+    Raises
+    ------
+    InputError
+        The file cannot be read, is no YAML file of ``name: value`` lines, or has a key that is none of `keys`.
+    """
     import yaml
 
     try:
@@ -181,11 +194,11 @@ def read_config(path: Path) -> dict[str, Any]:
     values = {}
     for name, value in document.items():
         key = str(name).replace("-", "_")
-        if key not in _BY_KEY:
-            close = difflib.get_close_matches(key, _BY_KEY, n=1)
-            guess = f"; did you mean {close[0]}?" if close else f"; known are {', '.join(_BY_KEY)}"
+        if key not in keys:
+            close = difflib.get_close_matches(key, keys, n=1)
+            guess = f"; did you mean {close[0]}?" if close else f"; known are {', '.join(keys)}"
             raise InputError(f"the configuration {path} has an unknown key {name!r}{guess}")
-        values[key] = _config_value(path, _BY_KEY[key], value)
+        values[key] = value
     return values
 
 
@@ -221,7 +234,7 @@ def truths(values: dict[str, Any]) -> frozenset[str]:
     return names
 
 
-def build_protocol(values: dict[str, Any], default: str = "siemens_1.5t") -> Any:
+def build_protocol(values: dict[str, Any], default: str = DEFAULT_PROTOCOL) -> Any:
     """The `Protocol` that the values ask for: a preset, then the configuration's changes, then the options'."""
     from CMRSimExtension.scanner.protocol import Protocol
 

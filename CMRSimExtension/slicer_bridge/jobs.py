@@ -4,20 +4,13 @@ The same functions run in Slicer's own process (from scripts and tests) and in a
 `CMRSimExtension.slicer_bridge.process`). Nothing here imports ``slicer``; what needs torch imports it inside.
 """
 
-import json
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 from CMRSimExtension.errors import InputError
-from CMRSimExtension.version import __version__
 
-POPULATION_RECORD = "population.json"
-TURN_SD_DEG, MOST_TURNED_DEG = 28.0, 60.0
-"""How far radiographers turn a field of view about the heart: in ACDC the RV's direction in the image has an SD of 32
-degrees, in which the hearts' own differences are counted."""
-_NOT_TURNED = ("axial", "whole_heart")
 Values = dict[str, Any]
 Progress = Callable[[float, str], None]
 
@@ -240,56 +233,17 @@ def compare(
 def population(
     *, folder: str, count: int, pathology: str, protocol: Values, plane: str, seed: int, progress: Progress
 ) -> Values:
-    """Write `count` subjects with their labels to a folder as NIfTI; gives ``written`` and ``skipped`` counts.
+    """Write `count` subjects with their labels to a folder, each scanned once; gives ``written`` and ``skipped``.
 
-    Subject i depends on `seed` and i alone, and so does the turn of its field of view: normal with an SD of
-    `TURN_SD_DEG`, clipped at `MOST_TURNED_DEG` either way; planes across the body are not turned. Files are written
-    whole or not at all, and a subject whose sidecar is there is not made again, so a run that was stopped goes on where
-    it was.
-
-    Raises
-    ------
-    InputError
-        If the folder holds another population, or one that another version began, which draws other subjects.
+    See `CMRSimExtension.population.writing.write_population`.
     """
-    import numpy as np
-
-    from CMRSimExtension.anatomy.subject import Subject
-    from CMRSimExtension.files.cine_files import sidecar_path, write_cine
+    from CMRSimExtension.population.recipe import PopulationRecipe
+    from CMRSimExtension.population.writing import write_population
     from CMRSimExtension.scanner.protocol import Protocol
-    from CMRSimExtension.simulation.simulate import simulate as scan
 
-    turn_sd = 0.0 if plane in _NOT_TURNED else TURN_SD_DEG
-    recipe = {
-        "pathology": pathology, "protocol": protocol, "plane": plane, "seed": seed, "turn_sd_deg": turn_sd,
-        "most_turned_deg": MOST_TURNED_DEG, "version": __version__}
-    record = Path(folder) / POPULATION_RECORD
-    if record.is_file() and json.loads(record.read_text(encoding="utf-8")) != recipe:
-        raise InputError(
-            f"{folder} holds a population of another protocol, pathology, plane, seed or turn, or one of another "
-            f"version than {__version__} ({POPULATION_RECORD} says which); choose an empty folder, or those settings "
-            "and that version to go on with it")
-    record.write_text(json.dumps(recipe, indent=1) + "\n", encoding="utf-8")
-    written = skipped = 0
-    for index in range(count):
-        path = Path(folder) / f"subject_{index:05d}.nii.gz"
-        if sidecar_path(path).is_file():
-            skipped += 1
-            continue
-
-        def report(share: float, text: str, done: int = index) -> None:
-            progress((done + share) / count, f"subject {done + 1} of {count}: {text}")
-
-        subject_seed, scan_seed, turn_seed = np.random.SeedSequence((seed, index)).spawn(3)
-        turn = np.clip(np.random.default_rng(turn_seed).normal(0.0, turn_sd), -MOST_TURNED_DEG, MOST_TURNED_DEG)
-        subject = Subject.random(subject_seed, pathology=pathology)
-        cine = scan(
-            subject, Protocol.from_dict(protocol), int(scan_seed.generate_state(1)[0]), plane=plane,
-            truth=("labels",), progress=report, rotation_deg=float(turn))
-        write_cine(cine, path)
-        written += 1
-    progress(1.0, f"{written} subjects written, {skipped} were there")
-    return {"written": written, "skipped": skipped}
+    recipe = PopulationRecipe(
+        count=count, seed=seed, pathology=pathology, plane=plane, protocols=(Protocol.from_dict(protocol),))
+    return asdict(write_population(recipe, Path(folder), progress))
 
 
 JOBS: dict[str, Callable[..., Values]] = {

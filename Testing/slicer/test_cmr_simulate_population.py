@@ -64,10 +64,11 @@ def test_a_population_that_was_stopped_goes_on(panel, tmp_path):
 
 def test_a_folder_of_another_population_is_left_alone(panel, tmp_path):
     pytest.importorskip("nibabel", reason="populations are NIfTI files")
+    from CMRSimExtension.population.writing import RECORD
     from CMRSimExtension.slicer_bridge import jobs
 
     values = population_values(panel, tmp_path)
-    (tmp_path / jobs.POPULATION_RECORD).write_text("{}", encoding="utf-8")
+    (tmp_path / RECORD).write_text("{}", encoding="utf-8")
     with pytest.raises(ValueError, match="holds a population of another protocol"):
         jobs.run("population", values, lambda share, text: None)
     assert len(list(tmp_path.iterdir())) == 1

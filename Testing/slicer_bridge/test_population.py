@@ -4,6 +4,8 @@ import json
 
 import pytest
 
+from CMRSimExtension.population.recipe import MOST_TURNED_DEG
+from CMRSimExtension.population.writing import RECORD
 from CMRSimExtension.scanner.protocol import Protocol
 from CMRSimExtension.slicer_bridge import jobs
 
@@ -25,7 +27,7 @@ def turns(folder, count, plane="sax"):
 
 def test_each_subject_s_field_of_view_has_a_turn_of_its_own(tmp_path):
     drawn = turns(tmp_path, 3)
-    assert len(set(drawn)) == 3 and all(0.0 < abs(turn) <= jobs.MOST_TURNED_DEG for turn in drawn)
+    assert len(set(drawn)) == 3 and all(0.0 < abs(turn) <= MOST_TURNED_DEG for turn in drawn)
     # A run that goes on later draws what it would have drawn at once.
     (tmp_path / "subject_00001.json").unlink()
     assert turns(tmp_path, 3) == drawn
@@ -37,14 +39,14 @@ def test_an_axial_stack_is_not_turned(tmp_path):
 
 def test_a_population_that_was_begun_without_turns_is_not_gone_on_with(tmp_path):
     recipe = {"pathology": "normal", "protocol": PROTOCOL, "plane": "sax", "seed": 4}
-    (tmp_path / jobs.POPULATION_RECORD).write_text(json.dumps(recipe), encoding="utf-8")
+    (tmp_path / RECORD).write_text(json.dumps(recipe), encoding="utf-8")
     with pytest.raises(ValueError, match="seed or turn"):
         turns(tmp_path, 1)
 
 
 def test_a_population_that_another_version_began_is_not_gone_on_with(tmp_path):
     turns(tmp_path, 1)
-    record = tmp_path / jobs.POPULATION_RECORD
+    record = tmp_path / RECORD
     record.write_text(json.dumps(json.loads(record.read_text(encoding="utf-8")) | {"version": "0.0.1"}))
     with pytest.raises(ValueError, match="one of another version than"):
         turns(tmp_path, 2)
