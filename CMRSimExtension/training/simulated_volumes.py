@@ -11,9 +11,6 @@ from CMRSimExtension.scanner.planning import plan
 from CMRSimExtension.scanner.protocol import Protocol
 from CMRSimExtension.simulation.simulate import simulate
 
-_PHASES = 3
-"""Frames simulated: at 0, 1/3 and 2/3 of the heartbeat; the first is end diastole, the second close to end systole."""
-
 
 def draw_volumes(
     seed: np.random.SeedSequence,
@@ -67,12 +64,13 @@ def draw_volumes(
         slice_thickness_mm=thickness,
         slice_gap_mm=slice_mm - thickness,
         slices=slices,
-        phases=_PHASES,
     )
     grid = plan(subject.heart_frame, protocol, "sax", slices=slices)
+    phases = (0.0, subject.heart.timing.end_systole)[:count]
     cine = simulate(
-        subject, protocol, int(rng.integers(2**31)), grid=grid, truth=(truth,), sub_samples=sub_samples, workers=1
-    )
+        subject, protocol, int(rng.integers(2**31)), grid=grid, phases=phases, truth=(truth,), sub_samples=sub_samples,
+        workers=1,
+    )  # fmt: skip
     labels = cine.labels if truth == "labels" else cine.anatomy
     assert labels is not None
     record = {
@@ -82,4 +80,4 @@ def draw_volumes(
         "pixel_mm": pixel_mm,
         "slice_mm": slice_mm,
     }
-    return cine.image[:count], labels[:count], [record] * count
+    return cine.image, labels, [record | {"phase": phase} for phase in phases]
