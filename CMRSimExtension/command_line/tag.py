@@ -35,8 +35,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
                         help="labels of every frame, or of end diastole alone (default: those beside IN)")
     parser.add_argument("--labels-map", metavar="MAP",
                         help="what the labels mean: acdc, mms, cmrsim, or a table such as 1=rv,2=myo,3=lv")
-    parser.add_argument("--method", default="moving", metavar="moving|paper|MODEL",
-                        help="tags that move and fade (default), the paper's static grid, or a trained generator")
+    parser.add_argument("--method", default="moving", metavar="moving|paper",
+                        help="tags that move and fade (default), or the paper's static grid")
     tags = parser.add_argument_group("tags")
     tags.add_argument("--pattern", choices=("grid", "lines"), default="grid")
     tags.add_argument("--spacing-mm", type=float, metavar="S", help="distance of the tags (default 7 mm; paper 5 px)")
