@@ -137,15 +137,15 @@ def without_border(image: NDArray[Any]) -> tuple[slice, slice]:
     """Rows and columns of (frames, slices, rows, columns) without a border of one value that is wider than a margin.
 
     Padding would else count as air where intensities are normalised. The margin, of 8 pixels, keeps what is cut out on
-    its background.
+    its background. Each slice of each frame has a value of its own, as where they were scaled one by one after they
+    were padded; what any of them shows is kept, so that frames may lie differently in their padding.
     """
     inner = []
     for axis in (2, 3):
-        others = tuple(other for other in range(4) if other != axis)
-        low, high = image.min(axis=others), image.max(axis=others)
+        low, high = image.min(axis=5 - axis), image.max(axis=5 - axis)
         ends = []
-        for lows, highs in ((low, high), (low[::-1], high[::-1])):
-            shown = np.flatnonzero((lows != lows[0]) | (highs != lows[0]))
+        for lows, highs in ((low, high), (low[..., ::-1], high[..., ::-1])):
+            shown = np.flatnonzero(((lows != lows[..., :1]) | (highs != lows[..., :1])).any(axis=(0, 1)))
             ends.append(max(0, int(shown[0]) - _MARGIN) if len(shown) else 0)
         side = image.shape[axis]
         # Thinner than the smallest image that is taken: left as it is.

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 
+from CMRSimExtension.evaluation.overlap import dice
 from CMRSimExtension.segmentation.localisation import without_border
 from CMRSimExtension.segmentation.model import SegmentationModel
 from CMRSimExtension.segmentation.segment import segment
@@ -26,6 +27,27 @@ def test_padding_is_cut_off_but_for_a_margin(pads, value):
     shape = padded[..., rows, columns].shape[-2:]
     assert shape == (90 + sum(min(8, pad) for pad in pads[0]), 110 + sum(min(8, pad) for pad in pads[1]))
     assert rows.start == max(0, pads[0][0] - 8) and columns.start == max(0, pads[1][0] - 8)
+
+
+def test_padding_with_a_value_of_its_own_in_each_slice_is_cut_off_too():
+    """As where each slice is scaled to mean 0 and SD 1 after it was padded."""
+    padded = np.pad(np.stack([noisy(), 2.0 * noisy()]), ((0, 0), (0, 0), (0, 300), (200, 100)))
+    scaled = (padded - padded.mean((2, 3), keepdims=True)) / padded.std((2, 3), keepdims=True)
+    assert len(np.unique(scaled[..., -1, -1])) > 2
+    assert without_border(scaled) == without_border(padded) == (slice(0, 98), slice(192, 318))
+
+
+def test_what_any_frame_shows_stays_where_frames_lie_differently_in_their_padding(oracle):
+    shifts, rows, columns = [(0, 200), (12, 185)], 90, 110
+    images, truth = np.zeros((2, 5, 400, 420), np.float32), np.zeros((2, 5, 400, 420), np.uint8)
+    for image, labels, (down, right) in zip(images, truth, shifts, strict=True):
+        image[:, down : down + rows, right : right + columns] = noisy()
+        labels[:, down : down + rows, right : right + columns] = heart_labels()
+    assert without_border(images) == (slice(0, 110), slice(177, 318))
+    # Every frame with a value of its own about it, too.
+    images += np.array([-40.0, 15.0], np.float32).reshape(2, 1, 1, 1)
+    found = segment(images, grid(images.shape[1:]), oracle, device="cpu", views="none")
+    assert min(dice(found.labels == label, truth == label) for label in (1, 2, 3)) > 0.9
 
 
 def test_padding_changes_no_label(oracle):
