@@ -80,5 +80,7 @@ def run(options: argparse.Namespace, console: Console) -> None:
     more = {} if tagged.labels is None else {"myocardium": myocardium_label(tagged.labels)}
     for written in write_cine(tagged, target, more=more):
         console.result(str(written))
-    motion = tagged.sidecar["tagging"]["motion"]["source"]
-    console.say(f"motion of the tags: {motion}")
+    record = tagged.sidecar["tagging"]
+    console.say(f"motion of the tags: {record['motion']['source']}")
+    if "times" in record:
+        console.say(f"times of the frames: {record['times']}")

@@ -63,7 +63,7 @@ def describe_cine(cine: Cine) -> dict[str, Any]:
         "column_direction_ras": _direction(affine[:3, 0]),
         "row_direction_ras": _direction(affine[:3, 1]),
         "slice_direction_ras": _direction(affine[:3, 2]),
-        "value_range": [float(cine.image.min()), float(cine.image.max())],
+        **_values(cine.image),
     }
     step = mean_step_ms(cine)
     if step is not None:
@@ -83,6 +83,16 @@ def describe_cine(cine: Cine) -> dict[str, Any]:
         if key in cine.sidecar:
             found[key] = cine.sidecar[key]
     return found
+
+
+def _values(image: NDArray[np.floating]) -> dict[str, Any]:
+    """Range of the finite values, and how many are not: JSON holds no NaN, and a report must not fail on one."""
+    finite = np.isfinite(image)
+    if finite.all():
+        return {"value_range": [float(image.min()), float(image.max())]}
+    known = image[finite]
+    return {"value_range": [float(known.min()), float(known.max())] if known.size else None,
+            "values_not_finite": int(image.size - known.size)}
 
 
 def _tagging(record: dict[str, Any]) -> dict[str, Any]:

@@ -25,6 +25,8 @@ LENGTH_UNITS_MM = {"meter": 1000.0, "micron": 1e-3}
 
 LONGEST_CYCLE_MS = 5000.0
 """No heartbeat lasts longer (12 beats per minute): frames that together last longer are not told apart by time."""
+SHORTEST_STEP_MS = 1.0
+"""No two frames of a cine are closer: a single repetition of the sequence takes longer."""
 
 _GZIP_RATIO = 1040
 """Deflate cannot shrink more than 1032-fold (258 bytes in two bits: RFC 1951): a file whose header claims more lies."""
@@ -251,5 +253,11 @@ def _time_step(path: Path, header, shape: tuple[int, ...], notes: list[str]) -> 
             f"the header says {step_ms:g} ms between frames, {shape[3]} of which last longer than any heartbeat; the "
             "times are taken as unknown"
         )
+        return None
+    if step == 1.0 or step_ms < SHORTEST_STEP_MS:
+        # 1 is what nibabel and others write where they know no times; only a header that names a unit says something.
+        if step != 1.0 or unit != "unknown":
+            why = "as files do that merely count them" if step == 1.0 else "less than any scan takes"
+            notes.append(f"the header says {step_ms:g} ms between frames, {why}; the times are taken as unknown")
         return None
     return step_ms

@@ -1,6 +1,7 @@
 """NIfTI files: what goes in comes out, contradictions are told, damage is refused."""
 
 import gzip
+import json
 import warnings
 from dataclasses import replace
 
@@ -8,6 +9,7 @@ import nibabel
 import numpy as np
 import pytest
 
+from CMRSimExtension.command_line.main import main
 from CMRSimExtension.errors import FileFormatError, InputError
 from CMRSimExtension.files.cine_files import companion, read_cine, sidecar_path, write_cine
 from CMRSimExtension.files.nifti import read_nifti
@@ -257,3 +259,29 @@ def test_an_affine_that_cannot_be_inverted_is_refused(tmp_path):
 def test_a_missing_file_is_named(tmp_path):
     with pytest.raises(InputError, match="nowhere.nii.gz does not exist"):
         read_cine(tmp_path / "nowhere.nii.gz")
+
+
+@pytest.mark.parametrize(("units", "step", "why"), [("msec", 1.0, "merely count"),
+                                                    ("msec", 0.03, "less than any scan takes")])
+def test_frames_that_are_counted_or_closer_than_any_scan_are_left_without_times(tmp_path, units, step, why):
+    _write(tmp_path / "a.nii", (4, 5, 6, 7), np.eye(4), [1, 1, 1, step], ("mm", units))
+    with pytest.warns(GeometryWarning, match=why):
+        assert read_cine(tmp_path / "a.nii").times_ms is None
+
+
+def test_a_step_of_one_without_a_unit_is_no_time(tmp_path):
+    _write(tmp_path / "a.nii", (4, 5, 6, 7), np.eye(4), [1, 1, 1, 1.0], ("unknown", "unknown"))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert read_cine(tmp_path / "a.nii").times_ms is None
+
+
+@pytest.mark.parametrize("bad", [1, 7 * 4 * 5 * 6])
+def test_a_report_tells_of_values_that_are_not_finite_and_stays_json(tmp_path, bad, capsys):
+    values = np.arange(7 * 4 * 5 * 6, dtype=np.float32)
+    values[:bad] = np.nan
+    nibabel.save(nibabel.Nifti1Image(values.reshape(4, 5, 6, 7), np.eye(4)), tmp_path / "a.nii")
+    assert main(["info", str(tmp_path / "a.nii"), "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["values_not_finite"] == bad
+    assert found["value_range"] == ([1.0, 839.0] if bad == 1 else None)
