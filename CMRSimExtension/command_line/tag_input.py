@@ -11,7 +11,7 @@ from CMRSimExtension.anatomy.label_maps import parse_label_map
 from CMRSimExtension.command_line.console import Console
 from CMRSimExtension.errors import InputError
 from CMRSimExtension.files.formats import Content, labels_of, read_content, read_image
-from CMRSimExtension.files.unknown_labels import check_known_labels
+from CMRSimExtension.files.unknown_labels import check_known_labels, refuse_label_map
 from CMRSimExtension.scanner.geometry import ImageGrid
 from CMRSimExtension.simulation.cine import Cine
 from CMRSimExtension.tagging.options import METHODS, Method
@@ -61,7 +61,8 @@ def read_tag_input(
     Raises
     ------
     InputError
-        Geometry or numbers of frames differ, there are more than two inputs, or `label_map` has no labels to explain.
+        Geometry or numbers of frames differ, there are more than two inputs, the image is a label map, or `label_map`
+        has no labels to explain.
     """
     if label_map is not None and not label_paths:
         raise InputError("--labels-map says what the numbers of --labels mean; give --labels too, or leave it out")
@@ -71,6 +72,8 @@ def read_tag_input(
         cine = _pair([read_image(path) for path in paths], paths)
     else:
         cine = read_image(paths[0], series, ("labels", "anatomy", "motion") if want_motion else ("labels", "anatomy"))
+    if np.all(np.isfinite(cine.image)) and cine.image.any():  # else told in words of its own
+        refuse_label_map(cine.image)
     if want_motion and cine.displacement_mm is None and len(paths) == 1:
         cine = _with_true_motion(cine, console)
     if not label_paths:

@@ -1,9 +1,10 @@
-"""Label numbers that a table does not know: refused in words that a person can read."""
+"""Label numbers that a table does not know, and labels in place of an image: refused in words for people."""
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from CMRSimExtension.anatomy.label_maps import LABEL_MAPS
 from CMRSimExtension.anatomy.structures import Structure
@@ -12,6 +13,8 @@ from CMRSimExtension.errors import InputError
 _SHOWN = 5
 _MOST_LABELS = 32
 """A label file has a handful of numbers beyond its table, an image hundreds."""
+_FEWEST_VALUES = 16
+"""Different whole numbers up to 255 that an image has; with fewer it is a label map."""
 
 
 def label_map_name(table: Mapping[int, int]) -> str:
@@ -75,3 +78,19 @@ def check_known_labels(values: ArrayLike, table: Mapping[int, int], name: str, c
         f"{name} holds the labels {shown}{_others(unknown)}, which the label table '{label_map_name(table)}' lacks; "
         f"{cure}"
     )
+
+
+def refuse_label_map(image: NDArray[Any]) -> None:
+    """Raise `InputError` where the values of an image, finite and of any shape, are those of a label map."""
+    low, high = float(image.min()), float(image.max())
+    if low < 0.0 or high > 255.0:
+        return
+    whole = image.astype(np.uint8)
+    if not np.array_equal(whole, image):
+        return
+    values = np.count_nonzero(np.bincount(whole.ravel()))
+    if values < _FEWEST_VALUES:
+        raise InputError(
+            f"the image holds {values} different whole numbers, {low:g} to {high:g}, fewer than {_FEWEST_VALUES}: "
+            "it looks like a label map; give the image that the labels belong to"
+        )

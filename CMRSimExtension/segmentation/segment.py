@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from CMRSimExtension.errors import Cancelled, InputError
+from CMRSimExtension.files.unknown_labels import refuse_label_map
 from CMRSimExtension.networks.classes import strongest_class
 from CMRSimExtension.scanner.geometry import ImageGrid
 from CMRSimExtension.segmentation.clean_up import LV, CleanUp
@@ -25,8 +26,6 @@ _SEARCH_FRAMES = 2
 """Frames that the heart is searched in; it does not wander from one to the next."""
 _SURE = 0.8
 """Confidence below which a user is asked to look."""
-_FEWEST_VALUES = 16
-"""Different whole numbers up to 255 that an image has; with fewer it is a label map."""
 _SERIES_FRAMES = 18
 """A heartbeat in as many frames moves little from one to the next, so that neighbours may help each other."""
 
@@ -92,14 +91,7 @@ def check_image(image: NDArray[Any]) -> None:
             f"the values reach from {low:g} to {high:g}, as Hounsfield units of a CT do; this model segments magnetic "
             "resonance images, whose magnitude is never negative"
         )
-    if low >= 0.0 and high <= 255.0:
-        whole = image.astype(np.uint8)
-        values = np.count_nonzero(np.bincount(whole.ravel())) if np.array_equal(whole, image) else _FEWEST_VALUES
-        if values < _FEWEST_VALUES:
-            raise InputError(
-                f"the image holds {values} different whole numbers, {low:g} to {high:g}, fewer than {_FEWEST_VALUES}: "
-                "it looks like a label map; give the image that the labels belong to"
-            )
+    refuse_label_map(image)
 
 
 def _negative_note(image: NDArray[Any]) -> str | None:

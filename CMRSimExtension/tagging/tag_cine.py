@@ -69,7 +69,7 @@ def tag_cine(
     ------
     InputError
         One frame where motion is asked for, tags under two pixels apart, labels of another shape or geometry, or
-        with numbers that are not whole or not from 0 to 254, a negative seed.
+        with numbers that are not whole or not from 0 to 254, a negative seed, an image whose voxels are all 0.
     """
     options = options or TagOptions()
     if seed < 0:
@@ -133,6 +133,8 @@ def _check(cine: Cine, labels: NDArray[np.integer] | None, labels_grid: ImageGri
         raise InputError("the cine holds NaN or infinite values; replace them before it is tagged")
     if cine.image.size and cine.image.min() < 0:
         raise InputError(f"the cine holds values down to {cine.image.min():g}; magnitude images are 0 or above")
+    if not cine.image.any():
+        raise InputError("every voxel of the cine is 0, on which no tags can be seen; give the image itself")
     if labels is not None and np.shape(labels) not in (cine.image.shape, cine.image.shape[1:]):
         raise InputError(
             f"labels have the shape {np.shape(labels)}, the cine {cine.image.shape}; give labels of every frame, or of "

@@ -132,6 +132,32 @@ def test_strain_of_a_plain_image_without_labels_names_the_cure(heart, tmp_path, 
     assert "labels" in capsys.readouterr().err
 
 
+def test_labels_in_place_of_their_image_are_not_tagged(heart, tmp_path, capsys):
+    labels = heart.parent / "X_labels.nii.gz"
+    assert main(["tag", str(labels), "--out", str(tmp_path / "T.nii.gz"), "--quiet"]) == 2
+    assert "looks like a label map; give the image" in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("method", ["moving", "paper"])
+def test_an_image_of_nothing_is_not_tagged(tmp_path, capsys, method):
+    nibabel.save(nibabel.Nifti1Image(np.zeros((24, 24, 2, 4), np.float32), np.diag([1.5, 1.5, 8, 1])),
+                 tmp_path / "X.nii.gz")
+    assert main(["tag", str(tmp_path / "X.nii.gz"), "--out", str(tmp_path / "T.nii.gz"), "--method", method,
+                 "--spacing-px", "4", "--quiet"]) == 2
+    assert "every voxel of the cine is 0" in capsys.readouterr().err
+    assert [path.name for path in tmp_path.iterdir()] == ["X.nii.gz"]
+
+
+def test_times_that_had_to_be_assumed_are_told(heart, tmp_path, capsys):
+    image = nibabel.load(heart)
+    plain = nibabel.Nifti1Image(np.asarray(image.dataobj), image.affine)  # as nibabel writes it: a step of 1, no unit
+    nibabel.save(plain, tmp_path / "X.nii.gz")
+    assert main(["tag", str(tmp_path / "X.nii.gz"), "--out", str(tmp_path / "T.nii.gz"), "--spacing-mm", "9"]) == 0
+    said = capsys.readouterr().err
+    assert "times of the frames: assumed: no times given, 6 frames evenly" in said
+
+
 @pytest.mark.parametrize(("kind", "source"), [("parametric subject", "true"), ("label image", "estimated"),
                                                ("XCAT", "estimated")])
 def test_tags_laid_by_the_scan_say_whose_motion_they_follow(small_cine, kind, source):
