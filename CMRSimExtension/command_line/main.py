@@ -103,6 +103,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         options = build_parser().parse_args(arguments)
     except SystemExit as end:
         return end.code if isinstance(end.code, int) else UNUSABLE_INPUT
+    except KeyboardInterrupt:  # while the commands are still being loaded
+        return _interrupted()
     console = Console(options.quiet)
     return answered(lambda: options.run(options, console), console)
 
@@ -121,8 +123,7 @@ def answered(work: Callable[[], None], console: Console) -> int:
             print(f"cmrsim: error: {error}", file=sys.stderr)
             return UNUSABLE_INPUT
         except KeyboardInterrupt:
-            print("cmrsim: stopped; nothing was written", file=sys.stderr)
-            return INTERRUPTED
+            return _interrupted()
         except BrokenPipeError:
             # Whoever read our output (head, less) has enough of it.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -141,6 +142,11 @@ def answered(work: Callable[[], None], console: Console) -> int:
             )
             return FAILURE
     return SUCCESS
+
+
+def _interrupted() -> int:
+    print("cmrsim: stopped; nothing was written", file=sys.stderr)
+    return INTERRUPTED
 
 
 def _stop_like_ctrl_c() -> None:

@@ -265,8 +265,8 @@ def _matrix(protocol: Any, longest: int, acceleration: int) -> dict[str, Any]:
 
     A shorter side is a multiple of the acceleration where it is the phase direction's, so that it can be unfolded.
     """
-    if longest < 16:
-        raise InputError(f"--matrix is {longest}; choose at least 16")
+    if not 16 <= longest <= 2048:
+        raise InputError(f"--matrix is {longest}; choose a value from 16 to 2048")
     pixel = max(protocol.fov_mm) / longest
     sides = [max(16, round(side / pixel)) for side in protocol.fov_mm]
     along_phase = 0 if protocol.phase_direction == "rows" else 1

@@ -12,6 +12,7 @@ import pytest
 from CMRSimExtension.command_line import demo
 from CMRSimExtension.command_line.demo_page.charts import Series, line_chart, ticks
 from CMRSimExtension.command_line.demo_page.page import Section, build_page
+from CMRSimExtension.command_line.demo_page.sections import _size
 from CMRSimExtension.command_line.demo_page.segments import bulls_eye
 from CMRSimExtension.command_line.main import main
 
@@ -166,3 +167,8 @@ def test_text_of_a_section_cannot_break_the_page():
     page = build_page("a <b>", "c & d", [Section("e > f", "<p>g</p>", "h < i", {"j": "</script><script>bad()"})], "k")
     assert "</script><script>bad()" not in page
     assert "a &lt;b&gt;" in page and "h &lt; i" in page
+
+
+@pytest.mark.parametrize(("count", "said"), [(500, "1 kB"), (26_160, "26 kB"), (2_243_894, "2.2 MB")])
+def test_no_file_is_listed_as_nothing(count, said):
+    assert _size(count) == said

@@ -125,3 +125,12 @@ def test_the_module_runs_as_a_script():
     done = subprocess.run([sys.executable, "-m", "CMRSimExtension.command_line.main", "--version"],
                           capture_output=True, text=True)
     assert done.returncode == 0 and done.stdout.startswith("cmrsim ")
+
+
+def test_ctrl_c_while_the_commands_are_loaded_is_told_without_a_traceback(capsys, monkeypatch):
+    def stopped():
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(frame, "build_parser", stopped)
+    assert main(["info", "x"]) == 130
+    assert capsys.readouterr().err == "cmrsim: stopped; nothing was written\n"

@@ -119,6 +119,12 @@ def test_a_matrix_keeps_the_field_of_view_with_square_pixels():
     assert max(abs(a - b) for a, b in zip(changed.fov_mm, preset.fov_mm)) <= max(changed.pixel_mm)
 
 
+@pytest.mark.parametrize("longest", [4, 2100])
+def test_a_matrix_that_no_scan_has_is_refused_by_the_number_given(longest):
+    with pytest.raises(InputError, match=f"--matrix is {longest}; choose a value from 16 to 2048"):
+        build_protocol({"matrix": longest})
+
+
 @pytest.mark.parametrize(("acceleration", "coils"), [(1, 12), (2, 12), (3, 12), (3, 2)])
 def test_a_matrix_can_be_unfolded_along_its_shorter_side(acceleration, coils):
     for longest in (64, 96, 97, 128):

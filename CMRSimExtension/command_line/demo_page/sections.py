@@ -132,7 +132,7 @@ def files_section(folder: Path, written: Sequence[Path], cine: Cine, seed: int) 
     """What lies beside the page, and how to make it again."""
     rows = "".join(
         f'<tr><td><a href="{escape(p.name)}">{escape(p.name)}</a></td><td>{escape(_meaning(p.name))}</td>'
-        f'<td class="number">{p.stat().st_size / 1e6:.1f} MB</td></tr>' for p in written
+        f'<td class="number">{_size(p.stat().st_size)}</td></tr>' for p in written
     )
     protocol = cine.sidecar.get("protocol", {})
     scan = (f"{protocol.get('vendor', '')} {protocol.get('field_t', '')} T, "
@@ -161,6 +161,11 @@ def frame_times(cine: Cine) -> list[float]:
     if cine.times_ms is not None:
         return [float(v) for v in cine.times_ms.mean(axis=0)]
     return [float(v) for v in range(cine.image.shape[0])]
+
+
+def _size(count: int) -> str:
+    """Bytes in a unit that does not round them to nothing."""
+    return f"{count / 1e6:.1f} MB" if count >= 1e5 else f"{max(1, round(count / 1e3))} kB"
 
 
 def _meaning(name: str) -> str:
