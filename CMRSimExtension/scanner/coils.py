@@ -19,6 +19,8 @@ from CMRSimExtension.scanner.smooth_field import on_grid
 
 _AT_ONCE = 256
 """Points whose segments are worked on together, so that they stay in cache."""
+HOUSING_MM = 20.0
+"""From a coil's wires to the skin: foam, housing, clothes and blankets."""
 _SEGMENTS = 24
 """Straight segments of a round loop; its field differs from a circle's by 1 % at one radius, less farther off."""
 
@@ -92,7 +94,7 @@ class CoilArray:
         heart_mm
             (3,) RAS centre of the heart, over which the arrays are centred.
         chest_wall_mm, back_mm
-            From there to the skin in front and behind; coils lie 20 mm off the skin.
+            From there to the skin in front and behind; coils lie `HOUSING_MM` off the skin.
         rng
             Draws how precisely the radiographer placed them; None places them exactly.
         """
@@ -101,9 +103,10 @@ class CoilArray:
         heart = np.asarray(heart_mm, dtype=np.float64)
         front = (coils + 1) // 2
         parts = []
-        for count, side, distance in ((front, 1.0, chest_wall_mm + 20.0), (coils - front, -1.0, back_mm + 20.0)):
+        for count, side, skin_mm in ((front, 1.0, chest_wall_mm), (coils - front, -1.0, back_mm)):
             if count == 0:
                 continue
+            distance = skin_mm + HOUSING_MM
             across, along = _lattice(count)
             extent = 300.0, 240.0
             x = (across - 0.5) * extent[0]
@@ -140,8 +143,8 @@ class CoilArray:
 
         The main field points along +z (superior). Torch tensors give torch tensors.
         """
-        values = _receive(points_mm, self._vertices)
-        reference = _receive(self.reference_mm[None], self._vertices)
+        values = _receive(points_mm, self.wires_mm)
+        reference = _receive(self.reference_mm[None], self.wires_mm)
         return values * float(1.0 / np.sqrt(np.sum(np.abs(reference) ** 2)))
 
     def on(self, grid: ImageGrid, lattice_mm: float = 12.0) -> NDArray[np.complex64]:
@@ -150,8 +153,8 @@ class CoilArray:
         return np.ascontiguousarray(np.moveaxis(maps, -1, 0))
 
     @property
-    def _vertices(self) -> NDArray[np.float64]:
-        """(coils, segments, 3) corners of the polygons."""
+    def wires_mm(self) -> NDArray[np.float64]:
+        """(coils, segments, 3) RAS corners of the polygons that stand for the loops."""
         # Two directions across each normal; any pair will do for a circle.
         helper = np.where(np.abs(self.normals[:, 2:]) < 0.9, [[0.0, 0.0, 1.0]], [[1.0, 0.0, 0.0]])
         first = np.cross(helper, self.normals)

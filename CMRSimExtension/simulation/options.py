@@ -40,7 +40,8 @@ class ScanOptions:
         Cardiac phases to image, each in [0, 1) and rising; None spreads the protocol's number of them evenly, as
         segments and faults that act on single lines need them.
     array
-        The receive coils, as many as the protocol has; None puts the protocol's number of loops around the chest.
+        The receive coils, as many as the protocol has; None puts the protocol's number of loops on chest and back
+        (`coil_placement.usual_array`).
     rotation_deg
         Turns the planned field of view about the slice normal, -180 to 180; positive turns the heart anticlockwise in
         the displayed image. Everything that is made, labels, tags and motion, lies in the turned field of view.

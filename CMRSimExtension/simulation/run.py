@@ -16,7 +16,6 @@ from CMRSimExtension.anatomy.structures import Tissue
 from CMRSimExtension.errors import InputError
 from CMRSimExtension.scanner.aliasing import crop, fold, margin_of_body, widen
 from CMRSimExtension.scanner.breath_hold import BreathHold
-from CMRSimExtension.scanner.coils import CoilArray
 from CMRSimExtension.scanner.faults import narrowed
 from CMRSimExtension.scanner.geometry import ImageGrid
 from CMRSimExtension.scanner.noise import noise_sd_for_snr
@@ -24,6 +23,7 @@ from CMRSimExtension.scanner.planning import plan
 from CMRSimExtension.scanner.protocol import Protocol
 from CMRSimExtension.scanner.receiver import Receiver, amplification_in
 from CMRSimExtension.simulation.appearance import Appearance
+from CMRSimExtension.simulation.coil_placement import usual_array
 from CMRSimExtension.simulation.options import ScanOptions
 from CMRSimExtension.simulation.scene import Preparation, SliceScene, VoxelContent, blood_factor_of, one_slice
 from CMRSimExtension.version import __version__
@@ -110,7 +110,7 @@ class Run:
             )
         needed = self._by_channel or protocol.acceleration > 1 or (protocol.coil_combination == "rss" and not cartesian)
         if array is None and needed:
-            array = CoilArray.body_and_spine(protocol.coils, anatomy.heart_frame.middle_mm)
+            array = usual_array(anatomy, protocol.coils)
         self.receiver = Receiver(
             protocol,
             grid.shape[1:],

@@ -10,7 +10,6 @@ from CMRSimExtension.anatomy.subject import Subject
 from CMRSimExtension.errors import InputError
 from CMRSimExtension.scanner.aliasing import crop, fold, widen
 from CMRSimExtension.scanner.breath_hold import BreathHold, line_by_line
-from CMRSimExtension.scanner.coils import CoilArray
 from CMRSimExtension.scanner.faults import (
     Arrhythmia,
     Banding,
@@ -27,6 +26,7 @@ from CMRSimExtension.scanner.protocol import Protocol
 from CMRSimExtension.scanner.receiver import Receiver, amplification_in
 from CMRSimExtension.scanner.segmented import LineSchedule
 from CMRSimExtension.simulation.appearance import Appearance
+from CMRSimExtension.simulation.coil_placement import usual_array
 from CMRSimExtension.simulation.scene import Preparation, SliceScene, VoxelContent, blood_factor_of
 
 _SECOND_FAULT = 0.25
@@ -122,11 +122,10 @@ class SlicePosition:
             preparation=preparation,
             flow=blood_factor_of(faults, protocol),
         )
-        centre = subject.heart_frame.middle_mm
         self._receiver = Receiver(
             protocol,
             grid.shape[1:],
-            CoilArray.body_and_spine(protocol.coils, centre) if protocol.acceleration > 1 else None,
+            usual_array(subject, protocol.coils) if protocol.acceleration > 1 else None,
             faults=tuple(fault for fault in faults if fault.by_line),
             cycle_ms=subject.cycle_ms,
             folded_pixels=self._margin,

@@ -7,12 +7,12 @@ from CMRSimExtension.anatomy.subject import Subject
 from CMRSimExtension.errors import InputError
 from CMRSimExtension.scanner import faults as wrong
 from CMRSimExtension.scanner.acquisition import Acquisition
-from CMRSimExtension.scanner.coils import CoilArray
 from CMRSimExtension.scanner.noise import noise_sd_for_snr
 from CMRSimExtension.scanner.protocol import Protocol
 from CMRSimExtension.scanner.segmented import LineSchedule
 from CMRSimExtension.scanner.sense import noise_map_on
 from CMRSimExtension.simulation.appearance import Appearance
+from CMRSimExtension.simulation.coil_placement import usual_array
 from CMRSimExtension.simulation.scene import SliceScene
 from CMRSimExtension.simulation.slice_position import SlicePosition, _as_shown, draw_faults
 from CMRSimExtension.simulation.stream import SliceRanges, draw_slices, with_pixels
@@ -147,8 +147,7 @@ def test_accelerated_scans_amplify_noise_and_keep_the_snr(setting):
         draws[name] = np.std([image for image, _ in frames], axis=0, ddof=1)
     heart = frames[0][1] > 0
     assert draws["fast"][heart].mean() == pytest.approx(draws["plain"][heart].mean(), rel=0.05)
-    centre = subject.heart_frame.middle_mm
-    factor = noise_map_on(CoilArray.body_and_spine(protocol.coils, centre), grid, 2, fast.phase_axis)[0]
+    factor = noise_map_on(usual_array(subject, protocol.coils), grid, 2, fast.phase_axis)[0]
     # Where there is signal, magnitude noise is that of its real part.
     bright = draws["plain"] > 0.8 * draws["plain"][heart].mean()
     ratio = (draws["fast"] / draws["plain"])[bright]
