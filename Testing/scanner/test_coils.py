@@ -35,12 +35,12 @@ def test_far_off_a_coil_is_a_dipole() -> None:
     dipole = 3 * points * (points @ moment)[:, None] / r**5 - moment / r**3
     # The next multipole is smaller by (a/r)^2, 0.2 %.
     np.testing.assert_allclose(
-        field_of_polygon(points, array._vertices)[:, 0], dipole, atol=6e-3 * np.abs(dipole).max()
+        field_of_polygon(points, array.wires_mm)[:, 0], dipole, atol=6e-3 * np.abs(dipole).max()
     )
 
 
 def test_the_field_has_no_divergence_and_no_curl() -> None:
-    vertices = CoilArray.ring(3, np.zeros(3))._vertices
+    vertices = CoilArray.ring(3, np.zeros(3)).wires_mm
     point, step = np.array([13.0, -27.0, 41.0]), 1e-2
 
     def derivative(axis: int) -> np.ndarray:
