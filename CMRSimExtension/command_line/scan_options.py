@@ -97,6 +97,10 @@ OPTIONS = (
                "cines are: motion within a segment blurs; without it, each frame is one moment", flag=True),
     ScanOption("fault", _SCAN, str, "spoil the scan as real ones are, for example ghosting=5; repeatable "
                "(an unknown name lists them all)", "NAME[=AMOUNT]", repeatable=True),
+    ScanOption("tissue", _SCAN, str, "give a tissue these values instead of the drawn ones, for example "
+               "myocardium:t1_ms=1100,t2_ms=45; also t2_star_ms, proton_density (0 to 1), chemical_shift_ppm; "
+               "repeatable (an unknown name lists all tissues); in a file tissue: {myocardium: {t1_ms: 1100}}",
+               "NAME:VALUES", repeatable=True),
     ScanOption("tag", _TAGS, str, "lay tags on", choices=("grid", "lines")),
     ScanOption("spacing-mm", _TAGS, float, "distance of the tags (default 7)", "S"),
     ScanOption("spacing-px", _TAGS, float, "the same in pixels", "S"),
@@ -146,7 +150,8 @@ def chosen(options: argparse.Namespace) -> dict[str, Any]:
     for option in OPTIONS:
         given = getattr(options, option.key, None)
         if given is not None:
-            values[option.key] = given
+            # One value of a tissue says nothing of the file's others; the last one counts.
+            values[option.key] = [*values.get("tissue", ()), *given] if option.key == "tissue" else given
     return values
 
 
@@ -164,6 +169,8 @@ def read_config(path: Path) -> dict[str, Any]:
           snr: 25
           fov_mm: [300, 340]
         fault: [ghosting=5]
+        tissue:
+          myocardium: {t1_ms: 1100, t2_ms: 45}
     """
     document = read_document(path, _BY_KEY)
     return {key: _config_value(path, _BY_KEY[key], value) for key, value in document.items()}
@@ -210,6 +217,8 @@ def _config_value(path: Path, option: ScanOption, value: Any) -> Any:
         return value
     if option.key == "protocol" and isinstance(value, dict):
         return value
+    if option.key == "tissue" and isinstance(value, dict):
+        return _tissue_texts(where, value)
     if option.repeatable:
         return [str(v) for v in (value if isinstance(value, list) else [value])]
     if option.key == "truth" and isinstance(value, list):
@@ -223,6 +232,16 @@ def _config_value(path: Path, option: ScanOption, value: Any) -> Any:
     if isinstance(value, bool) or not isinstance(value, (int, float)) or (option.kind is int and value != int(value)):
         raise InputError(f"{where}; {'a whole number' if option.kind is int else 'a number'} is needed")
     return option.kind(value)  # type: ignore[arg-type]
+
+
+def _tissue_texts(where: str, tissues: dict[Any, Any]) -> list[str]:
+    """A file's table of tissues in the form in which the command line takes them."""
+    texts = []
+    for name, row in tissues.items():
+        if not isinstance(row, dict) or any(isinstance(value, (list, dict)) for value in row.values()):
+            raise InputError(f"{where}; write {{NAME: {{t1_ms: 1100, t2_ms: 45}}}}, with a number for each value")
+        texts += [f"{name}:{quantity}={value}" for quantity, value in row.items()]
+    return texts
 
 
 def truths(values: dict[str, Any]) -> frozenset[str]:

@@ -1,6 +1,6 @@
 """From the options to the scan: the subject or the anatomy's file, and the one call that scans it."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ from CMRSimExtension.simulation.cine import Cine
 from CMRSimExtension.simulation.run import KspaceSink
 from CMRSimExtension.simulation.scene import Preparation, one_slice
 from CMRSimExtension.simulation.simulate import simulate
+from CMRSimExtension.simulation.tissue_settings import TissueSettings
 
 
 def scan(
@@ -32,11 +33,12 @@ def scan(
     InputError
         As the subject, the anatomy's reader, the protocol and `simulate`.
     """
-    tags = tags_of(values)
+    tags, tissues = tags_of(values), _tissues(values)
     cine = scan_anatomy(
         build_anatomy(values), protocol if tags is None else tags.protocol(protocol), _seed(values),
         values.get("plane", "sax"), truth, console, faults=_faults(values), on_kspace=on_kspace,
         preparation=None if tags is None else tags.preparation, rotation_deg=values.get("rotation_deg", 0.0),
+        tissues=tissues,
     )
     return cine if tags is None else tags.recorded(cine)
 
@@ -45,12 +47,13 @@ def scan_anatomy(
     anatomy: Anatomy, protocol: Protocol, seed: int, plane: str, truth: frozenset[str], console: Console,
     *, faults: Sequence[Fault] = (), on_kspace: KspaceSink | None = None,
     preparation: Callable[[ImageGrid, float], Preparation] | None = None, grid: ImageGrid | None = None,
-    rotation_deg: float = 0.0,
+    rotation_deg: float = 0.0, tissues: Mapping[str, Mapping[str, float]] | None = None,
 ) -> Cine:
     """`simulate` with its progress on the console."""
     with console.progress("simulating") as progress:
         return simulate(anatomy, protocol, seed, plane=plane, grid=grid, truth=truth - {"kspace"}, faults=faults,
-                        progress=progress, on_kspace=on_kspace, preparation=preparation, rotation_deg=rotation_deg)
+                        progress=progress, on_kspace=on_kspace, preparation=preparation, rotation_deg=rotation_deg,
+                        tissues=tissues)
 
 
 def scan_one_slice(
@@ -72,7 +75,7 @@ def scan_one_slice(
     cine, frame
         A cine of one slice, and which of its frames is the one asked for.
     """
-    faults = _faults(values)
+    faults, tissues = _faults(values), _tissues(values)
     tags = tags_of(values)
     protocol = protocol if tags is None else tags.protocol(protocol)
     anatomy = build_anatomy(values)
@@ -90,7 +93,7 @@ def scan_one_slice(
     grid = one_slice(whole, index)
     with console.progress("simulating") as progress:
         return simulate(anatomy, protocol, _seed(values), grid=grid, faults=faults, progress=progress,
-                        preparation=None if tags is None else tags.preparation), frame or 0
+                        preparation=None if tags is None else tags.preparation, tissues=tissues), frame or 0
 
 
 def one_slice_of(cine: Cine, index: int) -> Cine:
@@ -127,6 +130,10 @@ def build_anatomy(values: dict[str, Any]) -> Any:
 
 def _faults(values: dict[str, Any]) -> tuple[Fault, ...]:
     return tuple(parse_fault(text) for text in values.get("fault", ()))
+
+
+def _tissues(values: dict[str, Any]) -> dict[str, dict[str, float]]:
+    return TissueSettings.parse(values.get("tissue", ())).as_dict()
 
 
 def _seed(values: dict[str, Any]) -> int:

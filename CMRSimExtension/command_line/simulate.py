@@ -20,6 +20,7 @@ examples:
   cmrsim simulate --out dcm.nii.gz --pathology dcm --edv-ml 240 --esv-ml 180 --protocol philips_3t
   cmrsim simulate --out 4ch.nii.gz --plane 4ch --phases 40
   cmrsim simulate --out turned.nii.gz --rotation-deg -30
+  cmrsim simulate --out oedema.nii.gz --tissue myocardium:t1_ms=1200,t2_ms=70 --tissue blood_arterial:t2_ms=200
   cmrsim simulate --out full.nii.gz --truth labels,anatomy,motion,fractions
   cmrsim simulate --out patient.nii.gz --anatomy patient061_frame01_gt.nii.gz --labels-map acdc
   cmrsim simulate --out phantom.nii.gz --anatomy phantom_act_1.bin
@@ -32,6 +33,7 @@ a configuration file holds the same names:
   seed: 7
   pathology: dcm
   protocol: {preset: siemens_3t, snr: 25, fov_mm: [300, 340]}
+  tissue: {myocardium: {t1_ms: 1200, t2_ms: 70, proton_density: 0.8}}
   truth: [labels, motion]
 """
 

@@ -29,7 +29,7 @@ gradient echo cines their blood-to-muscle contrast of 2 to 4."""
 
 _LEAST_VENOUS_CONTRAST = 1.7
 """Venous blood over myocardium at end diastole: the darkest RV of the ACDC patients (medians at mid level)."""
-_LIVER_T2 = (0.5, 0.95)
+LIVER_T2 = (0.5, 0.95)
 """Range of the factor on the liver's T2, so that livers are as dark beside the heart as in ACDC: 0.7 to 1.1 times the
 myocardium."""
 _LUNG_DENSITY = (0.7, 2.1)
@@ -116,7 +116,7 @@ class Appearance:
         strength = float(np.clip(rng.normal(1.0, 0.25 * variety), 0.2, 2.5))
         seed = int(rng.integers(0, 8))
         # Stored iron shortens the T2 of most livers below that of the young volunteers in the table.
-        iron = float(rng.uniform(*_LIVER_T2))
+        iron = float(rng.uniform(*LIVER_T2))
         t2, t2_star = (float(values[Tissue.LIVER]) * iron for values in (tissues.t2_ms, tissues.t2_star_ms))
         tissues = tissues.replace(Tissue.LIVER, t2_ms=t2, t2_star_ms=t2_star)
         lung = float(tissues.proton_density[Tissue.LUNG]) * float(rng.uniform(*_LUNG_DENSITY))

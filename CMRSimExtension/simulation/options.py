@@ -8,6 +8,7 @@ from CMRSimExtension.scanner.coils import CoilArray
 from CMRSimExtension.scanner.faults import Fault
 from CMRSimExtension.scanner.geometry import ImageGrid
 from CMRSimExtension.simulation.scene import Preparation
+from CMRSimExtension.simulation.tissue_settings import TissueSettings
 
 TRUTHS = ("labels", "anatomy", "motion", "fractions")
 
@@ -45,6 +46,11 @@ class ScanOptions:
     rotation_deg
         Turns the planned field of view about the slice normal, -180 to 180; positive turns the heart anticlockwise in
         the displayed image. Everything that is made, labels, tags and motion, lies in the turned field of view.
+    tissues
+        Values that tissues are to have (`TissueSettings.of`) in place of the drawn ones. They take the place of the
+        subject's own mean, after everything has been drawn, so that nothing else changes but what follows from them:
+        the tissue's texture (`anatomy.texture`), the signal that flow gives to blood (`appearance.BloodModel`) and the
+        receive field stay on top of them, and the noise is again that of the protocol's SNR.
     """
 
     plane: str = "sax"
@@ -57,6 +63,7 @@ class ScanOptions:
     phases: tuple[float, ...] | None = None
     array: CoilArray | None = None
     rotation_deg: float = 0.0
+    tissues: TissueSettings = TissueSettings()
 
     def __post_init__(self) -> None:
         phases = self.phases

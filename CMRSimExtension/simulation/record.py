@@ -140,6 +140,8 @@ def simulate_again(
             "phases": scan["phases"],
             # Fields of view were not turned before they could be.
             "rotation_deg": float(scan.get("rotation_deg", 0.0)),
+            # Nor were tissues set.
+            "tissues": scan.get("tissues"),
             "array": CoilArray.from_dict(sidecar["coil_array"]) if scan.get("array_given") else None,
         }
     except KeyError as error:

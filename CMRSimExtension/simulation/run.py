@@ -158,6 +158,7 @@ class Run:
             protocol = protocol.replace(matrix=(rows, columns), fov_mm=(rows * dy, columns * dx))
         streams = np.random.SeedSequence(seed).spawn(4)
         appearance = Appearance.draw(np.random.default_rng(streams[0]), anatomy, protocol)
+        appearance = replace(appearance, tissues=options.tissues.applied(appearance.tissues))
         heartbeats = np.random.default_rng(streams[1]).normal(1.0, _RR_SPREAD, size=grid.shape[0])
         rng = np.random.default_rng(streams[3])
         shifts = np.zeros((grid.shape[0], 3))
@@ -294,6 +295,7 @@ class Run:
                 "seed": seed,
                 "plane": options.plane,
                 "rotation_deg": options.rotation_deg,
+                "tissues": options.tissues.as_dict(),
                 "truth": sorted(options.truth),
                 "sub_samples": options.sub_samples,
                 "by_channel": self._by_channel,

@@ -1,7 +1,7 @@
 """One call from an anatomy and a protocol to a labelled cine."""
 
 import os
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 
 import numpy as np
 
@@ -15,6 +15,7 @@ from CMRSimExtension.simulation.cine import Cine
 from CMRSimExtension.simulation.options import ScanOptions
 from CMRSimExtension.simulation.run import KspaceSink, Progress, Run
 from CMRSimExtension.simulation.scene import Preparation
+from CMRSimExtension.simulation.tissue_settings import TissueSettings
 
 
 def simulate(
@@ -32,6 +33,7 @@ def simulate(
     phases: Sequence[float] | None = None,
     array: CoilArray | None = None,
     rotation_deg: float = 0.0,
+    tissues: Mapping[str, Mapping[str, float]] | None = None,
     workers: int | None = None,
     progress: Progress | None = None,
     on_kspace: KspaceSink | None = None,
@@ -49,6 +51,9 @@ def simulate(
     plane, truth, grid, faults, preparation, sub_samples, by_channel, phases, array, rotation_deg
         As in `ScanOptions`. Truths: ``labels`` (clinical), ``anatomy`` (every structure), ``motion`` (displacement to
         end diastole), ``fractions`` (tissue shares).
+    tissues
+        Values that tissues are to have, e.g. ``{"myocardium": {"t1_ms": 1100, "t2_ms": 45}}``, in place of the drawn
+        ones: what `TissueSettings.of` takes. See `ScanOptions` for what stays drawn.
     workers
         Threads; None for one per processor. The result does not depend on it.
     progress
@@ -66,12 +71,13 @@ def simulate(
     ------
     InputError
         For an unknown truth or plane, a negative seed, a grid that the protocol cannot acquire or that a rotation is
-        asked of, an array of another number of coils, or a segmented protocol of one phase or with `phases`.
+        asked of, an array of another number of coils, a tissue that is not known or a value that it cannot have, or a
+        segmented protocol of one phase or with `phases`.
     """
     wanted = None if phases is None else tuple(float(phase) for phase in phases)
     options = ScanOptions(
         plane, frozenset(truth), grid, tuple(faults), preparation, sub_samples, by_channel, wanted, array,
-        float(rotation_deg),
+        float(rotation_deg), TissueSettings.of(tissues or {}),
     )  # fmt: skip
     if not (isinstance(seed, int | np.integer) and seed >= 0):
         raise InputError(f"seed is {seed!r}; give a whole number, 0 or above")

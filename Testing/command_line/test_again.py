@@ -74,6 +74,16 @@ def test_a_turned_field_of_view_is_turned_again(tmp_path):
     assert not same_files(sidecar.parent, tmp_path / "plain")
 
 
+def test_tissues_that_were_set_are_set_again(tmp_path, capsys):
+    sidecar = simulate(tmp_path / "old", "--tissue", "myocardium:t1_ms=1400,t2_ms=70", "--tissue", "fat:t2_ms=100")
+    assert json.loads(sidecar.read_text(encoding="utf-8"))["record"]["simulation"]["tissues"] == {
+        "MYOCARDIUM": {"t1_ms": 1400.0, "t2_ms": 70.0}, "FAT": {"t2_ms": 100.0}}
+    assert again(sidecar, tmp_path / "new") == 0
+    assert same_files(sidecar.parent, tmp_path / "new")
+    assert again(sidecar, tmp_path / "other", "--tissue", "fat:t2_ms=90") == 2
+    assert "--tissue would make another one" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("more", [[], ["--segmented"]])
 def test_raw_data_are_written_again_where_there_were_some(tmp_path, more):
     sidecar = simulate(tmp_path / "old", "--truth", "labels,kspace", "--coils", "2", *more)

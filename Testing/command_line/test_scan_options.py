@@ -8,6 +8,7 @@ from CMRSimExtension.command_line.main import build_parser
 from CMRSimExtension.command_line.scan_options import OPTIONS, add_scan_options, build_protocol, chosen, truths
 from CMRSimExtension.command_line.scanning import build_anatomy
 from CMRSimExtension.errors import InputError
+from CMRSimExtension.simulation.tissue_settings import TissueSettings
 
 
 def _parse(*arguments):
@@ -84,6 +85,21 @@ def test_faults_and_truths_may_be_lists(tmp_path):
     values = _config(tmp_path, "fault: [spikes, banding=0.5]\ntruth: [labels, motion]")
     assert values["fault"] == ["spikes", "banding=0.5"]
     assert truths(values) == {"labels", "motion"}
+
+
+def test_tissues_of_the_command_line_are_laid_over_those_of_the_file(tmp_path):
+    text = "tissue:\n  myocardium: {t1_ms: 1100, t2_ms: 45}\n  fat: {proton_density: 0.5}\n"
+    values = _config(tmp_path, text, "--tissue", "myocardium:t1_ms=900", "--tissue", "blood_arterial:t2_ms=200")
+    assert TissueSettings.parse(values["tissue"]).as_dict() == {
+        "MYOCARDIUM": {"t1_ms": 900.0, "t2_ms": 45.0}, "BLOOD_ARTERIAL": {"t2_ms": 200.0},
+        "FAT": {"proton_density": 0.5},
+    }
+
+
+@pytest.mark.parametrize("text", ["tissue: {fat: 3}", "tissue: {fat: {t1_ms: [300]}}"])
+def test_tissues_that_are_no_table_of_numbers_are_refused(tmp_path, text):
+    with pytest.raises(InputError, match="with a number for each value"):
+        _config(tmp_path, text)
 
 
 def test_the_labels_are_the_default_truth():
