@@ -24,6 +24,10 @@ COMMANDS = (
 )
 """In the order of the help. A command is there when its module is: the others belong to work not done yet."""
 
+EXTRA_OF = {"torch": "segment", "monai": "segment", "array_api_compat": "segment", "lightning": "train",
+            "tensorboard": "train", "finufft": "radial"}
+"""Optional packages by the name they are imported with, and the extra of pip that brings them."""
+
 _DESCRIPTION = """\
 Simulated, tagged and segmented cardiac MR images, for research, not for clinical use.
 
@@ -135,6 +139,10 @@ def answered(work: Callable[[], None], console: Console) -> int:
         except Exception as error:
             if os.environ.get("CMRSIM_TRACEBACK"):
                 raise
+            missing = _missing_package(error)
+            if missing is not None:
+                print(f"cmrsim: error: {missing}", file=sys.stderr)
+                return UNUSABLE_INPUT
             print(
                 f"cmrsim: this is a fault of ours, not of your input: {type(error).__name__}: {error}\n"
                 "Please report it, with the traceback that CMRSIM_TRACEBACK=1 in the environment shows.",
@@ -142,6 +150,14 @@ def answered(work: Callable[[], None], console: Console) -> int:
             )
             return FAILURE
     return SUCCESS
+
+
+def _missing_package(error: Exception) -> str | None:
+    """What to install, where `error` is that an optional package is missing; None for any other error."""
+    package = (error.name or "").partition(".")[0] if isinstance(error, ModuleNotFoundError) else ""
+    if package not in EXTRA_OF:
+        return None
+    return f"this needs {package}, which is not installed; pip install 'CMRSimExtension[{EXTRA_OF[package]}]' brings it"
 
 
 def _interrupted() -> int:

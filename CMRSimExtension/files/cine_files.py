@@ -245,7 +245,9 @@ def check_cine(cine: Cine) -> None:
     if cine.image.ndim != 4 or cine.image.shape[1:] != cine.grid.shape:
         raise InputError(f"the image has the shape {cine.image.shape}, its grid {cine.grid.shape}; they must agree")
     if not np.all(np.isfinite(cine.image)):
-        raise InputError("the image holds NaN or infinite values; nothing was written")
+        bad = int(np.count_nonzero(~np.isfinite(cine.image)))
+        raise InputError(f"the image holds NaN or infinite values ({bad} of {cine.image.size}); nothing was written: "
+                         "replace them first")
     for name in ("labels", "anatomy", "displacement_mm"):
         values = getattr(cine, name)
         if values is not None and values.shape[:4] != cine.image.shape:

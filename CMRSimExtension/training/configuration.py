@@ -287,7 +287,7 @@ def _read_yaml(path: Path, depth: int = 0) -> dict[str, Any]:
     if depth > 5:
         raise InputError(f"{path.name}: configurations are based on each other in a circle")
     if not path.is_file():
-        raise InputError(f"{path} does not exist; give a YAML file, such as one of CMRSimExtension/training/configs")
+        raise InputError(f"{path} does not exist; give a YAML file, or a name that 'cmrsim train --list' shows")
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (yaml.YAMLError, UnicodeDecodeError) as error:

@@ -1,7 +1,10 @@
 """The frame of the command line: help, exit codes, where it speaks."""
 
+import re
 import subprocess
 import sys
+import tomllib
+from pathlib import Path
 
 import pytest
 
@@ -134,3 +137,27 @@ def test_ctrl_c_while_the_commands_are_loaded_is_told_without_a_traceback(capsys
     monkeypatch.setattr(frame, "build_parser", stopped)
     assert main(["info", "x"]) == 130
     assert capsys.readouterr().err == "cmrsim: stopped; nothing was written\n"
+
+
+@pytest.mark.parametrize(("name", "extra"), [("torch", "segment"), ("lightning.pytorch", "train")])
+def test_a_missing_optional_package_is_named_with_what_brings_it(command, capsys, monkeypatch, name, extra):
+    monkeypatch.delenv("CMRSIM_TRACEBACK", raising=False)
+    command(_raise(ModuleNotFoundError(f"No module named {name!r}", name=name)))
+    assert main(["info", "x"]) == 2
+    said = capsys.readouterr().err
+    assert said == (f"cmrsim: error: this needs {name.partition('.')[0]}, which is not installed; "
+                    f"pip install 'CMRSimExtension[{extra}]' brings it\n")
+
+
+def test_a_missing_package_that_no_extra_brings_is_a_fault_of_ours(command, capsys, monkeypatch):
+    monkeypatch.delenv("CMRSIM_TRACEBACK", raising=False)
+    command(_raise(ModuleNotFoundError("No module named 'CMRSimExtension.nowhere'", name="CMRSimExtension.nowhere")))
+    assert main(["info", "x"]) == 1
+
+
+def test_every_package_of_the_users_extras_is_known_by_its_extra():
+    project = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    brought = {re.split(r"[<>=\[]", package)[0].replace("-", "_"): extra for extra in ("segment", "radial", "train")
+               for package in project["optional-dependencies"][extra]}
+    assert brought.pop("CMRSimExtension") == "train"
+    assert brought == frame.EXTRA_OF
