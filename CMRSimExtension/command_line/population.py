@@ -33,10 +33,13 @@ a configuration file; all but the count may be left out:
     - {preset: siemens_1.5t, slices: 10, flip_angle_deg: 60}
     - {preset: siemens_1.5t, slices: 10, flip_angle_deg: 70}
   looks: 3                  # how often tissue values and fields of each subject are drawn (default 1)
+  tissue:                   # each subject is scanned with each; one alone needs no list; what is not given is drawn
+    - {}
+    - {myocardium: {t1_ms: 1200, t2_ms: 70}, blood_arterial: {t2_ms: 200, proton_density: 0.9}}
   snr: [80, 40, 20]         # in place of the protocol's
-These are 27 contrasts of each of 60 hearts in two phases: 3,240 volumes.
+Without tissue these are 27 contrasts of each of 60 hearts in two phases: 3,240 volumes.
 """
-_KEYS = ("count", "seed", "pathology", "sexes", "plane", "phases", "protocol", "looks", "snr")
+_KEYS = ("count", "seed", "pathology", "sexes", "plane", "phases", "protocol", "looks", "tissue", "snr")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -73,11 +76,12 @@ def recipe_of(values: dict[str, Any], config: str) -> Any:
     Raises
     ------
     InputError
-        For a value of the wrong kind, and as `PopulationRecipe` and `Protocol`.
+        For a value of the wrong kind, and as `PopulationRecipe`, `Protocol` and `TissueSettings`.
     """
     from CMRSimExtension.command_line.scan_options import DEFAULT_PROTOCOL, build_protocol
     from CMRSimExtension.errors import InputError
     from CMRSimExtension.population.recipe import PopulationRecipe
+    from CMRSimExtension.simulation.tissue_settings import TissueSettings
 
     def several(key: str, kinds: tuple[type, ...], what: str) -> list[Any]:
         given = values.get(key)
@@ -102,5 +106,6 @@ def recipe_of(values: dict[str, Any], config: str) -> Any:
         pathology=None if pathology == "any" else pathology,
         sexes=several("sexes", (str,), "give female and male"),
         protocols=[build_protocol({"protocol": protocol}) for protocol in protocols if protocol != "random"],
+        tissues=[TissueSettings.of(setting) for setting in several("tissue", (dict,), "give tables of tissues")],
         snrs=several("snr", (int, float), "give numbers"),
     )

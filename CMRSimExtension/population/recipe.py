@@ -13,6 +13,7 @@ from CMRSimExtension.errors import InputError
 from CMRSimExtension.person import parse_sex
 from CMRSimExtension.scanner.planning import PLANES
 from CMRSimExtension.scanner.protocol import Protocol
+from CMRSimExtension.simulation.tissue_settings import TissueSettings
 from CMRSimExtension.version import __version__
 
 TURN_SD_DEG, MOST_TURNED_DEG = 28.0, 60.0
@@ -38,6 +39,8 @@ class PlannedScan:
         Number of that seed among the subject's.
     rotation_deg
         Turn of the field of view; every scan of a subject has the same.
+    tissues
+        Tissue values that are given instead of drawn.
     """
 
     name: str
@@ -45,14 +48,16 @@ class PlannedScan:
     seed: int
     look: int
     rotation_deg: float
+    tissues: TissueSettings = TissueSettings()
 
 
 @dataclass(frozen=True, kw_only=True)
 class PopulationRecipe:
     """What a population consists of.
 
-    Each subject is scanned in every combination of a look (tissue values, fields, noise), a protocol and a
-    signal-to-noise ratio: three of each are the 27 contrasts that P2 gives every one of its 60 subjects.
+    Each subject is scanned in every combination of a look (tissue values, fields, noise), a protocol, a
+    setting of tissue values and a signal-to-noise ratio: three looks or settings, three protocols and three ratios are
+    the 27 contrasts that P2 gives every one of its 60 subjects.
 
     Attributes
     ----------
@@ -70,6 +75,8 @@ class PopulationRecipe:
         What each subject is scanned with; empty draws a scanner for each look of each subject.
     looks
         How often the tissues and fields of a subject are drawn anew.
+    tissues
+        Tissue values in place of those drawn, one setting for each scan; empty draws all of them.
     snrs
         Signal-to-noise ratios in place of the protocol's own; empty keeps that.
     phases
@@ -88,6 +95,7 @@ class PopulationRecipe:
     plane: str = "sax"
     protocols: Sequence[Protocol] = ()
     looks: int = 1
+    tissues: Sequence[TissueSettings] = ()
     snrs: Sequence[float] = ()
     phases: str = "all"
 
@@ -110,7 +118,7 @@ class PopulationRecipe:
     @property
     def scans_per_subject(self) -> int:
         """Images of each subject."""
-        return self.looks * max(len(self.protocols), 1) * max(len(self.snrs), 1)
+        return self.looks * max(len(self.protocols), 1) * max(len(self.tissues), 1) * max(len(self.snrs), 1)
 
     def subject(self, index: int) -> Subject:
         """Subject number `index`."""
@@ -129,15 +137,18 @@ class PopulationRecipe:
         number = 0
         for look in range(self.looks):
             protocols = self.protocols or (Protocol.random(np.random.default_rng(scanners[look])),)
-            for protocol, snr in product(protocols, self.snrs or (None,)):
+            settings = self.tissues or (TissueSettings(),)
+            for protocol, tissues, snr in product(protocols, settings, self.snrs or (None,)):
                 name = f"subject_{index:05d}" + (f"_scan_{number:03d}" if self.scans_per_subject > 1 else "")
                 scanned = protocol if snr is None else protocol.replace(snr=snr)
-                yield PlannedScan(name, scanned, int(seeds[look]), look, turn)
+                yield PlannedScan(name, scanned, int(seeds[look]), look, turn, tissues)
                 number += 1
 
     def as_dict(self) -> dict[str, Any]:
         """JSON-able record of what all files of one folder have in common; a folder may grow, so without `count`."""
-        return {
+        # Folders from before tissues could be set hold the population in which none is.
+        settings = {"tissues": [setting.as_dict() for setting in self.tissues]} if self.tissues else {}
+        return settings | {
             "pathology": self.pathology, "sexes": list(self.sexes), "plane": self.plane, "seed": self.seed,
             "protocols": [protocol.as_dict() for protocol in self.protocols], "looks": self.looks,
             "snrs": [float(snr) for snr in self.snrs], "phases": self.phases,

@@ -65,7 +65,7 @@ def write_population(recipe: PopulationRecipe, folder: Path, progress: Progress 
 
             cine = simulate(
                 subject, scan.protocol, scan.seed, plane=recipe.plane, truth=("labels",), phases=phases,
-                rotation_deg=scan.rotation_deg, progress=report,
+                rotation_deg=scan.rotation_deg, tissues=scan.tissues.as_dict(), progress=report,
             )  # fmt: skip
             write_cine(cine, path)
             written += 1
@@ -91,8 +91,8 @@ def _claim(recipe: PopulationRecipe, record: Path) -> None:
     if found != wanted:
         raise InputError(
             f"{record.parent} holds a population of another protocol, pathology, sex, plane, seed or turn, of other "
-            f"looks, phases or signal-to-noise ratios, or one of another version than {__version__} ({record.name} "
-            "says which); choose an empty folder, or those settings and that version to go on with it"
+            "looks, phases, tissue values or signal-to-noise ratios, or one of another version than "
+            f"{__version__} ({record.name} says which); choose an empty folder, or those settings and that version to go on with it"
         )
 
 
@@ -114,6 +114,7 @@ def _row(scan: PlannedScan, subject: Subject) -> dict[str, Any]:
         "tr_ms": protocol.repetition_time_ms,
         "te_ms": protocol.echo_time_ms,
         "flip_deg": protocol.flip_angle_deg,
+        "tissue": str(scan.tissues),
         "snr": protocol.snr,
         "rotation_deg": round(scan.rotation_deg, 2),
     }

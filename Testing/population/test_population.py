@@ -11,6 +11,7 @@ from CMRSimExtension.errors import InputError
 from CMRSimExtension.population.recipe import PopulationRecipe
 from CMRSimExtension.population.writing import RECORD, TABLE, Written, write_population
 from CMRSimExtension.scanner.protocol import Protocol
+from CMRSimExtension.simulation.tissue_settings import TissueSettings
 
 SMALL = Protocol(matrix=(24, 24), fov_mm=(240.0, 240.0), acquired_resolution_mm=(10.0, 10.0), slices=1, phases=2)
 CONFIG = """
@@ -100,6 +101,32 @@ def test_three_levels_of_each_kind_are_paper_2s_27_contrasts():
     assert len({scan.rotation_deg for scan in scans}) == 1
 
 
+def test_settings_of_tissues_multiply_the_contrasts_and_leave_a_recipe_without_them_as_it_was():
+    settings = [TissueSettings(), TissueSettings.of({"myocardium": {"t1_ms": 1300.0}})]
+    plain, recipe = (PopulationRecipe(count=1, protocols=[SMALL], snrs=[80, 40], tissues=t) for t in ([], settings))
+    scans = list(recipe.scans(0))
+    assert recipe.scans_per_subject == len(scans) == 4
+    assert [scan.tissues for scan in scans] == [settings[0], settings[0], settings[1], settings[1]]
+    assert {scan.seed for scan in scans} == {scan.seed for scan in plain.scans(0)}
+    assert "tissues" not in plain.as_dict() and recipe.as_dict()["tissues"][1]["MYOCARDIUM"] == {"t1_ms": 1300.0}
+
+
+def test_tissues_of_the_configuration_are_those_of_the_scans_and_of_the_table(tmp_path, capsys):
+    pytest.importorskip("nibabel", reason="populations are NIfTI files")
+    small = "{preset: siemens_1.5t, matrix: [24, 24], fov_mm: [240, 240], acquired_resolution_mm: [10, 10], slices: 1}"
+    config = tmp_path / "c.yaml"
+    text = f"count: 1\nphases: ed_es\nprotocol: {small}\ntissue: [{{}}, {{myocardium: {{t1_ms: 1300, t2_ms: 40}}}}]\n"
+    config.write_text(text, encoding="utf-8")
+    assert main(["population", str(config), "--out", str(tmp_path / "out"), "--quiet"]) == 0
+    assert [row["tissue"] for row in rows(tmp_path / "out")] == ["", "myocardium:t1_ms=1300.0,t2_ms=40.0"]
+    documents = [(tmp_path / "out" / f"{row['case']}.json").read_text() for row in rows(tmp_path / "out")]
+    drawn, given = (json.loads(text)["record"]["appearance"]["tissues"]["tissues"] for text in documents)
+    assert given["MYOCARDIUM"]["t1_ms"] == 1300.0 and given["FAT"] == drawn["FAT"]
+    config.write_text(text.replace("1300", "1200"), encoding="utf-8")
+    assert main(["population", str(config), "--out", str(tmp_path / "out"), "--quiet"]) == 2
+    assert "tissue values" in capsys.readouterr().err
+
+
 def test_sexes_come_in_turn():
     recipe = PopulationRecipe(count=4, sexes=["female", "male"], protocols=[SMALL])
     assert [recipe.subject(index).parameters.torso.sex for index in range(4)] == ["F", "M", "F", "M"]
@@ -148,6 +175,8 @@ def test_what_no_population_has_is_refused(wrong, message):
         ("seed: 3", "has no count; say how many subjects"),
         ("count: 2\nlook: 3", "unknown key 'look'; did you mean looks?"),
         ("count: many", "count is 'many'"),
+        ("count: 2\ntissue: {hart: {t1_ms: 900}}", "no tissue 'hart'"),
+        ("count: 2\ntissue: myocardium", "tissue: 'myocardium'; give tables of tissues"),
         ("count: 1\nprotocol: [random, siemens_3t]", "give random alone"),
         ("count: 1\nprotocol: [5]", "has protocol: 5"),
         ("count: 1\nprotocol: siemens_9t", "there is no protocol 'siemens_9t'"),
