@@ -138,15 +138,9 @@ def _measure(options: argparse.Namespace, console: Console) -> None:
     from CMRSimExtension.evaluation.case_values import agreement_table, agreements, write_values
     from CMRSimExtension.evaluation.overlap import write_rows
     from CMRSimExtension.files.atomic import StagedFiles
+    from CMRSimExtension.segmentation.accuracy_tables import accuracy_table, error_table, middle_table, offset_table
     from CMRSimExtension.segmentation.comparison import comparison_table
-    from CMRSimExtension.segmentation.measurement import (
-        accuracy_table,
-        error_table,
-        function_of,
-        measure,
-        offset_table,
-        worst_cases,
-    )
+    from CMRSimExtension.segmentation.measurement import function_of, measure, worst_cases
     from CMRSimExtension.segmentation.trained import model_of
 
     if options.every < 1:
@@ -168,6 +162,7 @@ def _measure(options: argparse.Namespace, console: Console) -> None:
     of_set = {name: members for name, members in of_set.items() if members}
     parts = [
         accuracy_table(rows),
+        "the four slices in the middle of each volume, taken together\n" + middle_table(cases),
         "wrong voxels over the reference's\n" + error_table(cases),
         "where the reference lies beside the prediction, and mean Dice with it moved back\n" + offset_table(cases),
     ]

@@ -134,6 +134,13 @@ def slice_positions(reference: NDArray[np.integer]) -> dict[int, str]:
     return {int(index): POSITIONS[min(2, 3 * (int(index) - first) // count)] for index in shown}
 
 
+def middle_slices(reference: NDArray[np.integer], count: int) -> NDArray[np.intp]:
+    """Indices of the `count` slices in the middle of those that show myocardium; all of these where there are fewer."""
+    shown = np.flatnonzero((reference == 2).any(axis=(1, 2)))
+    first = max(0, (len(shown) - count) // 2)
+    return shown[first : first + count]
+
+
 def check_same_grid(predicted: NDArray, reference: NDArray, case: str = "") -> None:
     """Raise `InputError`, naming the case, unless both labels are (slices, rows, columns) of the same shape."""
     if predicted.shape != reference.shape or predicted.ndim != 3:

@@ -11,9 +11,10 @@ from CMRSimExtension.command_line.main import main
 from CMRSimExtension.errors import InputError
 from CMRSimExtension.evaluation.overlap import dice
 from CMRSimExtension.files.nifti import read_nifti, write_nifti
+from CMRSimExtension.segmentation.accuracy_tables import middle_table, offset_table
 from CMRSimExtension.segmentation.job import SegmentationOptions
 from CMRSimExtension.segmentation.measured_sets import known_sets
-from CMRSimExtension.segmentation.measurement import MeasuredCase, function_of, measure, offset_table
+from CMRSimExtension.segmentation.measurement import MeasuredCase, function_of, measure
 from CMRSimExtension.segmentation.trained import model_of
 from Testing.training.toy_slices import draw
 
@@ -145,8 +146,10 @@ def test_measuring_tells_that_labels_lie_beside_their_images_and_what_it_costs(m
     assert main([*command, "--distances", "--quiet"]) == 0
     table = (tmp_path / "out" / "table.txt").read_text(encoding="utf-8")
     assert table.strip() == capsys.readouterr().out.strip()
-    accuracy, _, offsets, function, distances = table.split("\n\n")
+    accuracy, middle, _, offsets, function, distances = table.split("\n\n")
     as_it_lies = [float(value) for value in accuracy.splitlines()[1].split()[3:]]
+    # Four slices are all middle.
+    assert [float(value) for value in middle.splitlines()[2].split()[2:]] == as_it_lies
     cells = offsets.splitlines()[2].split()
     (rows, columns), moved = (float(cells[place]) for place in (2, 5)), [float(value) for value in cells[8:]]
     # The small network's own errors stay well below the two pixels.
@@ -264,3 +267,14 @@ def test_function_is_compared_over_both_frames_of_a_patient_and_without_true_vox
 def test_labels_that_agree_nowhere_have_no_offset():
     case = MeasuredCase("a/x", *(np.zeros((2, 8, 8)),) * 3, 1.0)
     assert "no slice agrees" in offset_table([case])
+
+
+def test_the_middle_slices_are_scored_by_themselves():
+    reference = np.zeros((9, 8, 8), np.uint8)
+    reference[1:8, 2:6] = 2  # seven slices: the four in the middle begin with the second of them
+    predicted = reference.copy()
+    predicted[[1, 6, 7]] = 0
+    predicted[2, 2:4] = 0
+    table = middle_table([MeasuredCase("a/x", np.zeros((9, 8, 8)), reference, predicted, 0.5)])
+    # 7 of 8 half slices found: 2 * 7 / (7 + 8).
+    assert table.splitlines()[1].split() == ["a", "1", "1.000", "0.933", "1.000"]

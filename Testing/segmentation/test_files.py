@@ -13,11 +13,12 @@ from CMRSimExtension.command_line.main import main
 from CMRSimExtension.errors import InputError
 from CMRSimExtension.files.cine_files import read_cine
 from CMRSimExtension.files.nifti import read_nifti
+from CMRSimExtension.segmentation.accuracy_tables import accuracy_table, error_table
 from CMRSimExtension.segmentation.comparison import compare_files
 from CMRSimExtension.segmentation.folder import segment_folder
 from CMRSimExtension.segmentation.job import SegmentationOptions, frame_numbers, segment_cine, segment_file
 from CMRSimExtension.segmentation.measured_sets import DataSet, SimulatedSet, known_sets
-from CMRSimExtension.segmentation.measurement import accuracy_table, error_table, measure, worst_cases
+from CMRSimExtension.segmentation.measurement import measure, worst_cases
 from CMRSimExtension.simulation.cine import Cine
 from CMRSimExtension.slicer_bridge.batch import segmented_in_file
 from Testing.segmentation.conftest import grid, heart_labels, picture
