@@ -92,7 +92,8 @@ def _claim(recipe: PopulationRecipe, record: Path) -> None:
         raise InputError(
             f"{record.parent} holds a population of another protocol, pathology, sex, plane, seed or turn, of other "
             "looks, phases, tissue values or signal-to-noise ratios, or one of another version than "
-            f"{__version__} ({record.name} says which); choose an empty folder, or those settings and that version to go on with it"
+            f"{__version__} ({record.name} says which); choose an empty folder, or those settings and that version to "
+            "go on with it"
         )
 
 
