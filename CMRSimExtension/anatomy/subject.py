@@ -1,5 +1,6 @@
 """The parametric subject: a beating heart in a breathing torso, from a seed and published ranges."""
 
+import math
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from typing import Any
@@ -24,6 +25,10 @@ from CMRSimExtension.anatomy.torso.placement import (
 from CMRSimExtension.anatomy.torso.torso import Torso
 from CMRSimExtension.errors import InputError
 
+ANGLE_LIMITS_DEG = {"frontal_deg": (0.0, 65.0), "transverse_deg": (10.0, 75.0), "roll_deg": (-45.0, 45.0)}
+"""How far a heart may be turned: beyond what is drawn, and within what a chest is built around in every combination
+(`torso.placement.check_orientation`)."""
+
 
 @dataclass(frozen=True)
 class SubjectParameters:
@@ -36,9 +41,14 @@ class SubjectParameters:
     pathology
         Name of the group the heart was drawn from.
     frontal_deg, transverse_deg, roll_deg
-        Orientation of the heart (see `torso.placement`).
+        Orientation of the heart (see `torso.placement`), within `ANGLE_LIMITS_DEG`.
     seed
         Seed of the irregularities of organs.
+
+    Raises
+    ------
+    InputError
+        If the heart is turned further than any.
     """
 
     torso: TorsoParameters
@@ -48,6 +58,12 @@ class SubjectParameters:
     transverse_deg: float
     roll_deg: float
     seed: int
+
+    def __post_init__(self) -> None:
+        for name, (low, high) in ANGLE_LIMITS_DEG.items():
+            value = getattr(self, name)
+            if not low <= value <= high:  # also catches NaN
+                raise InputError(f"{name} is {value}; choose an angle from {low:g} to {high:g} degrees")
 
     def as_dict(self) -> dict[str, Any]:
         """JSON-able record."""
@@ -106,15 +122,38 @@ class Subject:
         esv_ml: float | None = None,
         mass_g: float | None = None,
         pathology: str | None = "normal",
+        chest_half_width_mm: float | None = None,
+        chest_half_depth_mm: float | None = None,
+        heart_left_mm: float | None = None,
+        frontal_deg: float | None = None,
+        transverse_deg: float | None = None,
+        roll_deg: float | None = None,
     ) -> "Subject":
         """Draw a subject; what is given is kept, and changes nothing else that is drawn.
 
-        `pathology=None` draws it too, half of them normal.
+        Parameters
+        ----------
+        seed
+            Of all that is drawn; 0 or above.
+        sex, age_years, height_cm, weight_kg
+            Of the person.
+        edv_ml, esv_ml, mass_g
+            Of the left ventricle.
+        pathology
+            Group of the heart; None draws it too, half of them normal.
+        chest_half_width_mm, chest_half_depth_mm, heart_left_mm
+            Size of the chest, and how far to the left of the midline the heart lies (see `TorsoParameters`). A chest
+            that is drawn is made as wide and deep as its heart needs.
+        frontal_deg, transverse_deg, roll_deg
+            Orientation of the heart: its long axis below the horizontal in the frontal plane, and forward of the
+            left-right line in the transverse plane (drawn around 38 and 46); its turn about that axis, where more
+            lowers the RV (drawn around -8).
 
         Raises
         ------
         InputError
-            If a value is outside what any body has, or two contradict each other (ESV above EDV).
+            If a value is outside what any body has, two contradict each other (ESV above EDV), or the heart does not
+            fit the chest that is given.
         """
         if not isinstance(seed, np.random.SeedSequence):
             if seed < 0:
@@ -137,6 +176,9 @@ class Subject:
             age_years=age_years,
             height_cm=height_cm,
             weight_kg=weight_kg,
+            chest_half_width_mm=chest_half_width_mm,
+            chest_half_depth_mm=chest_half_depth_mm,
+            heart_left_mm=heart_left_mm,
         )
         heart = draw_heart(
             np.random.default_rng(heart_seed),
@@ -151,17 +193,36 @@ class Subject:
         pose = np.random.default_rng(pose_seed)
         angles = np.clip(pose.standard_normal(3), -2.0, 2.0)
         flatter = float(np.clip(12.0 * np.log(body.bmi / 24.0), -4.0, 6.0)) if body.adult else 0.0
-        return cls(
+        frontal = float(FRONTAL_ANGLE_DEG[0] - flatter + 0.9 * FRONTAL_ANGLE_DEG[1] * angles[0])
+        transverse = float(TRANSVERSE_ANGLE_DEG[0] + TRANSVERSE_ANGLE_DEG[1] * angles[1])
+        roll = float(ROLL_DEG[0] + ROLL_DEG[1] * angles[2])
+        subject = cls(
             SubjectParameters(
                 body,
                 heart,
                 disease,
-                float(FRONTAL_ANGLE_DEG[0] - flatter + 0.9 * FRONTAL_ANGLE_DEG[1] * angles[0]),
-                float(TRANSVERSE_ANGLE_DEG[0] + TRANSVERSE_ANGLE_DEG[1] * angles[1]),
-                float(ROLL_DEG[0] + ROLL_DEG[1] * angles[2]),
+                frontal if frontal_deg is None else float(frontal_deg),
+                transverse if transverse_deg is None else float(transverse_deg),
+                roll if roll_deg is None else float(roll_deg),
                 int(pose.integers(0, 2**31)),
             )
         )
+        subject._check_chest(chest_half_width_mm, chest_half_depth_mm)
+        return subject
+
+    def _check_chest(self, half_width_mm: float | None, half_depth_mm: float | None) -> None:
+        """Raise where the torso had to be built larger than was asked for."""
+        for name, given, built, cure in (
+            ("depth", half_depth_mm, self.torso.half_depth_mm, "a smaller heart"),
+            ("width", half_width_mm, self.torso.half_width_mm, "a smaller heart, chest_half_depth_mm or heart_left_mm"),
+        ):
+            if given is not None and given < built:
+                # Rounded up, so that the number told is one that fits.
+                least = math.ceil(10.0 * built) / 10.0
+                raise InputError(
+                    f"chest_half_{name}_mm is {given:g}, and the chest around this heart has {least:g} at least; give "
+                    f"as much, or {cure}"
+                )
 
     def _with_landmarks(self, frame: HeartFrame) -> HeartFrame:
         """The frame with the RV's centre and the aortic valve where this heart has them."""

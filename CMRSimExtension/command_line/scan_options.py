@@ -66,6 +66,16 @@ OPTIONS = (
     ScanOption("esv-ml", _SUBJECT, float, "LV end-systolic volume, reached within 1 %%", "ML"),
     ScanOption("mass-g", _SUBJECT, float, "LV mass, reached within 1 %%", "G"),
     ScanOption("pathology", _SUBJECT, str, "normal, dcm, hcm, minf, rv ... (an unknown one lists them all)", "NAME"),
+    ScanOption("chest-half-width-mm", _SUBJECT, float,
+               "half the width of the chest inside the ribs, at the heart", "MM"),
+    ScanOption("chest-half-depth-mm", _SUBJECT, float, "half its depth, front to back", "MM"),
+    ScanOption("heart-left-mm", _SUBJECT, float, "way of the heart's centre from the midline to the left", "MM"),
+    ScanOption("frontal-deg", _SUBJECT, float, "long axis of the heart below the horizontal, seen from the front, 0 to "
+               "65 (drawn around 38)", "DEG"),
+    ScanOption("transverse-deg", _SUBJECT, float, "long axis forward of the left-right line, seen from below, 10 to 75 "
+               "(drawn around 46)", "DEG"),
+    ScanOption("roll-deg", _SUBJECT, float, "turn of the heart about its long axis, -45 to 45; more lowers the RV "
+               "(drawn around -8)", "DEG"),
     ScanOption("anatomy", _ANATOMY, str, "label image (.nii.gz, .nrrd; one volume or a series), or XCAT .bin or log",
                "FILE"),
     ScanOption("labels-map", _ANATOMY, str,
@@ -115,7 +125,9 @@ OPTIONS = (
 )
 _BY_KEY = {option.key: option for option in OPTIONS}
 DEFAULT_PROTOCOL = "siemens_1.5t"
-SUBJECT_KEYS = ("sex", "age_years", "height_cm", "weight_kg", "edv_ml", "esv_ml", "mass_g", "pathology")
+SUBJECT_KEYS = ("sex", "age_years", "height_cm", "weight_kg", "edv_ml", "esv_ml", "mass_g", "pathology",
+                "chest_half_width_mm", "chest_half_depth_mm", "heart_left_mm", "frontal_deg", "transverse_deg",
+                "roll_deg")
 
 
 def add_scan_options(parser: argparse.ArgumentParser) -> None:

@@ -18,6 +18,7 @@ EXAMPLES = """\
 examples:
   cmrsim simulate --out heart.nii.gz --seed 7
   cmrsim simulate --out dcm.nii.gz --pathology dcm --edv-ml 240 --esv-ml 180 --protocol philips_3t
+  cmrsim simulate --out steep.nii.gz --frontal-deg 55 --transverse-deg 40 --roll-deg -20 --chest-half-width-mm 150
   cmrsim simulate --out 4ch.nii.gz --plane 4ch --phases 40
   cmrsim simulate --out turned.nii.gz --rotation-deg -30
   cmrsim simulate --out oedema.nii.gz --tissue myocardium:t1_ms=1200,t2_ms=70 --tissue blood_arterial:t2_ms=200

@@ -1,13 +1,16 @@
 """The parametric subject: reproducible, complete, and the same whichever way it is asked."""
 
 import json
+from dataclasses import replace
+from itertools import product
 
 import numpy as np
 import pytest
 
-from CMRSimExtension.anatomy.material import Anatomy, Moment
+from CMRSimExtension.anatomy.material import Anatomy, HeartFrame, Moment
 from CMRSimExtension.anatomy.structures import Structure
-from CMRSimExtension.anatomy.subject import Subject, SubjectParameters
+from CMRSimExtension.anatomy.subject import ANGLE_LIMITS_DEG, Subject, SubjectParameters
+from CMRSimExtension.anatomy.torso.placement import check_orientation, heart_axes
 from CMRSimExtension.errors import InputError
 
 
@@ -35,6 +38,64 @@ def test_a_given_value_leaves_the_other_draws_alone(subject: Subject) -> None:
     assert other.parameters.torso == subject.parameters.torso
     assert other.parameters.heart.rv_sag_deg == subject.parameters.heart.rv_sag_deg
     assert other.function.lv_edv_ml == 170.0
+
+
+@pytest.mark.parametrize("name", ["frontal_deg", "transverse_deg", "roll_deg"])
+def test_a_given_angle_is_the_hearts_and_leaves_all_else_alone(subject: Subject, name: str) -> None:
+    other = Subject.random(3, **{name: 25.0})
+    assert other.parameters == replace(subject.parameters, **{name: 25.0})
+    turned, drawn = other.heart_frame.axes, subject.heart_frame.axes
+    assert not np.allclose(turned, drawn)
+    if name == "roll_deg":
+        assert np.allclose(turned[2], drawn[2])
+    else:
+        x, y, z = turned[2]
+        assert np.degrees(np.arctan2(-z if name == "frontal_deg" else y, -x)) == pytest.approx(25.0)
+
+
+@pytest.mark.parametrize(
+    "given", [{"chest_half_width_mm": 170.0}, {"chest_half_depth_mm": 115.0}, {"heart_left_mm": 5.0}]
+)
+def test_a_given_chest_is_built_and_leaves_all_else_alone(subject: Subject, given: dict[str, float]) -> None:
+    other = Subject.random(3, **given)
+    assert other.parameters == replace(subject.parameters, torso=replace(subject.parameters.torso, **given))
+    assert not given.get("chest_half_width_mm") or other.torso.half_width_mm == 170.0
+    assert not given.get("chest_half_depth_mm") or other.torso.half_depth_mm == 115.0
+    if "heart_left_mm" in given:
+        # The midline lies at x = 0.
+        way = other.heart_frame.origin_mm[0] - subject.heart_frame.origin_mm[0]
+        assert way == pytest.approx(subject.parameters.torso.heart_left_mm - 5.0)
+
+
+def test_a_chest_that_the_heart_does_not_fit_is_refused_with_one_that_it_does() -> None:
+    for name in ("chest_half_depth_mm", "chest_half_width_mm"):
+        with pytest.raises(InputError, match=f"{name} is 60, and the chest around this heart has .* at least") as error:
+            Subject.random(3, **{name: 60.0})
+        least = float(str(error.value).partition(" has ")[2].split()[0])
+        assert getattr(Subject.random(3, **{name: least}).parameters.torso, name) == least
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"frontal_deg": -5.0}, "frontal_deg is -5.0; choose an angle from 0 to 65 degrees"),
+        ({"transverse_deg": 80.0}, "transverse_deg is 80.0; choose an angle from 10 to 75 degrees"),
+        ({"roll_deg": float("nan")}, "roll_deg is nan; choose an angle from -45 to 45 degrees"),
+        ({"heart_left_mm": 300.0}, "heart_left_mm is 300.0; it must lie between -40.0 and 100.0"),
+        ({"chest_half_width_mm": 300.0}, "chest_half_width_mm is 300.0; it must lie between 40.0 and 200.0"),
+    ],
+)
+def test_a_place_that_no_heart_has_is_refused(given: dict[str, float], message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        Subject.random(3, **given)
+
+
+def test_a_chest_is_built_around_every_combination_of_angles() -> None:
+    for angles in product(*ANGLE_LIMITS_DEG.values()):
+        axes = heart_axes(*angles)
+        check_orientation(HeartFrame(np.zeros(3), axes, 95.0, np.zeros(3), np.zeros(3)))
+    extreme = Subject.random(3, frontal_deg=0.0, transverse_deg=10.0, roll_deg=-45.0)
+    assert np.any(extreme.sample(points_around(extreme, 3000), Moment()).structure == Structure.LV_BLOOD)
 
 
 def test_its_record_builds_it_again(subject: Subject) -> None:

@@ -71,6 +71,18 @@ def test_either_spelling_of_a_sex_gives_the_same_subject(tmp_path):
         _config(tmp_path, "sex: woman")
 
 
+def test_chest_and_heart_are_placed_by_options_and_files_alike(tmp_path):
+    given = {"chest_half_width_mm": 160.0, "chest_half_depth_mm": 118.0, "heart_left_mm": -5.0, "frontal_deg": 50.0,
+             "transverse_deg": 40.0, "roll_deg": -20.0}
+    typed = [part for key, value in given.items() for part in (f"--{key.replace('_', '-')}", str(value))]
+    subject = build_anatomy(_parse(*typed)).parameters
+    assert {key: getattr(subject if key.endswith("deg") else subject.torso, key) for key in given} == given
+    assert build_anatomy(_config(tmp_path, "\n".join(f"{key}: {value}" for key, value in given.items()))).parameters \
+        == subject
+    with pytest.raises(InputError, match="--roll-deg shape a drawn subject; leave them out with --anatomy"):
+        build_anatomy({"anatomy": "x.nii.gz", "roll_deg": 3.0})
+
+
 def test_a_missing_file_is_named():
     with pytest.raises(InputError, match="nowhere.yaml cannot be read"):
         _parse("--config", "nowhere.yaml")

@@ -121,6 +121,7 @@ class TorsoParameters:
             ("chest_half_width_mm", 40.0, 200.0),
             ("chest_half_depth_mm", 25.0, 140.0),
             ("chest_squareness", 1.8, 4.0),
+            ("heart_left_mm", -40.0, 100.0),
             ("body_scale", 0.3, 1.4),
             ("subcutaneous_fat_mm", 1.0, 90.0),
             ("visceral_fat", 0.0, 1.0),
@@ -170,6 +171,9 @@ class TorsoParameters:
         age_years: float | None = None,
         height_cm: float | None = None,
         weight_kg: float | None = None,
+        chest_half_width_mm: float | None = None,
+        chest_half_depth_mm: float | None = None,
+        heart_left_mm: float | None = None,
     ) -> "TorsoParameters":
         """Draw a plausible torso; what is given is kept.
 
@@ -219,6 +223,9 @@ class TorsoParameters:
         fat_mm = 1.35 * (1.0 - visceral_share) * fat_percent / 100.0 * weight / 0.92 / area
         heavy = math.log(max(bmi, 10.0) / 24.0)
         thorax = scale * (1.0 if male else 0.955)
+        half_width = thorax * (133.0 + 8.0 * z[5] + 16.0 * heavy)
+        half_depth = thorax * (82.0 + 7.0 * z[6] + 22.0 * heavy + 0.10 * max(age - 40.0, 0.0) * adult)
+        heart_left = scale * (24.0 + 7.0 * z[11])
         breast = 0.0
         if not male and age > 11.0:
             breast = min((age - 11.0) / 5.0, 1.0) * float(np.clip(24.0 + 55.0 * heavy + 9.0 * z[4], 6.0, 70.0))
@@ -229,8 +236,8 @@ class TorsoParameters:
             age_years=age,
             height_cm=height,
             weight_kg=weight,
-            chest_half_width_mm=thorax * (133.0 + 8.0 * z[5] + 16.0 * heavy),
-            chest_half_depth_mm=thorax * (82.0 + 7.0 * z[6] + 22.0 * heavy + 0.10 * max(age - 40.0, 0.0) * adult),
+            chest_half_width_mm=half_width if chest_half_width_mm is None else float(chest_half_width_mm),
+            chest_half_depth_mm=half_depth if chest_half_depth_mm is None else float(chest_half_depth_mm),
             chest_squareness=float(np.clip(2.45 + 0.20 * z[7], 2.05, 3.0)),
             body_scale=scale,
             subcutaneous_fat_mm=float(np.clip(fat_mm, 2.5, 80.0)),
@@ -238,7 +245,7 @@ class TorsoParameters:
             muscle_mm=float(np.clip(scale * (15.5 if male else 11.0) * math.exp(0.15 * z[9] + 0.3 * heavy), 3.0, 40.0)),
             breast_mm=float(breast),
             breast_glandular=float(np.clip(0.45 - 0.005 * (age - 30.0) + 0.12 * z[10], 0.05, 0.8)),
-            heart_left_mm=scale * (24.0 + 7.0 * z[11]),
+            heart_left_mm=heart_left if heart_left_mm is None else float(heart_left_mm),
             right_dome_mm=scale * float(np.clip(50.0 + 11.0 * z[12] + 8.0 * heavy, 15.0, 80.0)),
             left_dome_mm=scale * float(np.clip(66.0 + 22.0 * z[13] + 6.0 * heavy, 5.0, 110.0)),
             rib_spacing_mm=scale * (27.0 + 1.2 * z[14]),
