@@ -12,7 +12,7 @@ from CMRSimExtension.anatomy.heart.parameters import HeartParameters
 from CMRSimExtension.anatomy.heart.right_ventricle import outline_radius
 from CMRSimExtension.anatomy.heart.state import Points
 from CMRSimExtension.anatomy.heart.trabeculae import is_band
-from CMRSimExtension.anatomy.reference import draw_heart
+from CMRSimExtension.anatomy.reference import draw_heart, ranges_for
 from CMRSimExtension.anatomy.structures import Structure
 
 PIXEL_MM = 0.7
@@ -222,3 +222,32 @@ def test_right_ventricles_begin_as_far_below_the_left_ones_as_those_that_readers
         distances.append((start, (1.0 - p.longitudinal_shortening) * (start + p.rv_descent_mm)))
     diastole, systole = np.mean(distances, axis=0)
     assert 3.5 < diastole < 6.5 and 8.0 < systole < 11.0
+
+
+@pytest.mark.parametrize(("pathology", "least", "most"), [
+    ("normal", 0.88, 1.12), ("dmd", 0.88, 1.12), ("hcm", 0.74, 1.1), ("minf", 0.83, 1.12), ("dcm", 0.72, 1.2),
+    ("rv", 0.7, 1.8),
+])  # fmt: skip
+def test_both_ventricles_eject_the_same_but_for_what_leaks_back(pathology: str, least: float, most: float) -> None:
+    def of(seed: int) -> HeartParameters:
+        return draw_heart(
+            np.random.default_rng(seed), sex="F", age_years=50, body_surface_area_m2=1.8, pathology=pathology
+        )
+
+    hearts = [of(seed) for seed in range(80)]
+    ratio = np.array([(h.rv_edv_ml - h.rv_esv_ml) / (h.lv_edv_ml - h.lv_esv_ml) for h in hearts])
+    assert least < ratio.min() and ratio.max() < most
+    assert 0.5 * (1.0 + np.median(ratio)) == pytest.approx(1.0, abs=0.1)
+    # They keep the sizes and, as a group, the ejection fractions that such patients have.
+    group = ranges_for(pathology, "F", 50)
+    size = np.mean([h.rv_edv_ml for h in hearts]) / 1.8
+    ejection = np.mean([100.0 * (1.0 - h.rv_esv_ml / h.rv_edv_ml) for h in hearts])
+    assert size == pytest.approx(group.rv_edv_index.mean, rel=0.1)
+    assert ejection == pytest.approx(group.rv_ef_percent.mean, abs=8.0)
+
+
+def test_a_heart_that_hardly_beats_keeps_a_right_ventricle() -> None:
+    heart = draw_heart(
+        np.random.default_rng(2), sex="M", age_years=60, body_surface_area_m2=2.0, lv_edv_ml=150.0, lv_esv_ml=148.0
+    )
+    assert 45.0 < heart.rv_edv_ml < 200.0 and 1.0 < heart.rv_edv_ml - heart.rv_esv_ml < 3.0
