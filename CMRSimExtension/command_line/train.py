@@ -35,7 +35,8 @@ examples:
   cmrsim train cine_sax_second --start-from runs/cine_sax_base
   cmrsim train cine_sax_third --start-from runs/cine_sax_second
   cmrsim train cine_sax_fourth --start-from runs/cine_sax_third
-  cmrsim train cine_sax --start-from runs/cine_sax_fourth
+  cmrsim train cine_sax_fifth --start-from runs/cine_sax_fourth
+  cmrsim train cine_sax --start-from runs/cine_sax_fifth
   cmrsim train my_config.yaml --out runs/mine --workers 4 --device cuda
   cmrsim train --list
   torchrun --nproc-per-node 4 -m CMRSimExtension.command_line.main train cine_sax_base
