@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from CMRSimExtension.errors import InputError
 from CMRSimExtension.networks.catalogue import fixed_input_shape, input_multiple
 from CMRSimExtension.networks.class_labels import name_of_class
+from CMRSimExtension.networks.half_precision import cpu_is_faster_in_bfloat16
 from CMRSimExtension.networks.memory import is_out_of_memory
 from CMRSimExtension.networks.normalisation import normalise
 
@@ -119,7 +120,7 @@ class Predictor:
         self.warn = warn
         self._pixels_of_cpu = batch_pixels
         self.batch_pixels = batch_pixels if self.device.type == "cpu" else 16 * batch_pixels
-        self._half = self.device.type == "cuda" or _cpu_computes_bfloat16()
+        self._half = self.device.type == "cuda" or cpu_is_faster_in_bfloat16()
         self._network = model.network.eval()
         if self._attempt(self._network.to, self.device) is None:
             self._go_to_cpu("the network")
@@ -195,7 +196,7 @@ class Predictor:
     def _go_to_cpu(self, what: str) -> None:
         self.device = torch.device("cpu")
         self._network = self._network.to(self.device)
-        self._half = _cpu_computes_bfloat16()
+        self._half = cpu_is_faster_in_bfloat16()
         self.batch_pixels = self._pixels_of_cpu
         self.warn(f"the GPU's memory does not hold {what}; going on with the CPU, which is slower")
 
@@ -211,9 +212,3 @@ def _pad(images: Tensor, multiple: Sequence[int]) -> tuple[Tensor, tuple[slice, 
         return images, box
     pads = [part for extra in reversed(missing) for part in (extra // 2, extra - extra // 2)]
     return nn.functional.pad(images, pads, mode="replicate"), box
-
-
-def _cpu_computes_bfloat16() -> bool:
-    """Whether this CPU multiplies bfloat16 itself; elsewhere it is emulated, slower than float32."""
-    check = getattr(torch.ops.mkldnn, "_is_mkldnn_bf16_supported", None)
-    return bool(check and check()) and "AVX512" in torch.backends.cpu.get_cpu_capability()

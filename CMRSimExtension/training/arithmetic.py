@@ -7,6 +7,8 @@ from typing import Any
 
 import torch
 
+from CMRSimExtension.networks.half_precision import cpu_is_faster_in_bfloat16
+
 _memory: Any = torch.utils.deterministic
 """A module whose one attribute is a property, which type checkers do not see."""
 
@@ -49,16 +51,9 @@ def lightning_precision(choice: str, device: str) -> Any:
     """What Lightning calls a `precision` of `Optimisation` on a device (``auto``, ``cpu`` or ``cuda``)."""
     if choice == "auto":
         gpu = device != "cpu" and torch.cuda.is_available()
-        fast = torch.cuda.is_bf16_supported() if gpu else _cpu_computes_bfloat16()
+        fast = torch.cuda.is_bf16_supported() if gpu else cpu_is_faster_in_bfloat16()
         return "bf16-mixed" if fast else "32-true"
     if choice == "16" and not (device != "cpu" and torch.cuda.is_available()):
         # Gradient scaling is for GPUs; a CPU that has no float16 arithmetic takes what it computes fastest.
         return lightning_precision("auto", device)
     return {"32": "32-true", "bf16": "bf16-mixed", "16": "16-mixed"}[choice]
-
-
-def _cpu_computes_bfloat16() -> bool:
-    """Whether this CPU multiplies bfloat16 itself; elsewhere it is emulated, slower than float32."""
-    check = getattr(torch.ops.mkldnn, "_is_mkldnn_bf16_supported", None)
-    capability = torch.backends.cpu.get_cpu_capability()
-    return bool(check and check()) and "AVX512" in capability

@@ -37,7 +37,7 @@ class Optimisation:
     batch_size
         Images per step and process.
     precision
-        ``auto`` (bfloat16 where the processor computes with it, else float32), ``32``, ``bf16`` or ``16`` (float16
+        ``auto`` (bfloat16 where the processor is faster with it, else float32), ``32``, ``bf16`` or ``16`` (float16
         with gradient scaling).
     clip
         Largest gradient norm; None does not clip.
