@@ -1,7 +1,6 @@
 """Segmenting a cine of any spacing, orientation and field of view."""
 
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from itertools import chain
 from typing import Any
@@ -225,32 +224,13 @@ def _tensor(image: NDArray[Any]) -> Tensor:
 def _frame(volume: Tensor, place: HeartPlace, slice_mm: float, predictor: Predictor, views: Sequence[View]) -> Tensor:
     """Mean probabilities (slices, classes + 1, rows, columns) of one frame (slices, rows, columns)."""
     images = volume.unsqueeze(1)
-
-    def seen(view: View) -> Tensor:
+    total: Tensor | None = None
+    for view in views:
         found = predictor.of_stack(place.window.look(images, view), slice_mm)
-        return place.window.back(found, volume.shape[-2:], view)
-
-    found = _side_by_side(seen, views) if predictor.device.type == "cpu" else [seen(view) for view in views]
-    total = found[0]
-    for other in found[1:]:
-        total = total + other
+        back = place.window.back(found, volume.shape[-2:], view)
+        total = back if total is None else total + back
+    assert total is not None
     return total / len(views)
-
-
-def _side_by_side(seen: Callable[[View], Tensor], views: Sequence[View]) -> list[Tensor]:
-    """What is seen in each view, in their order, with the processor's cores shared among the views.
-
-    A core of its own for each of two views takes a quarter less time than both cores for one after the other.
-    """
-    threads = torch.get_num_threads()
-    workers = min(threads, len(views))
-    if workers == 1:
-        return [seen(view) for view in views]
-    try:
-        with ThreadPoolExecutor(workers, initializer=torch.set_num_threads, initargs=(threads // workers,)) as pool:
-            return list(pool.map(seen, views))
-    finally:
-        torch.set_num_threads(threads)
 
 
 def _with_border(found: Segmentation, shape: tuple[int, ...], inner: tuple[slice, slice]) -> Segmentation:
