@@ -30,6 +30,8 @@ class GroupRanges:
 
     `length_factor` is the length of the LV over the cube root of its EDV (mm per ml^(1/3)); `mass_growth` is by how
     much readers' LV mass grows from end diastole to end systole; `ventricles_correlation` is that of the two EDVs.
+    `rv_stroke` is the natural logarithm of the RV's stroke volume over the LV's; with the RV's size it gives the RV's
+    ejection fraction, which `rv_ef_percent` limits.
     """
 
     lv_edv_index: Range

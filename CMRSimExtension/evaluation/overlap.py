@@ -135,7 +135,10 @@ def slice_positions(reference: NDArray[np.integer]) -> dict[int, str]:
 
 
 def middle_slices(reference: NDArray[np.integer], count: int) -> NDArray[np.intp]:
-    """Indices of the `count` slices in the middle of those that show myocardium; all of these where there are fewer."""
+    """Indices of the `count` slices in the middle of those of a reference (slices, rows, columns) that show myocardium.
+
+    All of these where there are fewer. Where an odd number is left out, the end has one more of them than the start.
+    """
     shown = np.flatnonzero((reference == 2).any(axis=(1, 2)))
     first = max(0, (len(shown) - count) // 2)
     return shown[first : first + count]
